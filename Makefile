@@ -1,0 +1,40 @@
+# `make demo` and `make test` need Python 3.10 or newer (and g++ for the tests); each makes its own .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+# torch's plain CPU build; newer ones bring gigabytes of CUDA packages
+CONSTRAINTS := tests/constraints.txt
+
+.PHONY: demo test test-sanitized check bench clean
+
+demo: .venv/core
+	$(BIN)/arrayvision demo --out demo.png
+
+test: .venv/test
+	$(BIN)/python -m tests.warmup
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not alone"
+	$(BIN)/python -m pytest -m alone
+	$(MAKE) test-sanitized
+
+test-sanitized: .venv/test
+	$(BIN)/python -m tests.sanitized
+
+check: .venv/test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/test
+	$(BIN)/python -m bench
+
+.venv/core: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	touch $@
+
+.venv/test: pyproject.toml $(CONSTRAINTS)
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) -e '.[test,dev]'
+	touch $@ .venv/core
+
+clean:
+	rm -rf .venv build *.egg-info

@@ -1,0 +1,25 @@
+"""Computer-vision operators on the arrays you already have: NumPy, CuPy, PyTorch, JAX, anything with DLPack.
+
+Importing this imports the standard library alone; each area is imported when it is first used.
+"""
+
+import importlib
+
+__version__ = "0.1.0"
+
+_MODULES = ("ops", "utils")
+_THREADS = ("get_num_threads", "set_num_threads")
+__all__ = [*_MODULES, *_THREADS, "__version__"]
+
+
+def __getattr__(name):
+    if name in _MODULES:
+        return importlib.import_module(f"arrayvision.{name}")
+    if name in _THREADS:
+        value = globals()[name] = getattr(importlib.import_module("arrayvision.cpu.threads"), name)
+        return value
+    raise AttributeError(f"module 'arrayvision' has no attribute {name!r}")
+
+
+def __dir__():
+    return __all__

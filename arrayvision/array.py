@@ -1,0 +1,481 @@
+"""Which library and device a call's arrays are on; views of them for kernels; results in the caller's library.
+
+An operator asks `place` once, reads its inputs through it, gets its outputs from it, and knows no library's name::
+
+    at = place("nms", boxes=boxes, scores=scores)     # one library, one device, or a TypeError that names the two
+    dtype = at.floats(boxes=boxes, scores=scores)     # the result's dtype
+    kernels = at.kernels("nms")                       # arrayvision.cpu.nms or arrayvision.cuda.nms
+    keep = kernels.nms(at.read(boxes, dtype), at.read(scores, dtype), ...)
+    out = at.empty((len(keep), 5), dtype)             # allocated by the caller's library
+    kernels.take(..., out.view)                       # filled in place
+    return out.give()
+
+A CPU kernel sees NumPy arrays (inputs C-contiguous, aligned, native-endian, read-only; float16 and bfloat16 as float32);
+a CUDA kernel sees the caller's own contiguous arrays and takes their pointers. A library is a class below with a handful
+of methods; it is looked up by the array's type, and never imported by us.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import math
+import os
+import sys
+
+import numpy as np
+
+FLOATS = ("float16", "bfloat16", "float32", "float64")
+INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+_EXACT = {"int8": 7, "uint8": 8, "int16": 15, "uint16": 16}  # bits: these fit float32's 24
+_DTYPES = {name: np.dtype(name) for name in (*FLOATS, *INTEGERS, "bool") if name != "bfloat16"}
+_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
+
+
+def numpy_dtype(name: str) -> np.dtype:
+    """NumPy's dtype of that name; bfloat16 is ml_dtypes's (NumPy has none)."""
+    if name == "bfloat16" and name not in _DTYPES:
+        import ml_dtypes
+
+        _DTYPES[name] = np.dtype(ml_dtypes.bfloat16)
+    return _DTYPES[name]
+
+
+# ---- libraries -----------------------------------------------------------------------------------------------------
+class NumPy:
+    """NumPy, and what the others do unless they say otherwise."""
+
+    name = "NumPy"
+    thing = "a NumPy array"
+
+    def refuse(self, function, argument, x):
+        """Raise for an array whose values can't be read, or would be read wrong."""
+        if isinstance(x, np.ma.MaskedArray):
+            raise TypeError(f"{function}: {argument} is a masked array, whose mask would be lost: give a plain one")
+
+    def device(self, x):
+        return "cpu"
+
+    def on_gpu(self, device):
+        return False
+
+    def dtype(self, x):
+        return _NAMES.get(x.dtype) or x.dtype.newbyteorder("=").name
+
+    def host(self, x, dtype):
+        """The values in a NumPy array of this dtype; the same memory where it has that dtype."""
+        wanted = numpy_dtype(dtype)
+        return x if x.dtype == wanted else x.astype(wanted)
+
+    def bounds(self, x):
+        """The least and the greatest value of integers."""
+        return int(x.min()), int(x.max())
+
+    def empty(self, shape, dtype, device):
+        """A result to fill, and the kernel's view of it."""
+        array = np.empty(shape, numpy_dtype(dtype))
+        return array, array
+
+    def from_host(self, array, dtype, device):
+        """The caller's array with the values of a NumPy array that nobody else holds."""
+        return array.astype(numpy_dtype(dtype), copy=False)
+
+
+class Torch(NumPy):
+    name = "torch"
+    thing = "a torch tensor"
+
+    def __init__(self):
+        self.torch = torch = sys.modules["torch"]
+        self._dtypes = {name: getattr(torch, name) for name in (*FLOATS, *INTEGERS, "bool") if hasattr(torch, name)}
+        self._names = {dtype: name for name, dtype in self._dtypes.items()}
+
+    def refuse(self, function, argument, x):
+        torch = self.torch
+        if type(x) is not torch.Tensor and type(x) is not torch.nn.Parameter:
+            fake = sys.modules.get("torch._subclasses.fake_tensor")
+            if fake is not None and isinstance(x, fake.FakeTensor):
+                raise TypeError(
+                    f"{function}: {argument} is a fake tensor, without values: inside torch.compile use arrayvision.torch_bridge"
+                )
+        if x.requires_grad and torch.is_grad_enabled():
+            raise TypeError(
+                f"{function}: {argument} requires grad, and arrayvision.ops records no gradients: give {argument}.detach(), "
+                f"or call under torch.no_grad()"
+            )
+        if x.layout is not torch.strided:
+            raise TypeError(f"{function}: {argument} is a sparse tensor ({x.layout}): give {argument}.to_dense()")
+        if x.device.type not in ("cpu", "cuda"):
+            what = "has no values" if x.device.type == "meta" else f"is on {x.device}"
+            raise TypeError(f"{function}: {argument} {what}: give a tensor on the CPU or a CUDA device")
+        if x.is_quantized:
+            raise TypeError(f"{function}: {argument} is quantized: give {argument}.dequantize()")
+        if torch._C._functorch.is_functorch_wrapped_tensor(x):
+            raise TypeError(
+                f"{function}: {argument} is traced by torch.func, which sees no values: use arrayvision.torch_bridge"
+            )
+        dual = torch.autograd.forward_ad
+        if dual._current_level >= 0 and dual.unpack_dual(x).tangent is not None:
+            raise TypeError(
+                f"{function}: {argument} carries a forward-mode tangent, which would be lost: give its primal"
+            )
+
+    def device(self, x):
+        return x.device
+
+    def on_gpu(self, device):
+        return device.type == "cuda"
+
+    def dtype(self, x):
+        return self._names.get(x.dtype) or str(x.dtype)
+
+    def host(self, x, dtype):
+        x = x.detach()
+        if x.is_conj() or x.is_neg():
+            x = x.resolve_conj().resolve_neg()
+        wanted = self._dtypes.get(dtype)
+        if x.dtype != wanted:
+            x = x.to(wanted) if wanted is not None else x
+        if dtype == "bfloat16":  # NumPy takes it as bits
+            return x.contiguous().view(self.torch.int16).numpy().view(numpy_dtype(dtype))
+        return x.numpy()
+
+    def contiguous(self, x, dtype):
+        return x.detach().to(self._dtypes[dtype]).resolve_neg().contiguous()
+
+    def empty(self, shape, dtype, device):
+        array = self.torch.empty(shape, dtype=self._dtypes[dtype], device=device)
+        if device.type == "cuda":
+            return array, array
+        if dtype == "bfloat16":
+            return array, array.view(self.torch.int16).numpy().view(numpy_dtype(dtype))
+        return array, array.numpy()
+
+    def from_host(self, array, dtype, device):
+        return self.torch.from_numpy(array).to(self._dtypes[dtype])
+
+    # -- on a GPU --
+    def pointer(self, x):
+        return x.data_ptr()
+
+    def stream(self, device):
+        return self.torch.cuda.current_stream(device).cuda_stream
+
+    def ordinal(self, device):
+        return device.index
+
+    def argsort(self, x):
+        return self.torch.sort(x, stable=True).indices
+
+    def zero(self, x):
+        x.zero_()
+
+
+class CuPy(NumPy):
+    name = "CuPy"
+    thing = "a CuPy array"
+
+    def __init__(self):
+        self.cupy = sys.modules["cupy"]
+
+    def refuse(self, function, argument, x):
+        pass
+
+    def device(self, x):
+        return x.device.id
+
+    def on_gpu(self, device):
+        return True
+
+    def contiguous(self, x, dtype):
+        with self.cupy.cuda.Device(x.device.id):
+            return self.cupy.ascontiguousarray(x, numpy_dtype(dtype))
+
+    def empty(self, shape, dtype, device):
+        with self.cupy.cuda.Device(device):
+            array = self.cupy.empty(shape, numpy_dtype(dtype))
+        return array, array
+
+    def from_host(self, array, dtype, device):
+        with self.cupy.cuda.Device(device):
+            return self.cupy.asarray(array, numpy_dtype(dtype))
+
+    def pointer(self, x):
+        return x.data.ptr
+
+    def stream(self, device):
+        with self.cupy.cuda.Device(device):
+            return self.cupy.cuda.get_current_stream().ptr
+
+    def ordinal(self, device):
+        return device
+
+    def argsort(self, x):
+        with self.cupy.cuda.Device(x.device.id):
+            return self.cupy.argsort(x)  # stable: CuPy has no other
+
+    def zero(self, x):
+        with self.cupy.cuda.Device(x.device.id):
+            x.fill(0)
+
+
+class JAX(NumPy):
+    name = "JAX"
+    thing = "a JAX array"
+
+    def __init__(self):
+        self.jax = sys.modules["jax"]
+
+    def refuse(self, function, argument, x):
+        if isinstance(x, self.jax.core.Tracer):
+            raise TypeError(
+                f"{function}: {argument} is traced by JAX and has no values: call it through jax.pure_callback"
+            )
+        if len(x.devices()) != 1:
+            raise TypeError(f"{function}: {argument} is sharded over {len(x.devices())} devices: give an array on one")
+
+    def device(self, x):
+        (device,) = x.devices()
+        return device
+
+    def on_gpu(self, device):
+        return device.platform in ("gpu", "cuda")
+
+    def host(self, x, dtype):
+        return super().host(np.asarray(x), dtype)
+
+    def empty(self, shape, dtype, device):
+        if self.on_gpu(device):
+            return library("cupy").empty(shape, dtype, device.local_hardware_id)
+        return None, np.empty(shape, numpy_dtype(dtype))  # a JAX array can't be written: it takes this one over
+
+    def from_host(self, array, dtype, device):
+        return self.jax.device_put(array.astype(numpy_dtype(dtype), copy=False), device)  # the same memory, if aligned
+
+    # On a GPU, kernels see CuPy's view of a JAX array, and JAX takes CuPy's results over; both through DLPack.
+    def contiguous(self, x, dtype):
+        return library("cupy").contiguous(sys.modules["cupy"].from_dlpack(x), dtype)
+
+    def from_gpu(self, array):
+        return self.jax.dlpack.from_dlpack(array)
+
+
+class DLPack(NumPy):
+    """Any library whose arrays know their namespace (the array API standard) or speak DLPack, on the CPU."""
+
+    def __init__(self, xp):
+        self.xp = xp
+        self.name = xp.__name__.split(".")[0]
+        self.thing = f"an array of {self.name}"
+
+    def refuse(self, function, argument, x):
+        if hasattr(x, "__dlpack_device__") and x.__dlpack_device__()[0] not in (1, 3):  # CPU, pinned
+            raise TypeError(
+                f"{function}: {argument} ({self.thing}) is not in the CPU's memory; on a GPU give CuPy, torch or JAX arrays"
+            )
+
+    def device(self, x):
+        return getattr(x, "device", "cpu")
+
+    def dtype(self, x):
+        return str(x.dtype).rsplit(".", 1)[-1]
+
+    def host(self, x, dtype):
+        return super().host(np.from_dlpack(x) if hasattr(x, "__dlpack__") else np.asarray(x), dtype)
+
+    def bounds(self, x):
+        return super().bounds(np.from_dlpack(x))
+
+    def empty(self, shape, dtype, device):
+        return None, np.empty(shape, numpy_dtype(dtype))
+
+    def from_host(self, array, dtype, device):
+        array = array.astype(numpy_dtype(dtype), copy=False)
+        try:
+            return self.xp.from_dlpack(array)
+        except (AttributeError, TypeError, BufferError):
+            return self.xp.asarray(array)
+
+
+_KINDS = {"torch": (Torch, "Tensor"), "cupy": (CuPy, "ndarray"), "jax": (JAX, "Array")}
+_of_type: dict = {np.ndarray: NumPy()}  # array type -> library
+
+
+@functools.cache
+def library(root: str):
+    """The one object for a library that is imported already."""
+    return _of_type[np.ndarray] if root == "numpy" else _KINDS[root][0]()
+
+
+def library_of(x, function="array", argument="x"):
+    """The library that an array belongs to; TypeError if it is no array."""
+    kind = type(x)
+    found = _of_type.get(kind)
+    if found is None:
+        found = _of_type[kind] = _find(x, kind, function, argument)
+    return found
+
+
+def _find(x, kind, function, argument):
+    if issubclass(kind, np.ndarray):
+        return library("numpy")
+    for root, (_, array) in _KINDS.items():
+        module = sys.modules.get(root)
+        if module is not None and issubclass(kind, getattr(module, array, ())):
+            return library(root)
+    jax = sys.modules.get("jax")
+    if jax is not None and isinstance(x, jax.core.Tracer):
+        return library("jax")
+    if hasattr(x, "__array_namespace__"):
+        return DLPack(x.__array_namespace__())
+    if hasattr(x, "__dlpack__"):
+        root = sys.modules.get(kind.__module__.split(".")[0])
+        if hasattr(root, "from_dlpack"):
+            return DLPack(root)
+    raise TypeError(
+        f"{function}: {argument} must be an array (NumPy, CuPy, torch, JAX or with DLPack), got {kind.__name__}"
+    )
+
+
+# ---- where a call's arrays are ---------------------------------------------------------------------------------------
+class Output:
+    """A result: `view` is what the kernel fills, `give()` the caller's array."""
+
+    __slots__ = ("array", "at", "dtype", "view")
+
+    def __init__(self, at, array, view, dtype):
+        self.at, self.array, self.view, self.dtype = at, array, view, dtype
+
+    def give(self):
+        if self.array is not None:
+            return self.array
+        return self.at.library.from_host(self.view, self.dtype, self.at.device)
+
+
+class Place:
+    """A library and a device; `backend` is the kernels' package, "cpu" or "cuda"."""
+
+    def __init__(self, library, device, emulated):
+        self.library, self.device = library, device
+        self.gpu = library.on_gpu(device)
+        self.backend = "cuda" if self.gpu or emulated else "cpu"
+
+    def kernels(self, name: str):
+        """The module of kernels of that name."""
+        return _module(f"arrayvision.{self.backend}.{name}")
+
+    def dtype(self, x) -> str:
+        """The dtype's name, "float32" for one."""
+        return self.library.dtype(x)
+
+    def floats(self, function: str, **arrays) -> str:
+        """The dtype of a result from these: the floats promoted; integers as float32, float64 when one exceeds 2**24."""
+        result = None
+        for argument, x in arrays.items():
+            name = self.library.dtype(x)
+            if name not in FLOATS:
+                if name not in INTEGERS:
+                    raise TypeError(f"{function}: {argument} must hold real numbers, got dtype {name}")
+                name = self._float_for(x, name)
+            result = name if result is None or result == name else _promote(result, name)
+        return result
+
+    def _float_for(self, x, name):
+        if name in _EXACT or math.prod(x.shape) == 0:
+            return "float32"
+        least, greatest = self.library.bounds(x)
+        return "float64" if max(-least, greatest) > 2**24 else "float32"
+
+    def integers(self, function: str, argument: str, x) -> str:
+        """Check that an array holds whole numbers; floats may, if each is whole. Returns the dtype to read it as."""
+        name = self.library.dtype(x)
+        if name in FLOATS:
+            values = self.library.host(x, "float64") if not self.gpu else x
+            if not bool(((values % 1) == 0).all()):
+                raise ValueError(f"{function}: {argument} must hold whole numbers")
+        elif name not in INTEGERS and name != "bool":
+            raise TypeError(f"{function}: {argument} must hold integers, got dtype {name}")
+        return "int64"
+
+    def read(self, x, dtype: str):
+        """What a kernel sees of an input: its values in this dtype, contiguous; the caller's memory where that is so."""
+        if self.gpu:
+            return self.library.contiguous(x, dtype)
+        if self.backend == "cpu" and dtype in _WIDER:
+            dtype = _WIDER[dtype]
+        a = self.library.host(x, dtype)
+        flags = a.flags
+        if not (flags.c_contiguous and flags.aligned):
+            a = np.require(a, requirements="CA")
+        view = a.view(np.ndarray)
+        view.flags.writeable = False
+        return view
+
+    def empty(self, shape, dtype: str) -> Output:
+        """A result to fill, on this device."""
+        if self.backend == "cpu" and dtype in _WIDER:
+            return Output(self, None, np.empty(shape, _DTYPES[_WIDER[dtype]]), dtype)
+        array, view = self.library.empty(shape, dtype, self.device)
+        if self.gpu and isinstance(self.library, JAX):
+            return _Handed(self, None, view, dtype)
+        return Output(self, array, view, dtype)
+
+
+class _Handed(Output):
+    """A CuPy array that a kernel fills and JAX takes over."""
+
+    __slots__ = ()
+
+    def give(self):
+        return self.at.library.from_gpu(self.view)
+
+
+_WIDER = {"float16": "float32", "bfloat16": "float32"}
+_RANK = {"float16": 0, "bfloat16": 0, "float32": 1, "float64": 2}
+
+
+def _promote(a, b):
+    if _RANK[a] == _RANK[b]:
+        return a if a == b else "float32"
+    return a if _RANK[a] > _RANK[b] else b
+
+
+EMULATED = (
+    os.environ.get("ARRAYVISION_CUDA") == "emulate"
+)  # CUDA kernels run in the emulator, on arrays in the CPU's memory
+
+
+@functools.cache
+def _module(name):
+    return importlib.import_module(name)
+
+
+@functools.cache
+def _place(library, device, emulated):
+    return Place(library, device, emulated)
+
+
+def place(function: str, **arrays) -> Place:
+    """The library and device of these arrays (None stands for one left out), which must be one.
+
+    Raises
+    ------
+    TypeError
+        If one is no array, can't be read (meta, sparse, traced ...), or two are of different libraries or devices.
+    """
+    first = None
+    for argument, x in arrays.items():
+        if x is None:
+            continue
+        found = _of_type.get(type(x)) or library_of(x, function, argument)
+        found.refuse(function, argument, x)
+        device = found.device(x)
+        if first is None:
+            first, where, home = argument, found, device
+        elif found is not where and found.name != where.name:
+            raise TypeError(
+                f"{function}: {first} is {where.thing}, {argument} is {found.thing}: give both from one library"
+            )
+        elif device != home:
+            raise TypeError(f"{function}: {first} is on {home}, {argument} is on {device}: give both on one device")
+    return _place(where, home, EMULATED)

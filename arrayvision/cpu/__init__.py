@@ -1,0 +1,93 @@
+"""Numba kernels. `kernel` compiles one, once for each dtype, into a cache that notices every change.
+
+Numba's own cache looks at the time and size of the file a kernel stands in: a helper changed in another module would be
+served stale, and images whose files share one time would be served another image's kernels. Ours is a folder whose name
+is a digest of all these files and of Numba's version and flags.
+"""
+
+import functools
+import hashlib
+import os
+import pathlib
+
+from numba import config, njit
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+
+from arrayvision import cache
+
+HERE = pathlib.Path(__file__).parent
+
+
+@functools.cache
+def digest():
+    """Names the state of every kernel's source and of what compiles it."""
+    import llvmlite
+    import numba
+
+    text = hashlib.sha256()
+    for path in sorted(HERE.glob("*.py")):
+        text.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    flags = {k: v for k, v in sorted(os.environ.items()) if k.startswith("NUMBA_") and "CACHE" not in k}
+    text.update(repr((numba.__version__, llvmlite.__version__, config.BOUNDSCHECK, flags)).encode())
+    return text.hexdigest()[:20]
+
+
+@functools.cache
+def folder():
+    """The folder of compiled kernels, or None where none can be written."""
+    return cache.folder("cpu", digest())
+
+
+class _Locator(_CacheLocator):
+    def __init__(self, py_func):
+        self._name = f"{py_func.__module__}.{py_func.__code__.co_firstlineno}"
+
+    def get_cache_path(self):
+        return str(folder())
+
+    def get_source_stamp(self):
+        return digest()
+
+    def get_disambiguator(self):
+        return self._name
+
+    @classmethod
+    def from_function(cls, py_func, py_file):
+        return cls(py_func)
+
+
+class _Impl(CompileResultCacheImpl):
+    def __init__(self, py_func):
+        # The base class asks NUMBA_CACHE_LOCATOR_CLASSES first; these kernels have one place only.
+        self._lineno = py_func.__code__.co_firstlineno
+        self._locator = _Locator(py_func)
+        self._filename_base = self.get_filename_base(py_func.__qualname__, "")
+
+
+class _Cache(FunctionCache):
+    _impl_class = _Impl
+
+    def save_overload(self, sig, data):
+        try:
+            super().save_overload(sig, data)
+        except OSError:  # the disk is full, or the folder is gone: the kernel still runs
+            pass
+
+    def load_overload(self, sig, target_context):
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:  # a damaged file is compiled anew
+            return None
+
+
+def kernel(function=None, **options):
+    """Compile a function that holds no GIL and divides as NumPy does; cached on disk where a folder can be written.
+
+    No fused multiply-add unless asked for (``fastmath={"contract"}``): a kernel that decides must decide alike everywhere.
+    """
+    if function is None:
+        return functools.partial(kernel, **options)
+    compiled = njit(nogil=True, error_model="numpy", **options)(function)
+    if folder() is not None:
+        compiled._cache = _Cache(function)
+    return compiled

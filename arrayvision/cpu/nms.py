@@ -1,0 +1,549 @@
+"""Non-maximum suppression of axis-aligned boxes; its cost follows what overlaps, not the square of the count.
+
+1. Order by falling score (radix sort); with labels, then by label: each label's boxes are one segment.
+2. In a segment, the first `FIRST` kept boxes each strike out, in one vectorised sweep, all that they overlap too much.
+3. Few survivors go on like that; many are put into strips (`cpu/strips.py`), where a kept box of width w meets only boxes
+   whose centre is near enough: with an IoU above t, centres are within w * max(1 - t, (1/t - 1) / 2) of each other in x
+   (and in y likewise), and within half the sum of the widths.
+
+`owner[i]`, for the i-th box by score, is `ALIVE` or the place of the kept box that struck it first.
+"""
+
+import numpy as np
+
+from arrayvision.cpu import kernel
+from arrayvision.cpu.order import bits, by_falling_score, by_label
+from arrayvision.cpu.strips import build, first_not_below
+from arrayvision.cpu.threads import parallel_for, take
+
+ALIVE = np.int32(2**31 - 1)
+FIRST, FEW = 64, 700
+
+
+@kernel
+def strike(owner, x1, y1, x2, y2, area, i, a, b, c, d, own, threshold, offset):
+    """Strike out boxes whose IoU with box i (a, b, c, d, of area `own`) exceeds the threshold."""
+    zero = own - own
+    for j in range(owner.shape[0]):
+        w = max(min(c, x2[j]) - max(a, x1[j]) + offset, zero)
+        h = max(min(d, y2[j]) - max(b, y1[j]) + offset, zero)
+        inter = w * h
+        owner[j] = min(owner[j], i if inter / (own + area[j] - inter) > threshold else ALIVE)
+
+
+@kernel
+def sweep(owner, x1, y1, x2, y2, area, threshold, offset, most):
+    """Strike out box by box until `most` are kept. Returns how many are, and where it stopped."""
+    n, kept, i = owner.shape[0], 0, 0
+    while i < n and kept < most:
+        if owner[i] == ALIVE:
+            kept += 1
+            if area[i] > 0:  # else not finite or of no extent
+                j = i + 1
+                strike(
+                    owner[j:],
+                    x1[j:],
+                    y1[j:],
+                    x2[j:],
+                    y2[j:],
+                    area[j:],
+                    np.int32(i),
+                    x1[i],
+                    y1[i],
+                    x2[i],
+                    y2[i],
+                    area[i],
+                    threshold,
+                    offset,
+                )
+        i += 1
+    return kept, i
+
+
+@kernel
+def sweep_strips(owner, x1, y1, x2, y2, area, threshold, offset, most, unsigned):
+    """The same, by strips; every box here has an area."""
+    n = owner.shape[0]
+    one = area.dtype.type(1)
+    half, slack, tiny = one / 2, area.dtype.type(1.0001), area.dtype.type(1e-6)
+    cx, cy, w, h = np.empty_like(x1), np.empty_like(x1), np.empty_like(x1), np.empty_like(x1)
+    for i in range(n):
+        cx[i], cy[i] = x1[i] * half + x2[i] * half, y1[i] * half + y2[i] * half
+        w[i], h[i] = x2[i] - x1[i] + offset, y2[i] - y1[i] + offset
+    order, sx, starts, low, high, wide, tall, groups, least, greatest = build(cx, cy, w, h, unsigned)
+    place, local = np.empty(n, np.int32), np.full(n, ALIVE, np.int32)
+    sx1, sy1, sx2, sy2, sarea = (
+        np.empty_like(x1),
+        np.empty_like(x1),
+        np.empty_like(x1),
+        np.empty_like(x1),
+        np.empty_like(x1),
+    )
+    for k in range(n):
+        p = order[k]
+        place[p] = k
+        sx1[k], sy1[k], sx2[k], sy2[k], sarea[k] = x1[p], y1[p], x2[p], y2[p], area[p]
+    reach = max(one - threshold, (one / max(threshold, tiny) - one) * half) * slack
+    kept, i = 0, 0
+    while i < n and kept < most:
+        if local[place[i]] == ALIVE:
+            kept += 1
+            local[place[i]] = -1  # kept: it meets itself below
+            long = max(w[i], h[i])
+            blur = 4 * tiny * max(abs(cx[i]), abs(cy[i]), long)
+            for g in range(groups.shape[0] - 1):
+                if greatest[g] * slack < threshold * long or long * slack < threshold * least[g]:
+                    continue
+                ry = min(h[i] * reach, (h[i] + greatest[g]) * half * slack) + blur
+                s, stop = first_not_below(high, groups[g], groups[g + 1], cy[i] - ry), groups[g + 1]
+                while s < stop and low[s] <= cy[i] + ry:
+                    rx = min(w[i] * reach, (w[i] + wide[s]) * half * slack) + blur
+                    p = first_not_below(sx, starts[s], starts[s + 1], cx[i] - rx)
+                    q = first_not_below(sx, p, starts[s + 1], cx[i] + rx + blur)
+                    strike(
+                        local[p:q],
+                        sx1[p:q],
+                        sy1[p:q],
+                        sx2[p:q],
+                        sy2[p:q],
+                        sarea[p:q],
+                        np.int32(i),
+                        x1[i],
+                        y1[i],
+                        x2[i],
+                        y2[i],
+                        area[i],
+                        threshold,
+                        offset,
+                    )
+                    s += 1
+        i += 1
+    for k in range(n):
+        owner[order[k]] = ALIVE if local[k] == -1 else local[k]
+    return kept, i
+
+
+@kernel
+def suppress(owner, x1, y1, x2, y2, area, threshold, offset, most, unsigned):
+    """Set `owner` (all ALIVE before) for boxes in falling score, until `most` are kept; returns where it stopped."""
+    n = owner.shape[0]
+    kept, at = sweep(owner, x1, y1, x2, y2, area, threshold, offset, min(most, FIRST))
+    if at == n or kept == most:
+        return at
+    left = np.empty(n - at, np.int32)
+    loners, m = 0, 0
+    for i in range(at, n):
+        if owner[i] == ALIVE:
+            if area[i] > 0:
+                left[m] = i
+                m += 1
+            else:
+                loners += 1
+    most = n if most >= n or loners else most - kept  # loners are counted by the caller, in their order
+    a, b, c, d, e = (
+        np.empty(m, x1.dtype),
+        np.empty(m, x1.dtype),
+        np.empty(m, x1.dtype),
+        np.empty(m, x1.dtype),
+        np.empty(m, x1.dtype),
+    )
+    for k in range(m):
+        i = left[k]
+        a[k], b[k], c[k], d[k], e[k] = x1[i], y1[i], x2[i], y2[i], area[i]
+    inner = np.full(m, ALIVE, np.int32)
+    if m < FEW:
+        _, stop = sweep(inner, a, b, c, d, e, threshold, offset, most)
+    else:
+        _, stop = sweep_strips(inner, a, b, c, d, e, threshold, offset, most, unsigned)
+    for k in range(stop):
+        if inner[k] != ALIVE:
+            owner[left[k]] = left[inner[k]]
+    return n if stop == m else left[stop]
+
+
+@kernel
+def columns(boxes, order, offset):
+    """x1, y1, x2, y2 and area of boxes in this order; the area is NaN where it isn't finite or no side is positive."""
+    m = order.shape[0]
+    x1, y1, x2, y2, area = (
+        np.empty(m, boxes.dtype),
+        np.empty(m, boxes.dtype),
+        np.empty(m, boxes.dtype),
+        np.empty(m, boxes.dtype),
+        np.empty(m, boxes.dtype),
+    )
+    for k in range(m):
+        i = order[k]
+        a, b, c, d = boxes[i, 0], boxes[i, 1], boxes[i, 2], boxes[i, 3]
+        w, h = c - a + offset, d - b + offset
+        own = w * h
+        x1[k], y1[k], x2[k], y2[k] = a, b, c, d
+        area[k] = own if w > 0 and h > 0 and own > 0 and own - own == 0 else np.nan
+    return x1, y1, x2, y2, area
+
+
+@kernel
+def alone(boxes, score_bits, least, filtered, threshold, offset, most, owners):
+    """One segment, in one call: returns the kept boxes' indices; fills `owners` if it has the boxes' number."""
+    order, m = by_falling_score(score_bits, least, filtered)
+    order = order[:m]
+    x1, y1, x2, y2, area = columns(boxes, order, offset)
+    owner = np.full(m, ALIVE, np.int32)
+    stop = suppress(owner, x1, y1, x2, y2, area, threshold, offset, most, score_bits[:0])
+    keep, kept = np.empty(min(m, most), np.int64), 0
+    for k in range(stop):
+        if owner[k] == ALIVE and kept < most:
+            keep[kept] = order[k]
+            kept += 1
+    if owners.shape[1] == m:
+        for k in range(m):
+            owners[0, k], owners[1, k] = order[k], owner[k]
+    return keep[:kept]
+
+
+@kernel
+def segments(labels, order):
+    """The order sorted by label, and where each label's segment starts (the count last)."""
+    order = by_label(labels, order.copy())
+    starts, count = np.empty(order.shape[0] + 1, np.int64), 0
+    for k in range(order.shape[0]):
+        if k == 0 or labels[order[k]] != labels[order[k - 1]]:
+            starts[count] = k
+            count += 1
+    starts[count] = order.shape[0]
+    return order, starts[: count + 1]
+
+
+@kernel
+def suppress_segments(boxes, order, starts, threshold, offset, most, unsigned, kept, turn, grain, n):
+    """kept[i] = 1 for the boxes that their segments keep."""
+    start = take(turn, grain)
+    while start < n:
+        for s in range(start, min(start + grain, n)):
+            own = order[starts[s] : starts[s + 1]]
+            x1, y1, x2, y2, area = columns(boxes, own, offset)
+            owner = np.full(own.shape[0], ALIVE, np.int32)
+            stop = suppress(owner, x1, y1, x2, y2, area, threshold, offset, most, unsigned)
+            for k in range(stop):
+                if owner[k] == ALIVE:
+                    kept[own[k]] = 1
+        start = take(turn, grain)
+
+
+@kernel
+def emit(order, kept, most):
+    """Those of `order` that are kept, the first `most`."""
+    keep, count = np.empty(min(order.shape[0], most), np.int64), 0
+    for k in range(order.shape[0]):
+        if kept[order[k]] and count < most:
+            keep[count] = order[k]
+            count += 1
+    return keep[:count].copy()
+
+
+@kernel
+def take_rows(boxes, scores, keep, dets, inds):
+    """dets[k] = the box keep[k] and its score; inds[k] = keep[k]."""
+    width = boxes.shape[1]
+    for k in range(keep.shape[0]):
+        i = keep[k]
+        for c in range(width):
+            dets[k, c] = boxes[i, c]
+        dets[k, width] = scores[i]
+        inds[k] = i
+
+
+_NO_OWNERS = np.empty((2, 0), np.int32)
+_ALL = 2**62
+
+
+def nms(boxes, scores, labels, threshold, offset, score_threshold, max_num):
+    """Indices of the kept boxes by falling score. `score_threshold` None filters nothing; `max_num` -1 keeps all."""
+    kind = boxes.dtype.type
+    most = _ALL if max_num < 0 else max_num
+    least, filtered = bits(np.array([score_threshold or 0], kind))[0], score_threshold is not None
+    unsigned = bits(scores)
+    if labels is None:
+        return alone(boxes, unsigned, least, filtered, kind(threshold), kind(offset), most, _NO_OWNERS)
+    order, count = by_falling_score(unsigned, least, filtered)
+    order = order[:count]
+    grouped, starts = segments(labels, order)
+    kept, n = np.zeros(len(boxes), np.uint8), len(starts) - 1
+    each = 100 * count / max(n, 1)
+    parallel_for(
+        suppress_segments,
+        n,
+        max(1, int(50_000 / max(each, 1))),
+        boxes,
+        grouped,
+        starts,
+        kind(threshold),
+        kind(offset),
+        most,
+        unsigned[:0],
+        kept,
+        cost=each,
+    )
+    return emit(order, kept, most)
+
+
+def match(boxes, scores, threshold):
+    """Groups of a kept box and those it suppressed, by score: (members of all groups in turn, each group's length)."""
+    kind, n = boxes.dtype.type, len(boxes)
+    unsigned = bits(scores)
+    count = n - int(np.isnan(scores).sum())
+    owners = np.empty((2, count), np.int32)
+    alone(boxes, unsigned, unsigned.dtype.type(0), False, kind(threshold), kind(0), _ALL, owners)
+    return group(owners[0], owners[1])
+
+
+@kernel
+def group(order, owner):
+    """Members of each kept box's group, itself first, then by score; and the groups' lengths."""
+    n, groups = order.shape[0], 0
+    number, lengths = np.empty(n, np.int64), np.zeros(n, np.int64)
+    for k in range(n):
+        if owner[k] == ALIVE:
+            number[k] = groups
+            groups += 1
+        else:
+            number[k] = number[owner[k]]
+        lengths[number[k]] += 1
+    ends, total = np.empty(groups, np.int64), 0
+    for g in range(groups):
+        ends[g] = total
+        total += lengths[g]
+    members = np.empty(n, np.int64)
+    for k in range(n):
+        members[ends[number[k]]] = order[k]
+        ends[number[k]] += 1
+    return members, lengths[:groups].copy()
+
+
+# ---- soft suppression ------------------------------------------------------------------------------------------------
+NAIVE, LINEAR, GAUSSIAN = 0, 1, 2
+CHUNK = 64
+
+
+@kernel
+def decay(scores, x1, y1, x2, y2, area, a, b, c, d, own, threshold, offset, sigma, method):
+    """Multiply scores by what their boxes' IoU with (a, b, c, d) leaves of them."""
+    zero, one = own - own, area.dtype.type(1)
+    for j in range(scores.shape[0]):
+        w = max(min(c, x2[j]) - max(a, x1[j]) + offset, zero)
+        h = max(min(d, y2[j]) - max(b, y1[j]) + offset, zero)
+        inter = w * h
+        if inter > 0:
+            iou = inter / (own + area[j] - inter)
+            if method == GAUSSIAN:
+                scores[j] *= np.exp(-(iou * iou) / sigma)
+            elif iou > threshold:
+                scores[j] *= one - iou if method == LINEAR else zero
+
+
+@kernel
+def best_of(scores, index, least):
+    """The place of the greatest score that isn't below `least`, of the smaller index among equals; -1 without one."""
+    best = -1
+    for k in range(scores.shape[0]):
+        s = scores[k]
+        if s >= least and (best < 0 or s > scores[best] or (s == scores[best] and index[k] < index[best])):
+            best = k
+    return best
+
+
+@kernel
+def soften(boxes, scores, threshold, sigma, least, method, offset, unsigned, keep, decayed):
+    """Pick the best box, decay those it overlaps, pick the next ... Returns how many were picked."""
+    n = boxes.shape[0]
+    index, m, last = np.empty(n, np.int32), 0, n  # boxes with an area first, then those without, NaN scores left out
+    for i in range(n):
+        if scores[i] == scores[i]:
+            w, h = boxes[i, 2] - boxes[i, 0] + offset, boxes[i, 3] - boxes[i, 1] + offset
+            own = w * h
+            if w > 0 and h > 0 and own > 0 and own - own == 0:
+                index[m] = i
+                m += 1
+            else:
+                last -= 1
+                index[last] = i
+    for i in range(last, n):
+        index[m + i - last] = index[i]
+    count = m + n - last
+    index = index[:count]
+    x1, y1, x2, y2, area = columns(boxes, index, offset)
+    reach_all = area.dtype.type(0.5001)
+    single = m < FEW
+    if single:
+        starts, groups = np.array([0, m]), np.array([0, 1])
+        sx, low, high = x1, y1[:1], y1[:1]
+        wide = tall = greatest = x1[:1]
+    else:
+        cx, cy, w, h = (x1 + x2)[:m] / 2, (y1 + y2)[:m] / 2, (x2 - x1 + offset)[:m], (y2 - y1 + offset)[:m]
+        order, sx, starts, low, high, wide, tall, groups, _, greatest = build(cx, cy, w, h, unsigned)
+        moved = index.copy()
+        for k in range(m):
+            moved[k] = index[order[k]]
+        index = moved
+        x1, y1, x2, y2, area = columns(boxes, index, offset)
+    s = np.empty(count, scores.dtype)
+    for k in range(count):
+        s[k] = scores[index[k]]
+    chunks = (count + CHUNK - 1) // CHUNK
+    top = np.empty(chunks, np.int64)
+    for t in range(chunks):
+        a, b = t * CHUNK, min((t + 1) * CHUNK, count)
+        found = best_of(s[a:b], index[a:b], least)
+        top[t] = a + found if found >= 0 else -1
+    picked = 0
+    while True:
+        best = np.int64(-1)
+        for t in range(chunks):
+            k = top[t]
+            if k >= 0 and (best < 0 or s[k] > s[best] or (s[k] == s[best] and index[k] < index[best])):
+                best = k
+        if best < 0:
+            return picked
+        keep[picked], decayed[picked] = index[best], s[best]
+        picked += 1
+        s[best] = -np.inf
+        t = best // CHUNK
+        a, b = t * CHUNK, min((t + 1) * CHUNK, count)
+        found = best_of(s[a:b], index[a:b], least)
+        top[t] = a + found if found >= 0 else -1
+        if best >= m:
+            continue
+        a, b, c, d, own = x1[best], y1[best], x2[best], y2[best], area[best]
+        x, y, w, h = a / 2 + c / 2, b / 2 + d / 2, c - a + offset, d - b + offset
+        blur = area.dtype.type(4e-6) * max(abs(x), abs(y), w, h)
+        for g in range(groups.shape[0] - 1):
+            ry = (h + greatest[g]) * reach_all + blur
+            strip, stop = groups[g], groups[g + 1]
+            if not single:
+                strip = first_not_below(high, strip, stop, y - ry)
+            while strip < stop and (single or low[strip] <= y + ry):
+                p, q = starts[strip], starts[strip + 1]
+                if not single:
+                    rx = (w + wide[strip]) * reach_all + blur
+                    p = first_not_below(sx, p, q, x - rx)
+                    q = first_not_below(sx, p, q, x + rx + blur)
+                decay(
+                    s[p:q],
+                    x1[p:q],
+                    y1[p:q],
+                    x2[p:q],
+                    y2[p:q],
+                    area[p:q],
+                    a,
+                    b,
+                    c,
+                    d,
+                    own,
+                    threshold,
+                    offset,
+                    sigma,
+                    method,
+                )
+                for t in range(p // CHUNK, (q + CHUNK - 1) // CHUNK):
+                    e, f = t * CHUNK, min((t + 1) * CHUNK, count)
+                    found = best_of(s[e:f], index[e:f], least)
+                    top[t] = e + found if found >= 0 else -1
+                strip += 1
+
+
+@kernel
+def soften_segments(
+    boxes,
+    scores,
+    order,
+    starts,
+    threshold,
+    sigma,
+    least,
+    method,
+    offset,
+    unsigned,
+    keep,
+    decayed,
+    counts,
+    turn,
+    grain,
+    n,
+):
+    """Each segment's picks, from its start on."""
+    start = take(turn, grain)
+    while start < n:
+        for s in range(start, min(start + grain, n)):
+            a, b = starts[s], starts[s + 1]
+            own = order[a:b]
+            some, some_scores = (
+                np.empty((own.shape[0], boxes.shape[1]), boxes.dtype),
+                np.empty(own.shape[0], scores.dtype),
+            )
+            for k in range(own.shape[0]):
+                some[k], some_scores[k] = boxes[own[k]], scores[own[k]]
+            counts[s] = soften(
+                some, some_scores, threshold, sigma, least, method, offset, unsigned, keep[a:b], decayed[a:b]
+            )
+            for k in range(a, a + counts[s]):
+                keep[k] = own[keep[k]]
+        start = take(turn, grain)
+
+
+def soft(boxes, scores, labels, threshold, sigma, min_score, method, offset):
+    """Indices in the order of picking, and the scores they had then."""
+    kind, n = boxes.dtype.type, len(boxes)
+    keep, decayed = np.empty(n, np.int64), np.empty(n, boxes.dtype)
+    least = kind(max(min_score, np.finfo(kind).min))  # -infinity marks those picked
+    how = (
+        kind(threshold),
+        kind(sigma),
+        least,
+        ("naive", "linear", "gaussian").index(method),
+        kind(offset),
+        bits(scores)[:0],
+        keep,
+        decayed,
+    )
+    if labels is None:
+        count = soften(boxes, scores, *how)
+        return keep[:count], decayed[:count]
+    order, starts = segments(labels, np.arange(n, dtype=np.int32))
+    counts = np.zeros(len(starts) - 1, np.int64)
+    each = 1000 * n / max(len(counts), 1)
+    parallel_for(
+        soften_segments,
+        len(counts),
+        max(1, int(50_000 / max(each, 1))),
+        boxes,
+        scores,
+        order,
+        starts,
+        *how,
+        counts,
+        cost=each,
+    )
+    picked = np.concatenate(
+        [np.arange(a, a + count) for a, count in zip(starts, counts, strict=False)] or [np.empty(0, np.int64)]
+    )
+    picked = picked[np.argsort(keep[picked])]
+    keep, decayed = keep[picked], decayed[picked]
+    order = falling(decayed)
+    return keep[order], decayed[order]
+
+
+def falling(scores):
+    """Indices by falling score, NaN last."""
+    unsigned = bits(scores)
+    return by_falling_score(unsigned, unsigned.dtype.type(0), False)[0].astype(np.int64)
+
+
+@kernel
+def take_picked(boxes, picked_scores, keep, dets, inds):
+    """As take_rows, with scores given in the order of `keep`."""
+    width = boxes.shape[1]
+    for k in range(keep.shape[0]):
+        for c in range(width):
+            dets[k, c] = boxes[keep[k], c]
+        dets[k, width] = picked_scores[k]
+        inds[k] = keep[k]

@@ -1,0 +1,226 @@
+"""IoU and non-maximum suppression of rotated boxes and quadrilaterals: hulls first, in a vectorised loop; exact areas for
+the few pairs whose hulls meet. Geometry: `cpu/polygons.py`; search: `cpu/strips.py`."""
+
+import numpy as np
+
+from arrayvision.cpu import kernel
+from arrayvision.cpu.nms import ALIVE, FEW, bits, by_falling_score, emit, segments, take_rows
+from arrayvision.cpu.polygons import (
+    AREA,
+    CX,
+    CY,
+    EX,
+    EY,
+    QUAD,
+    ROTATED,
+    WIDTH,
+    iou,
+    overlap,
+    quad_shapes,
+    rotated_shapes,
+)
+from arrayvision.cpu.strips import build, first_not_below
+from arrayvision.cpu.threads import parallel_for, take
+
+__all__ = ["nms", "overlaps", "shapes_of", "take_rows"]
+
+
+def shapes_of(boxes, clockwise=True):
+    """Boxes (N, 5) or quadrilaterals (N, 8) as rows of `cpu/polygons.py`, and which of the two they are."""
+    shapes = np.empty((len(boxes), WIDTH))
+    if boxes.shape[1] == 5:
+        rotated_shapes(boxes, 1.0 if clockwise else -1.0, shapes)
+        return shapes, ROTATED
+    quad_shapes(boxes, shapes)
+    return shapes, QUAD
+
+
+@kernel
+def touch(near, cx, cy, ex, ey, x, y, a, b):
+    """near[j] = whether hull j and the hull (x, y, a, b) share an area."""
+    for j in range(near.shape[0]):
+        near[j] = np.uint8(abs(cx[j] - x) < ex[j] + a) & np.uint8(abs(cy[j] - y) < ey[j] + b)
+
+
+@kernel
+def hulls(shapes):
+    n = shapes.shape[0]
+    cx, cy, ex, ey = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
+    for i in range(n):
+        cx[i], cy[i] = shapes[i, CX], shapes[i, CY]
+        ex[i], ey[i] = (shapes[i, EX], shapes[i, EY]) if shapes[i, AREA] > 0 else (-np.inf, -np.inf)
+    return cx, cy, ex, ey
+
+
+@kernel
+def all_pairs(first, second, kind, foreground, out, turn, grain, n):
+    cx, cy, ex, ey = hulls(second)
+    near = np.empty(second.shape[0], np.uint8)
+    start = take(turn, grain)
+    while start < n:
+        for i in range(start, min(start + grain, n)):
+            p = first[i]
+            touch(near, cx, cy, ex, ey, p[CX], p[CY], p[EX], p[EY])
+            for j in range(near.shape[0]):
+                value = 0.0
+                if near[j]:
+                    inter = overlap(p, second[j], kind)
+                    if inter > 0:
+                        value = inter / (p[AREA] if foreground else p[AREA] + second[j, AREA] - inter)
+                out[i, j] = value
+        start = take(turn, grain)
+
+
+@kernel
+def aligned_pairs(first, second, kind, foreground, out, turn, grain, n):
+    start = take(turn, grain)
+    while start < n:
+        for i in range(start, min(start + grain, n)):
+            inter = overlap(first[i], second[i], kind)
+            out[i] = (
+                inter / (first[i, AREA] if foreground else first[i, AREA] + second[i, AREA] - inter)
+                if inter > 0
+                else 0.0
+            )
+        start = take(turn, grain)
+
+
+def overlaps(first, second, foreground, aligned, clockwise, out):
+    """Fill out with IoUs, or with intersections over the first one's area."""
+    p, kind = shapes_of(first, clockwise)
+    q, _ = shapes_of(second, clockwise)
+    if aligned:
+        parallel_for(aligned_pairs, len(p), 1024, p, q, kind, foreground, out, cost=200)
+    else:
+        parallel_for(
+            all_pairs, len(p), max(1, min(64, 100_000 // max(len(q), 1))), p, q, kind, foreground, out, cost=10 * len(q)
+        )
+
+
+@kernel
+def strike_near(owner, near, shapes, i, p, kind, threshold, single):
+    """Strike out those near ones whose IoU with p exceeds the threshold."""
+    for j in range(owner.shape[0]):
+        if near[j] and owner[j] == ALIVE:
+            q = shapes[j]
+            if min(p[AREA], q[AREA]) >= 0.9999 * threshold * max(p[AREA], q[AREA]):
+                value = iou(p, q, kind)
+                if single:
+                    value = np.float64(np.float32(value))
+                if value > threshold:
+                    owner[j] = i
+
+
+@kernel
+def sweep(owner, shapes, kind, threshold, single, most):
+    """Strike out box by box until `most` are kept; returns where it stopped. `single`: IoUs count as float32."""
+    n = owner.shape[0]
+    cx, cy, ex, ey = hulls(shapes)
+    near = np.empty(n, np.uint8)
+    kept, i = 0, 0
+    while i < n and kept < most:
+        if owner[i] == ALIVE:
+            kept += 1
+            p = shapes[i]
+            if p[AREA] > 0:
+                j = i + 1
+                touch(near[j:], cx[j:], cy[j:], ex[j:], ey[j:], p[CX], p[CY], p[EX], p[EY])
+                strike_near(owner[j:], near[j:], shapes[j:], np.int32(i), p, kind, threshold, single)
+        i += 1
+    return i
+
+
+@kernel
+def sweep_strips(owner, shapes, kind, threshold, single, most):
+    """The same, by strips, in which shapes without an area don't stand."""
+    n, m = owner.shape[0], 0
+    inside = np.empty(n, np.int32)
+    for i in range(n):
+        if shapes[i, AREA] > 0:
+            inside[m] = i
+            m += 1
+    cx, cy, w, h = np.empty(m), np.empty(m), np.empty(m), np.empty(m)
+    for k in range(m):
+        p = shapes[inside[k]]
+        cx[k], cy[k], w[k], h[k] = p[CX], p[CY], 2 * p[EX], 2 * p[EY]
+    order, sx, starts, low, high, wide, tall, groups, least, greatest = build(cx, cy, w, h, np.empty(0, np.uint64))
+    place, local, ranked = np.empty(n, np.int32), np.full(m, ALIVE, np.int32), np.empty((m, shapes.shape[1]))
+    for k in range(m):
+        place[inside[order[k]]] = k
+        ranked[k] = shapes[inside[order[k]]]
+    sy, ex, ey, near = np.empty(m), np.empty(m), np.empty(m), np.empty(m, np.uint8)
+    for k in range(m):
+        sy[k], ex[k], ey[k] = ranked[k, CY], ranked[k, EX], ranked[k, EY]
+    kept, i = 0, 0
+    while i < n and kept < most:
+        p = shapes[i]
+        if not p[AREA] > 0:
+            kept += 1
+        elif local[place[i]] == ALIVE:
+            kept += 1
+            local[place[i]] = -1  # kept: it meets itself below
+            for g in range(groups.shape[0] - 1):
+                ry = p[EY] + 0.5 * greatest[g]
+                s, stop = first_not_below(high, groups[g], groups[g + 1], p[CY] - ry), groups[g + 1]
+                while s < stop and low[s] <= p[CY] + ry:
+                    rx = p[EX] + 0.5 * wide[s]
+                    a = first_not_below(sx, starts[s], starts[s + 1], p[CX] - rx)
+                    b = first_not_below(sx, a, starts[s + 1], p[CX] + rx)
+                    touch(near[a:b], sx[a:b], sy[a:b], ex[a:b], ey[a:b], p[CX], p[CY], p[EX], p[EY])
+                    strike_near(local[a:b], near[a:b], ranked[a:b], np.int32(i), p, kind, threshold, single)
+                    s += 1
+        i += 1
+    for k in range(m):
+        if local[k] != -1:
+            owner[inside[order[k]]] = local[k]
+    return i
+
+
+@kernel
+def suppress_segments(shapes, kind, order, starts, threshold, single, most, kept, turn, grain, n):
+    """kept[i] = 1 for the boxes that their segments keep."""
+    start = take(turn, grain)
+    while start < n:
+        for s in range(start, min(start + grain, n)):
+            own = order[starts[s] : starts[s + 1]]
+            ranked = np.empty((own.shape[0], shapes.shape[1]))
+            for k in range(own.shape[0]):
+                ranked[k] = shapes[own[k]]
+            owner = np.full(own.shape[0], ALIVE, np.int32)
+            if own.shape[0] < FEW:
+                stop = sweep(owner, ranked, kind, threshold, single, most)
+            else:
+                stop = sweep_strips(owner, ranked, kind, threshold, single, most)
+            for k in range(stop):
+                if owner[k] == ALIVE:
+                    kept[own[k]] = 1
+        start = take(turn, grain)
+
+
+def nms(boxes, scores, labels, threshold, clockwise, score_threshold, max_num):
+    """Indices of the kept boxes (N, 5) or (N, 8) by falling score; arguments as `cpu.nms.nms`."""
+    dtype = boxes.dtype.type
+    most = 2**62 if max_num < 0 else max_num
+    order, count = by_falling_score(
+        bits(scores), bits(np.array([score_threshold or 0], dtype))[0], score_threshold is not None
+    )
+    order = order[:count]
+    grouped, starts = (order, np.array([0, count])) if labels is None else segments(labels, order)
+    shapes, kind = shapes_of(boxes, clockwise)
+    kept, n = np.zeros(len(boxes), np.uint8), len(starts) - 1
+    each = 500 * count / max(n, 1)
+    parallel_for(
+        suppress_segments,
+        n,
+        max(1, int(50_000 / max(each, 1))),
+        shapes,
+        kind,
+        grouped,
+        starts,
+        float(dtype(threshold)),
+        dtype is np.float32,
+        most,
+        kept,
+        cost=each,
+    )
+    return emit(order, kept, most)

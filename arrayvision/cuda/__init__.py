@@ -1,0 +1,1 @@
+"""CUDA C++ kernels (`*.cu`) and, beside each, the Python that launches it; `runtime` compiles and launches."""

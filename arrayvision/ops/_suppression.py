@@ -1,0 +1,42 @@
+"""What the suppressions of all kinds of boxes share: checks, reading, and the results' allocation."""
+
+from arrayvision import check
+from arrayvision.array import place
+
+
+def suppress(
+    name,
+    module,
+    width,
+    boxes,
+    scores,
+    labels,
+    iou_threshold,
+    extra,
+    score_threshold=None,
+    max_num=-1,
+    argument="dets",
+    label_argument="labels",
+):
+    """Check, call ``kernels(module).nms`` and gather: (kept boxes with their scores, their indices)."""
+    at = place(name, **{argument: boxes, "scores": scores, label_argument: labels})
+    check.shape(name, argument, boxes, "N", width)
+    check.shape(name, "scores", scores, "N")
+    check.same_length(name, "scores", scores, argument, boxes)
+    if labels is not None:
+        check.shape(name, label_argument, labels, "N")
+        check.same_length(name, label_argument, labels, argument, boxes)
+        labels = at.read(labels, at.integers(name, label_argument, labels))
+    iou_threshold = check.number(name, "iou_threshold", iou_threshold, 0)
+    dtype = at.floats(name, **{argument: boxes, "scores": scores})
+    kernels = at.kernels(module)
+    boxes, scores = at.read(boxes, dtype), at.read(scores, dtype)
+    keep = kernels.nms(boxes, scores, labels, iou_threshold, extra, score_threshold, max_num)
+    return gather(at, dtype, kernels.take_rows, boxes, scores, keep)
+
+
+def gather(at, dtype, take, boxes, scores, keep):
+    """The rows that `keep` names, with their scores as last column, and `keep` itself, in the caller's library."""
+    dets, inds = at.empty((keep.shape[0], boxes.shape[1] + 1), dtype), at.empty((keep.shape[0],), "int64")
+    take(boxes, scores, keep, dets.view, inds.view)
+    return dets.give(), inds.give()

@@ -1,0 +1,325 @@
+"""Non-maximum suppression of axis-aligned boxes, and of boxes of any kind in classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from arrayvision import check
+from arrayvision.array import place
+from arrayvision.ops._suppression import gather, suppress
+from arrayvision.typing import Array
+
+
+def nms(
+    boxes: Array,
+    scores: Array,
+    iou_threshold: float,
+    offset: int = 0,
+    score_threshold: float = 0,
+    max_num: int = -1,
+) -> tuple[Array, Array]:
+    """Non-maximum suppression: of boxes that overlap too much, keep the one with the best score.
+
+    Parameters
+    ----------
+    boxes : array (N, 4)
+        Boxes (x1, y1, x2, y2) in any unit; any real dtype, integers count as floats.
+    scores : array (N,)
+        Their scores. A NaN score is never kept.
+    iou_threshold : float
+        A box goes if its IoU with a kept one is greater. Cast to the boxes' dtype.
+    offset : {0, 1}
+        Added to widths and heights: 1 where x2 and y2 are the last pixel inside.
+    score_threshold : float
+        Only scores greater than this take part; 0 (and anything below) filters nothing.
+    max_num : int
+        Stop at this many kept boxes; -1 (or 0) keeps all.
+
+    Returns
+    -------
+    dets : array (K, 5)
+        The kept boxes and their scores, by falling score; ties by position. In the promoted float dtype.
+    inds : array (K,)
+        Their int64 positions in the input (int32 in JAX without x64).
+
+    Raises
+    ------
+    TypeError
+        If something is no array, of another library or device, or of a wrong dtype.
+    ValueError
+        If a shape, `offset` or `max_num` is wrong, lengths differ, or a threshold is NaN or `iou_threshold` negative.
+
+    Notes
+    -----
+    A box with a NaN or infinite corner, or of no or negative width or height (offset included), suppresses nothing and
+    is suppressed by nothing. Greedy suppression as in P. Felzenszwalb et al., "Object Detection with Discriminatively
+    Trained Part-Based Models", 2010. On the CPU its cost follows the number of overlapping pairs, not N squared.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> boxes = np.array([[0, 0, 10, 10], [1, 1, 11, 11], [20, 20, 30, 30]])
+    >>> dets, inds = nms(boxes, np.array([0.6, 0.9, 0.3]), iou_threshold=0.5)
+    >>> inds
+    array([1, 2])
+    """
+    check.choice("nms", "offset", offset, (0, 1))
+    score_threshold, max_num = _limits("nms", score_threshold, max_num)
+    return suppress("nms", "nms", 4, boxes, scores, None, iou_threshold, int(offset), score_threshold, max_num, "boxes")
+
+
+def _limits(name, score_threshold, max_num):
+    score_threshold = check.number(name, "score_threshold", score_threshold)
+    max_num = check.integer(name, "max_num", max_num, -1)
+    return score_threshold if score_threshold > 0 else None, max_num or -1
+
+
+def soft_nms(
+    boxes: Array,
+    scores: Array,
+    iou_threshold: float = 0.3,
+    sigma: float = 0.5,
+    min_score: float = 1e-3,
+    method: str = "linear",
+    offset: int = 0,
+) -> tuple[Array, Array]:
+    """Soft non-maximum suppression: overlapping boxes lose score instead of going.
+
+    The box with the best score is picked; each other box's score is multiplied by what its IoU with the picked one
+    leaves of it; those that fall below `min_score` go; and so on.
+
+    Parameters
+    ----------
+    boxes : array (N, 4)
+        Boxes (x1, y1, x2, y2) in any unit.
+    scores : array (N,)
+        Their scores. A NaN score is never kept.
+    iou_threshold : float
+        IoUs up to this leave a score as it is ("naive" and "linear").
+    sigma : float
+        Of "gaussian"; greater than 0.
+    min_score : float
+        Boxes with less are dropped.
+    method : {"naive", "linear", "gaussian"}
+        A score is multiplied by 0 ("naive") or 1 - IoU ("linear") where the IoU is greater than `iou_threshold`, or by
+        exp(-IoU**2 / sigma) ("gaussian").
+    offset : {0, 1}
+        Added to widths and heights: 1 where x2 and y2 are the last pixel inside.
+
+    Returns
+    -------
+    dets : array (K, 5)
+        The boxes with their decayed scores, in the order in which they were picked; ties by position.
+    inds : array (K,)
+        Their int64 positions in the input (int32 in JAX without x64).
+
+    Raises
+    ------
+    TypeError
+        If something is no array, of another library or device, or of a wrong dtype.
+    ValueError
+        If a shape, `method` or `offset` is wrong, lengths differ, or a number is NaN or out of range.
+
+    Notes
+    -----
+    N. Bodla et al., "Soft-NMS: Improving Object Detection With One Line of Code", 2017. A box with a NaN or infinite
+    corner, or of no or negative width or height (offset included), neither lowers a score nor loses its own.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> boxes = np.array([[0, 0, 10, 10], [1, 1, 11, 11], [20, 20, 30, 30]])
+    >>> dets, inds = soft_nms(boxes, np.array([0.6, 0.9, 0.3]))
+    >>> inds
+    array([1, 2, 0])
+    """
+    return _soften("soft_nms", boxes, scores, None, -1, iou_threshold, sigma, min_score, method, offset)
+
+
+def _soften(
+    name, boxes, scores, idxs, max_num, iou_threshold=0.3, sigma=0.5, min_score=1e-3, method="linear", offset=0
+):
+    at = place(name, boxes=boxes, scores=scores, idxs=idxs)
+    check.shape(name, "boxes", boxes, "N", 4)
+    check.shape(name, "scores", scores, "N")
+    check.same_length(name, "scores", scores, "boxes", boxes)
+    check.choice(name, "offset", offset, (0, 1))
+    check.choice(name, "method", method, ("naive", "linear", "gaussian"))
+    iou_threshold = check.number(name, "iou_threshold", iou_threshold, 0)
+    sigma = check.number(name, "sigma", sigma, above=0)
+    min_score = check.number(name, "min_score", min_score)
+    if idxs is not None:
+        check.shape(name, "idxs", idxs, "N")
+        check.same_length(name, "idxs", idxs, "boxes", boxes)
+        idxs = at.read(idxs, at.integers(name, "idxs", idxs))
+    dtype = at.floats(name, boxes=boxes, scores=scores)
+    kernels = at.kernels("nms")
+    boxes, scores = at.read(boxes, dtype), at.read(scores, dtype)
+    keep, decayed = kernels.soft(boxes, scores, idxs, iou_threshold, sigma, min_score, method, int(offset))
+    if max_num > 0:
+        keep, decayed = keep[:max_num], decayed[:max_num]
+    return gather(at, dtype, kernels.take_picked, boxes, decayed, keep)
+
+
+def nms_match(dets: Array, iou_threshold: float) -> list[Array]:
+    """Non-maximum suppression that tells which box suppressed which.
+
+    Parameters
+    ----------
+    dets : array (N, 5)
+        Boxes (x1, y1, x2, y2) and their scores.
+    iou_threshold : float
+        A box goes if its IoU with a kept one is greater.
+
+    Returns
+    -------
+    list of arrays (K_i,)
+        For each kept box, by falling score: its int64 position, then those of the boxes that it suppressed, by falling
+        score. A box suppressed by several belongs to the one with the best score; a NaN score to none.
+
+    Raises
+    ------
+    TypeError
+        If dets is no array or holds no real numbers.
+    ValueError
+        If its shape is wrong, or the threshold is NaN or negative.
+
+    Notes
+    -----
+    As used by K. Chen et al., "Prime Sample Attention in Object Detection", 2020.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> nms_match(np.array([[0, 0, 10, 10, 0.6], [1, 1, 11, 11, 0.9], [20, 20, 30, 30, 0.3]]), 0.5)
+    [array([1, 0]), array([2])]
+    """
+    name = "nms_match"
+    at = place(name, dets=dets)
+    check.shape(name, "dets", dets, "N", 5)
+    iou_threshold = check.number(name, "iou_threshold", iou_threshold, 0)
+    dtype = at.floats(name, dets=dets)
+    boxes, scores = at.read(dets[:, :4], dtype), at.read(dets[:, 4], dtype)
+    members, lengths = at.kernels("nms").match(boxes, scores, iou_threshold)
+    out = at.empty((len(members),), "int64")
+    out.view[...] = members
+    members, groups, start = out.give(), [], 0
+    for length in lengths.tolist():
+        groups.append(members[start : start + length])
+        start += length
+    return groups
+
+
+_KINDS = {  # type: (columns, arguments)
+    "nms": (4, ("iou_threshold", "offset", "score_threshold")),
+    "soft_nms": (4, ("iou_threshold", "sigma", "min_score", "method", "offset")),
+    "nms_rotated": (5, ("iou_threshold", "clockwise")),
+    "nms_quadri": (8, ("iou_threshold",)),
+}
+
+
+def batched_nms(
+    boxes: Array,
+    scores: Array,
+    idxs: Array,
+    nms_cfg: Mapping | None,
+    class_agnostic: bool = False,
+) -> tuple[Array, Array]:
+    """Non-maximum suppression within classes (or images, or both: any integers that tell boxes apart).
+
+    Parameters
+    ----------
+    boxes : array (N, 4), (N, 5) or (N, 8)
+        Boxes as the chosen suppression takes them.
+    scores : array (N,)
+        Their scores. A NaN score is never kept.
+    idxs : array (N,)
+        Each box's class; boxes of different classes don't suppress each other. For a batch of images, image * classes +
+        class makes it one call. May be None if `class_agnostic`.
+    nms_cfg : mapping or None
+        `type`, one of "nms" (default), "soft_nms", "nms_rotated", "nms_quadri"; that function's arguments; and
+
+        - `class_agnostic`: takes the place of the argument below;
+        - `max_num`: the most boxes to return, -1 for all;
+        - `split_thr`: accepted, changes no result.
+
+        None suppresses nothing: everything is returned, by falling score, NaN last.
+    class_agnostic : bool
+        Suppress across classes.
+
+    Returns
+    -------
+    dets : array (K, 5), (K, 6) or (K, 9)
+        The kept boxes and their scores (decayed ones for "soft_nms"), by falling score; ties by position.
+    inds : array (K,)
+        Their int64 positions in the input (int32 in JAX without x64).
+
+    Raises
+    ------
+    TypeError
+        If something is no array, of another library or device, of a wrong dtype, or `nms_cfg` has an unknown key.
+    ValueError
+        If the type is unknown, a shape or number is wrong, or lengths differ.
+
+    Notes
+    -----
+    Classes are told apart by their labels, not by shifting their boxes apart, which loses precision at large
+    coordinates and fails at negative ones.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> boxes = np.array([[0, 0, 10, 10], [1, 1, 11, 11], [0, 0, 10, 10]])
+    >>> dets, inds = batched_nms(boxes, np.array([0.6, 0.9, 0.3]), np.array([0, 0, 1]), dict(type="nms", iou_threshold=0.5))
+    >>> inds
+    array([1, 2])
+    """
+    name = "batched_nms"
+    if nms_cfg is None:
+        return _sorted(boxes, scores, idxs)
+    if not isinstance(nms_cfg, Mapping):
+        raise TypeError(f"{name}: nms_cfg must be a mapping or None, got {type(nms_cfg).__name__}")
+    cfg = dict(nms_cfg)
+    kind = check.choice(name, "nms_cfg['type']", cfg.pop("type", "nms"), tuple(_KINDS))
+    width, arguments = _KINDS[kind]
+    agnostic = check.flag(name, "class_agnostic", cfg.pop("class_agnostic", class_agnostic))
+    cfg.pop("split_thr", None)
+    max_num = check.integer(name, "nms_cfg['max_num']", cfg.pop("max_num", -1), -1) or -1
+    unknown = sorted(map(str, set(cfg) - set(arguments)))
+    if unknown:
+        known = ", ".join(("type", *arguments, "class_agnostic", "max_num", "split_thr"))
+        raise TypeError(f"{name}: nms_cfg has no {', '.join(unknown)} for type {kind!r}; it takes {known}")
+    if kind != "soft_nms" and "iou_threshold" not in cfg:
+        raise TypeError(f"{name}: nms_cfg lacks iou_threshold")
+    if idxs is None and not agnostic:
+        raise TypeError(f"{name}: idxs must be an array unless class_agnostic, got None")
+    if agnostic and idxs is not None:  # still no reason to take nonsense
+        at = place(name, boxes=boxes, idxs=idxs)
+        check.shape(name, "idxs", idxs, "N")
+        check.same_length(name, "idxs", idxs, "boxes", boxes)
+        idxs = None
+    if kind == "soft_nms":
+        return _soften(name, boxes, scores, idxs, max_num, **cfg)
+    extra, least = True, None
+    if kind == "nms":
+        extra = int(check.choice(name, "nms_cfg['offset']", cfg.get("offset", 0), (0, 1)))
+        least, _ = _limits(name, cfg.get("score_threshold", 0), -1)
+    elif kind == "nms_rotated":
+        extra = check.flag(name, "nms_cfg['clockwise']", cfg.get("clockwise", True))
+    module = "nms" if kind == "nms" else "rotated_boxes"
+    return suppress(
+        name, module, width, boxes, scores, idxs, cfg["iou_threshold"], extra, least, max_num, "boxes", "idxs"
+    )
+
+
+def _sorted(boxes, scores, idxs):
+    """Everything by falling score, NaN last."""
+    name = "batched_nms"
+    at = place(name, boxes=boxes, scores=scores, idxs=idxs)
+    check.shape(name, "boxes", boxes, "N", "columns")
+    check.shape(name, "scores", scores, "N")
+    check.same_length(name, "scores", scores, "boxes", boxes)
+    dtype = at.floats(name, boxes=boxes, scores=scores)
+    kernels = at.kernels("nms")
+    boxes, scores = at.read(boxes, dtype), at.read(scores, dtype)
+    return gather(at, dtype, kernels.take_rows, boxes, scores, kernels.falling(scores))
