@@ -80,6 +80,15 @@ class NumPy:
         """The caller's array with the values of a NumPy array that nobody else holds."""
         return array.astype(numpy_dtype(dtype), copy=False)
 
+    # -- what launches of CUDA kernels need; on NumPy arrays, in the emulator --
+    def argsort(self, x):
+        """The stable order of integers, as int64."""
+        return np.argsort(x, kind="stable")
+
+    def zero(self, x):
+        """Fill with zeros."""
+        x.fill(0)
+
 
 class Torch(NumPy):
     name = "torch"
@@ -154,7 +163,6 @@ class Torch(NumPy):
     def from_host(self, array, dtype, device):
         return self.torch.from_numpy(array).to(self._dtypes[dtype])
 
-    # -- on a GPU --
     def pointer(self, x):
         return x.data_ptr()
 
