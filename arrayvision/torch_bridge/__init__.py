@@ -1,0 +1,1 @@
+"""The operators for torch: differentiable functions, modules and layers."""

@@ -1,0 +1,3 @@
+"""The operators as differentiable functions of torch tensors, and their modules."""
+
+__all__: list[str] = []
