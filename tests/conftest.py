@@ -1,6 +1,7 @@
 """Fixtures: `backend`, where kernels run, and `library`, whose arrays an operator is given.
 
-An operator's test that takes both runs in every combination. `ARRAYVISION_TEST_BACKENDS=emulated` runs that one alone.
+An operator's test that takes both runs in every combination. `ARRAYVISION_TEST_BACKENDS=emulated` runs that one alone;
+`ARRAYVISION_TEST_LIBRARIES` likewise.
 """
 
 import os
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from arrayvision import array
+from arrayvision.cuda import emulator
 
 
 def has_gpu():
@@ -21,6 +23,7 @@ def has_gpu():
 
 
 BACKENDS = os.environ.get("ARRAYVISION_TEST_BACKENDS", "cpu,emulated,cuda").split(",")
+LIBRARIES = os.environ.get("ARRAYVISION_TEST_LIBRARIES", "numpy,torch,jax,array_api_strict").split(",")
 
 
 def pytest_collection_modifyitems(items):
@@ -32,8 +35,9 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(params=[b if b != "cuda" else pytest.param(b, marks=pytest.mark.cuda) for b in BACKENDS])
 def backend(request, monkeypatch):
-    """Where kernels run: "cpu", "emulated" (CUDA kernels on the CPU) or "cuda"."""
+    """Where kernels run: "cpu", "emulated" (CUDA kernels on the CPU, with threads in three orders) or "cuda"."""
     monkeypatch.setattr(array, "EMULATED", request.param == "emulated")
+    monkeypatch.setattr(emulator, "orders", tuple(emulator.ORDERS))
     return request.param
 
 
@@ -86,7 +90,7 @@ class Library:
         return type(x) is type(self.asarray(np.zeros(1, np.float32)))
 
 
-@pytest.fixture(params=["numpy", "torch", "jax", "array_api_strict"])
+@pytest.fixture(params=LIBRARIES)
 def library(request, backend):
     """A library's arrays, on the device of the back end ("numpy" stands for CuPy on a GPU)."""
     if backend == "cuda" and request.param == "array_api_strict":
