@@ -486,4 +486,6 @@ def place(function: str, **arrays) -> Place:
             )
         elif device != home:
             raise TypeError(f"{function}: {first} is on {home}, {argument} is on {device}: give both on one device")
+    if first is None:
+        raise TypeError(f"{function}: {next(iter(arrays))} must be an array, got None")
     return _place(where, home, EMULATED)

@@ -9,6 +9,8 @@ import numbers
 
 def shape(function: str, argument: str, x, *wanted) -> None:
     """Check an array's shape against sizes (ints) and names for any size: ``shape("nms", "boxes", boxes, "N", 4)``."""
+    if x is None:
+        raise TypeError(f"{function}: {argument} must be an array, got None")
     have = x.shape
     if len(have) == len(wanted):
         for size, want in zip(have, wanted, strict=True):

@@ -5,6 +5,7 @@ served stale, and images whose files share one time would be served another imag
 is a digest of all these files and of Numba's version and flags.
 """
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -68,10 +69,8 @@ class _Cache(FunctionCache):
     _impl_class = _Impl
 
     def save_overload(self, sig, data):
-        try:
+        with contextlib.suppress(OSError):  # the disk is full, or the folder is gone: the kernel still runs
             super().save_overload(sig, data)
-        except OSError:  # the disk is full, or the folder is gone: the kernel still runs
-            pass
 
     def load_overload(self, sig, target_context):
         try:
