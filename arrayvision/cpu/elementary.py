@@ -46,11 +46,11 @@ def _log1p32(x):
     return s * (p * t + F(2.0))
 
 
-@overload(exp_down)
+@overload(exp_down, jit_options={"forceinline": True})
 def _exp_down(x):
     return _exp32 if x == float32 else lambda x: math.exp(x)
 
 
-@overload(log1p_unit)
+@overload(log1p_unit, jit_options={"forceinline": True})
 def _log1p_unit(x):
     return _log1p32 if x == float32 else lambda x: math.log1p(x)

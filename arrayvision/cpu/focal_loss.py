@@ -34,7 +34,7 @@ def total(values):
 
 
 # ---- sigmoid -------------------------------------------------------------------------------------------------------
-@kernel
+@kernel(forceinline=True)
 def parts(x):
     """p = sigmoid(x), 1 - p, -log(p), -log(1 - p)."""
     e = exp_down(-abs(x))
@@ -46,75 +46,88 @@ def parts(x):
     return p, q, (ZERO if up else -x) + small, (x if up else ZERO) + small
 
 
-@kernel
+@kernel(forceinline=True)
 def finite(x):
     """x, infinities as the greatest numbers: nothing times them is no NaN."""
     x = MOST if x > MOST else x
     return -MOST if x < -MOST else x
 
 
-@kernel
-def power(p, minus_log, gamma):
+@kernel(forceinline=True)
+def power(p, minus_log, gamma, square):
     """p to the power of gamma."""
-    return p * p if gamma == 2 else exp_down(-gamma * finite(minus_log))
+    return p * p if square else exp_down(-gamma * finite(minus_log))
 
 
-@kernel
-def negative_loss(x, gamma):
+@kernel(forceinline=True)
+def negative_loss(x, gamma, square):
     p, _, log_p, log_q = parts(x)
-    return power(p, log_p, gamma) * log_q
+    return power(p, log_p, gamma, square) * log_q
 
 
-@kernel
-def positive_loss(x, gamma):
+@kernel(forceinline=True)
+def positive_loss(x, gamma, square):
     _, q, log_p, log_q = parts(x)
-    return power(q, log_q, gamma) * log_p
+    return power(q, log_q, gamma, square) * log_p
+
+
+@kernel(forceinline=True)
+def negative_slope(x, gamma, square):
+    p, q, log_p, log_q = parts(finite(x))
+    return power(p, log_p, gamma, square) * (gamma * q * log_q + p)
+
+
+@kernel(forceinline=True)
+def positive_slope(x, gamma, square):
+    p, q, log_p, log_q = parts(finite(x))
+    return -power(q, log_q, gamma, square) * (gamma * p * log_p + q)
 
 
 @kernel
-def negative_slope(x, gamma):
-    p, q, log_p, log_q = parts(finite(x))
-    return power(p, log_p, gamma) * (gamma * q * log_q + p)
-
-
-@kernel
-def positive_slope(x, gamma):
-    p, q, log_p, log_q = parts(finite(x))
-    return -power(q, log_q, gamma) * (gamma * p * log_p + q)
+def weigh(x, target, weight, out):
+    """Rows times their labels' weights."""
+    classes = x.shape[0] // target.shape[0]
+    for r in range(target.shape[0]):
+        if 0 <= target[r] < classes:
+            row = out[r * classes : (r + 1) * classes]
+            for c in range(row.shape[0]):
+                row[c] *= weight[target[r]]
 
 
 @kernel
 def sigmoid_rows(x, target, gamma, alpha, weight, out):
     """Losses of a block's rows, flat: all as negatives, then each row's own class."""
-    classes = x.shape[0] // target.shape[0]
-    rest = ONE - alpha
-    for i in range(out.shape[0]):
-        out[i] = rest * negative_loss(x[i], gamma)
+    classes, rest = x.shape[0] // target.shape[0], ONE - alpha
+    if gamma == 2:  # a constant in each loop, which a branch would keep from being vectorised
+        for i in range(out.shape[0]):
+            out[i] = rest * negative_loss(x[i], gamma, True)
+    else:
+        for i in range(out.shape[0]):
+            out[i] = rest * negative_loss(x[i], gamma, False)
     for r in range(target.shape[0]):
-        t = target[r]
-        if 0 <= t < classes:
-            out[r * classes + t] = alpha * positive_loss(x[r * classes + t], gamma)
-            if weight.shape[0]:
-                row = out[r * classes : (r + 1) * classes]
-                for c in range(row.shape[0]):
-                    row[c] *= weight[t]
+        if 0 <= target[r] < classes:
+            i = r * classes + target[r]
+            out[i] = alpha * positive_loss(x[i], gamma, gamma == 2)
+    if weight.shape[0]:
+        weigh(x, target, weight, out)
 
 
 @kernel
 def sigmoid_slopes(x, target, gamma, alpha, weight, out):
     """The derivatives of the same."""
-    classes = x.shape[0] // target.shape[0]
-    rest = ONE - alpha
-    for i in range(out.shape[0]):
-        out[i] = rest * negative_slope(x[i], gamma)
+    classes, rest = x.shape[0] // target.shape[0], ONE - alpha
+    if gamma == 2:
+        for i in range(out.shape[0]):
+            out[i] = rest * negative_slope(x[i], gamma, True)
+    else:
+        for i in range(out.shape[0]):
+            out[i] = rest * negative_slope(x[i], gamma, False)
     for r in range(target.shape[0]):
-        t = target[r]
-        if 0 <= t < classes:
-            out[r * classes + t] = alpha * positive_slope(x[r * classes + t], gamma)
-            if weight.shape[0]:
-                row = out[r * classes : (r + 1) * classes]
-                for c in range(row.shape[0]):
-                    row[c] *= weight[t]
+        if 0 <= target[r] < classes:
+            i = r * classes + target[r]
+            out[i] = alpha * positive_slope(x[i], gamma, gamma == 2)
+    if weight.shape[0]:
+        weigh(x, target, weight, out)
 
 
 @kernel

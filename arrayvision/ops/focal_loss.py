@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from arrayvision import check
 from arrayvision.array import place
 from arrayvision.typing import Array
@@ -228,6 +230,8 @@ def _loss(name, input, target, gamma, alpha, weight, reduction):
 
 
 def _gradient(name, grad, input, target, gamma, alpha, weight, reduction):
+    if isinstance(grad, np.generic):  # what arithmetic makes of NumPy's () arrays
+        grad = np.asarray(grad)
     at = place(name, grad=grad, input=input, target=target, weight=weight)
     dtype, *arguments = _arguments(name, at, input, target, gamma, alpha, weight, reduction)
     shape = tuple(input.shape) if name.startswith("sigmoid") else (input.shape[0],)
