@@ -1,7 +1,22 @@
 """The operators: functions on arrays of NumPy, CuPy, torch, JAX or any library with DLPack."""
 
 from arrayvision.ops.bbox_overlaps import bbox_overlaps
+from arrayvision.ops.convex_iou import convex_giou, convex_iou
+from arrayvision.ops.diff_iou_rotated import (
+    diff_iou_rotated_2d,
+    diff_iou_rotated_2d_backward,
+    diff_iou_rotated_3d,
+    diff_iou_rotated_3d_backward,
+)
+from arrayvision.ops.focal_loss import (
+    sigmoid_focal_loss,
+    sigmoid_focal_loss_backward,
+    softmax_focal_loss,
+    softmax_focal_loss_backward,
+)
+from arrayvision.ops.min_area_polygons import min_area_polygons
 from arrayvision.ops.nms import batched_nms, nms, nms_match, soft_nms
+from arrayvision.ops.points_in_polygons import points_in_polygons
 from arrayvision.ops.rotated_boxes import box_iou_quadri, box_iou_rotated, nms_quadri, nms_rotated
 
 __all__ = [
@@ -9,9 +24,21 @@ __all__ = [
     "bbox_overlaps",
     "box_iou_quadri",
     "box_iou_rotated",
+    "convex_giou",
+    "convex_iou",
+    "diff_iou_rotated_2d",
+    "diff_iou_rotated_2d_backward",
+    "diff_iou_rotated_3d",
+    "diff_iou_rotated_3d_backward",
+    "min_area_polygons",
     "nms",
     "nms_match",
     "nms_quadri",
     "nms_rotated",
+    "points_in_polygons",
+    "sigmoid_focal_loss",
+    "sigmoid_focal_loss_backward",
     "soft_nms",
+    "softmax_focal_loss",
+    "softmax_focal_loss_backward",
 ]
