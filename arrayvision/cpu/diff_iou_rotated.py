@@ -176,8 +176,18 @@ def gradients(grad, first, second, out_first, out_second, turn, grain, n):
             gp[3] -= fall * p[2] * zp[1]
             gq[2] -= fall * q[3] * zq[1]
             gq[3] -= fall * q[2] * zq[1]
-            store(out_first[i], gp, rise * area * (low_p + high_p), 0.5 * rise * area * (high_p - low_p) - fall * p[2] * p[3])
-            store(out_second[i], gq, rise * area * (low_q + high_q), 0.5 * rise * area * (high_q - low_q) - fall * q[2] * q[3])
+            store(
+                out_first[i],
+                gp,
+                rise * area * (low_p + high_p),
+                0.5 * rise * area * (high_p - low_p) - fall * p[2] * p[3],
+            )
+            store(
+                out_second[i],
+                gq,
+                rise * area * (low_q + high_q),
+                0.5 * rise * area * (high_q - low_q) - fall * q[2] * q[3],
+            )
         start = take(turn, grain)
 
 

@@ -11,7 +11,7 @@ F = np.float32
 
 
 def exp_down(x):
-    """exp of x <= 0; below float32's least normal number that number, about."""
+    """exp of x <= 0; in float32 0 for x < -87, where results would be subnormal."""
     return math.exp(x)
 
 
@@ -21,9 +21,13 @@ def log1p_unit(x):
 
 
 def _exp32(x):
-    x = F(-87.0) if x < F(-87.0) else x
+    least = F(-87.0)
+    small = x < least
+    x = least if small else x
     n = np.floor(x * F(1.4426950408889634) + F(0.5))
-    r = (x - n * F(0.693359375)) + n * F(2.12194440e-4)  # log 2 in two parts, the first with 9 bits: its product is exact
+    r = (x - n * F(0.693359375)) + n * F(
+        2.12194440e-4
+    )  # log 2 in two parts, the first with 9 bits: its product is exact
     p = F(1 / 5040) * r + F(1 / 720)
     p = p * r + F(1 / 120)
     p = p * r + F(1 / 24)
@@ -31,7 +35,8 @@ def _exp32(x):
     p = p * r + F(0.5)
     p = (p * r + F(1.0)) * r + F(1.0)
     power = np.int32(n) if n > F(-127.0) else np.int32(-127)  # NaN gives some number, and p is NaN
-    return p * np.int32((power + np.int32(127)) << 23).view(F)
+    p *= np.int32((power + np.int32(127)) << 23).view(F)
+    return F(0.0) if small else p
 
 
 def _log1p32(x):

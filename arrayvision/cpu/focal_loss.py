@@ -215,7 +215,7 @@ def softmax_gradient(grad, x, target, gamma, alpha, weight, each, share, out, tu
                 continue
             p, q, minus_log, s = softmax_row(x[r * classes : (r + 1) * classes], t, row)
             slope = q**gamma
-            if gamma > 0 and q > 0:
+            if gamma > 0 and p > 0 and q > 0:  # else the limit is 0
                 slope += gamma * p * q ** (gamma - 1) * minus_log
             above = np.float64(grad[r]) if each else np.float64(grad[0]) * share
             slope *= alpha * above * (np.float64(weight[t]) if weight.shape[0] else 1.0)

@@ -5,7 +5,10 @@ import numpy as np
 from arrayvision.cpu import kernel
 from arrayvision.cpu.polygons import AREA, CX, CY, EX, EY, under_both
 
-COUNT, CORNERS = 5, 6  # of a hull's row, after the numbers of `cpu/polygons.py`: how many corners, relative to the centre
+COUNT, CORNERS = (
+    5,
+    6,
+)  # of a hull's row, after the numbers of `cpu/polygons.py`: how many corners, relative to the centre
 WIDTH = 24
 
 
@@ -92,7 +95,10 @@ def hull_shapes(sets, shapes):
         row[CX], row[CY] = 0.5 * left + 0.5 * right, 0.5 * low + 0.5 * high
         row[EX], row[EY] = 0.5 * (right - left), 0.5 * (high - low)
         for k in range(count):
-            row[CORNERS + 2 * k], row[CORNERS + 2 * k + 1] = points[chosen[k], 0] - row[CX], points[chosen[k], 1] - row[CY]
+            row[CORNERS + 2 * k], row[CORNERS + 2 * k + 1] = (
+                points[chosen[k], 0] - row[CX],
+                points[chosen[k], 1] - row[CY],
+            )
 
 
 @kernel

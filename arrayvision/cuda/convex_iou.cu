@@ -83,35 +83,38 @@ __device__ inline void add_shared_gradient(const Point* points, const int* chose
   }
 }
 
+// The GIoU of 9 points' hull and that of 4 corners, which follow them; and its gradient for the points.
+NOT_INLINE double giou(const Point* both, double* g) {
+  const Point *const points = both, *const corners = both + 9;
+  int chosen[10], ring[5], outer[14];
+  for (int k = 0; k < 18; ++k) g[k] = 0;
+  const int count = hull(points, 9, chosen), around = hull(corners, 4, ring), outside = hull(both, 13, outer);
+  Hull<9> p;
+  Hull<4> q;
+  p.set(points, chosen, count);
+  q.set(corners, ring, around);
+  const double inter = hull_overlap(p, q), enclosing = 0.5 * twice_area(both, outer, outside);
+  const double united = p.area + q.area - inter;
+  if (!(enclosing > 0)) return 0;
+  double value = united / enclosing - 1.0, of_union = 1.0 / enclosing, of_inter = 0;
+  if (united > 0) {
+    value += inter / united;
+    of_union -= inter / (united * united);
+    of_inter = 1.0 / united;
+  }
+  add_area_gradient(points, chosen, count, of_union, g);
+  add_area_gradient(both, outer, outside, -united / (enclosing * enclosing), g);
+  add_shared_gradient(points, chosen, count, corners, ring, around, of_inter - of_union, g);
+  return value;
+}
+
 template <class T> __global__ void gious(int64_t n, const T* pointsets, const T* polygons, T* out, T* grads) {
   for (int64_t row = first(); row < n; row += stride()) {
-    Point both[13], *const points = both, *const corners = both + 9;
-    int chosen[10], ring[5], outer[14];
+    Point both[13];  // of equal ones, the points count as the common hull's corners
     double g[18], value = 0;
-    for (int k = 0; k < 18; ++k) g[k] = 0;
-    bool fine = load(pointsets + 18 * row, 9, points);
-    fine = load(polygons + 8 * row, 4, corners) && fine;
-    if (fine) {
-      const int count = hull<9>(points, 9, chosen), around = hull<4>(corners, 4, ring), outside = hull<13>(both, 13, outer);
-      Hull<9> p;
-      Hull<4> q;
-      p.set(points, chosen, count);
-      q.set(corners, ring, around);
-      const double inter = hull_overlap(p, q), enclosing = 0.5 * twice_area(both, outer, outside);
-      const double united = p.area + q.area - inter;
-      if (enclosing > 0) {
-        double of_union = 1.0 / enclosing, of_inter = 0;
-        value = united / enclosing - 1.0;
-        if (united > 0) {
-          value += inter / united;
-          of_union -= inter / (united * united);
-          of_inter = 1.0 / united;
-        }
-        add_area_gradient(points, chosen, count, of_union, g);
-        add_area_gradient(both, outer, outside, -united / (enclosing * enclosing), g);
-        add_shared_gradient(points, chosen, count, corners, ring, around, of_inter - of_union, g);
-      }
-    }
+    bool fine = load(pointsets + 18 * row, 9, both);
+    fine = load(polygons + 8 * row, 4, both + 9) && fine;
+    if (fine) value = giou(both, g);
     out[row] = T(acc_t<T>(fine ? value : double(NAN)));
     for (int k = 0; k < 18; ++k) grads[18 * row + k] = T(acc_t<T>(fine ? g[k] : double(NAN)));
   }

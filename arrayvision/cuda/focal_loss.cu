@@ -168,7 +168,7 @@ __global__ void softmax_gradient(int64_t n, int64_t classes, const T* grad, cons
     if (label >= 0 && label < classes) {
       const Row<A> s = softmax_row(row, classes, label, lane);
       slope = pow(s.q, gamma);
-      if (gamma > 0 && s.q > 0) slope += gamma * s.p * pow(s.q, gamma - 1) * s.minus_log;
+      if (gamma > 0 && s.p > 0 && s.q > 0) slope += gamma * s.p * pow(s.q, gamma - 1) * s.minus_log;
       slope *= alpha * (each ? double(A(grad[r])) : double(A(grad[0])) * share) *
                (weighted ? double(A(weight[label])) : 1.0);
       q = s.q, sum = s.sum, most = s.most;

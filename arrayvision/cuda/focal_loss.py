@@ -6,7 +6,15 @@ from arrayvision.cuda import runtime
 from arrayvision.cuda.suppress import FLOATS, c_type
 
 THREADS, BLOCKS = 256, 1024  # of the kernels that add: fixed, so sums don't depend on the device
-_NAMES = ("sigmoid_each", "sigmoid_sums", "sigmoid_gradient", "softmax_each", "softmax_sums", "softmax_gradient", "add_sums")
+_NAMES = (
+    "sigmoid_each",
+    "sigmoid_sums",
+    "sigmoid_gradient",
+    "softmax_each",
+    "softmax_sums",
+    "softmax_gradient",
+    "add_sums",
+)
 KERNELS = runtime.Kernels("focal_loss.cu", [f"{name}<{T}>" for name in _NAMES for T in FLOATS])
 
 

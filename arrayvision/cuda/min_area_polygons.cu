@@ -10,7 +10,7 @@ template <class T> __global__ void rectangles(int64_t n, const T* pointsets, T* 
       for (int k = 0; k < 8; ++k) corners[k] = T(acc_t<T>(NAN));
       continue;
     }
-    const int count = hull<9>(points, 9, chosen);
+    const int count = hull(points, 9, chosen);
     const Point origin = points[chosen[0]];
     double best = INFINITY, best_c = 1, best_s = 0, left = 0, right = 0, low = 0, high = 0;
     for (int k = 0; k < count; ++k) {

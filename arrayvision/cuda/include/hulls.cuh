@@ -2,6 +2,13 @@
 #pragma once
 #include "polygons.cuh"
 
+// Compiled once, not into each kernel that calls it: hulls inlined in four kernels take NVRTC 20 s.
+#if defined(__CUDACC_RTC__)
+#define NOT_INLINE __device__ __noinline__
+#else
+#define NOT_INLINE __attribute__((noinline))
+#endif
+
 struct Point { double x, y; };
 
 // A row of numbers as points; whether all are finite.
@@ -23,10 +30,10 @@ __device__ inline int push(const Point* points, int* chosen, int bottom, int cou
   return count + 1;
 }
 
-// The indices of the corners of at most `MOST` points' hull, from +x to +y, from the least y and, of these, the least x;
+// The indices of the corners of the hull of at most 13 points, from +x to +y, from the least y and, of these, the least x;
 // returns how many. `chosen` has room for one more than the points.
-template <int MOST> __device__ inline int hull(const Point* points, int n, int* chosen) {
-  int order[MOST], m = 0;
+NOT_INLINE int hull(const Point* points, int n, int* chosen) {
+  int order[13], m = 0;
   for (int i = 0; i < n; ++i) {
     const Point p = points[i];
     int k = m;
@@ -76,12 +83,12 @@ template <int MOST> struct Hull : Shape {
     Point points[MOST];
     int chosen[MOST + 1];
     const bool fine = load(row, MOST, points);
-    set(points, chosen, fine ? hull<MOST>(points, MOST, chosen) : 0);
+    set(points, chosen, fine ? hull(points, MOST, chosen) : 0);
     if (!fine) area = 0;
   }
 };
 
-template <int M, int N> __device__ inline double hull_overlap(const Hull<M>& p, const Hull<N>& q) {
+template <int M, int N> NOT_INLINE double hull_overlap(const Hull<M>& p, const Hull<N>& q) {
   const double dx = q.cx - p.cx, dy = q.cy - p.cy;
   if (!(p.area > 0 && q.area > 0) || fabs(dx) >= p.ex + q.ex || fabs(dy) >= p.ey + q.ey) return 0;
   double total = 0;
