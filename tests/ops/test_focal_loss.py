@@ -79,7 +79,7 @@ def make(n, classes, seed=0):
 
 @pytest.mark.parametrize("kind", LOSSES)
 def test_reference(kind, backend):
-    loss, backward = map(lambda f: on(backend, f), LOSSES[kind])
+    loss, backward = (on(backend, f) for f in LOSSES[kind])
     for (x, target), (value, grad) in zip(REFERENCE, EXPECTED[kind], strict=True):
         x, target = np.array(x, np.float32), np.array(target)
         np.testing.assert_allclose(loss(x, target), value, rtol=1e-6)  # theirs are in float32
