@@ -65,10 +65,63 @@ def _rotated_boxes(dtype):
     ops.nms_quadri(quads, scores, 0.5)
 
 
+def _focal_loss(dtype):
+    import numpy as np
+
+    from arrayvision import ops
+
+    x, weight, target = np.zeros((3, 2), dtype), np.ones(2, dtype), np.zeros(3, np.int64)
+    ops.sigmoid_focal_loss(x, target, weight=weight)
+    ops.sigmoid_focal_loss_backward(np.ones((), dtype), x, target)
+    ops.softmax_focal_loss(x, target)
+    ops.softmax_focal_loss_backward(np.ones((), dtype), x, target)
+
+
+def _diff_iou_rotated(dtype):
+    import numpy as np
+
+    from arrayvision import ops
+
+    boxes = np.ones((1, 2, 7), dtype)
+    ops.diff_iou_rotated_3d(boxes, boxes)
+    ops.diff_iou_rotated_3d_backward(boxes[..., 0], boxes, boxes)
+
+
+def _convex_iou(dtype):
+    import numpy as np
+
+    from arrayvision import ops
+
+    points = np.arange(36, dtype=dtype).reshape(2, 18) ** 2
+    ops.convex_iou(points, points[:, :8])
+    ops.convex_giou(points, points[:, :8])
+
+
+def _min_area_polygons(dtype):
+    import numpy as np
+
+    from arrayvision import ops
+
+    ops.min_area_polygons(np.ones((2, 18), dtype))
+
+
+def _points_in_polygons(dtype):
+    import numpy as np
+
+    from arrayvision import ops
+
+    ops.points_in_polygons(np.ones((2, 2), dtype), np.ones((2, 8), dtype))
+
+
 # For each file of operators, calls that compile its CPU kernels for a dtype.
 EXAMPLES: dict[str, Callable[[str], None]] = {
     "bbox_overlaps": _bbox_overlaps,
+    "convex_iou": _convex_iou,
+    "diff_iou_rotated": _diff_iou_rotated,
+    "focal_loss": _focal_loss,
+    "min_area_polygons": _min_area_polygons,
     "nms": _nms,
+    "points_in_polygons": _points_in_polygons,
     "rotated_boxes": _rotated_boxes,
 }
 

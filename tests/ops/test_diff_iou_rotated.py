@@ -157,7 +157,7 @@ def test_kinks(backend):
     iou, backward = (on(backend, f) for f in functions(7))
     p, q = p[30:60], q[30:60]
     for z, height in ((0, 2), (2, 2), (0.5, 1), (0.5, 3), (1, 1), (5, 1)):
-        a, b = (np.insert(np.insert(x, 2, u, 1), 5, l, 1) for x, u, l in ((p, 0, 2), (q, z, height)))
+        a, b = (np.insert(np.insert(x, 2, u, 1), 5, v, 1) for x, u, v in ((p, 0, 2), (q, z, height)))
         np.testing.assert_allclose(iou(a[None], b[None])[0], exact(a, b, by_clipping), rtol=1e-14, atol=1e-14)
         for found, expected in zip(
             backward(ones[:, :30], a[None], b[None]), differences(a, b, by_clipping), strict=True
