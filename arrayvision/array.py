@@ -89,6 +89,10 @@ class NumPy:
         """Fill with zeros."""
         x.fill(0)
 
+    def deterministic(self):
+        """Whether sums must be added in the same order in every run."""
+        return False
+
 
 class Torch(NumPy):
     name = "torch"
@@ -177,6 +181,9 @@ class Torch(NumPy):
 
     def zero(self, x):
         x.zero_()
+
+    def deterministic(self):
+        return self.torch.are_deterministic_algorithms_enabled()
 
 
 class CuPy(NumPy):
