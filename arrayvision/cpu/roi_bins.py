@@ -155,10 +155,11 @@ def extent(index, count):
 
 @kernel
 def forward_some(
-    kind, x, windows, rois, offsets, scale, sampling, aligned, gamma, height, width, channels, out, turn, grain, n
+    kind, x, planes, rois, offsets, scale, sampling, aligned, gamma, height, width, out, turn, grain, n
 ):
-    """out (K, C, oh, ow); x is (B * H * W, 1, 1, C) or, with `windows`, (B, C, H, W)."""
-    oh, ow = out.shape[2], out.shape[3]
+    """out (K, C, oh, ow) from x (B * H * W, C) or, where that is empty, from planes (B, C, H, W)."""
+    channels, oh, ow = out.shape[1], out.shape[2], out.shape[3]
+    windows = x.shape[0] == 0
     bins = np.empty((oh * ow, channels), out.dtype)
     start = take(turn, grain)
     while start < n:
@@ -178,9 +179,9 @@ def forward_some(
                 left, right = extent(cols, nx)
                 stride = right - left + 1
                 source = np.empty(((bottom - top + 1) * stride, channels), out.dtype)
-                window(x[image], top, left, bottom - top + 1, stride, source)
+                window(planes[image], top, left, bottom - top + 1, stride, source)
             else:
-                source = x[image * height * width : (image + 1) * height * width, 0, 0]
+                source = x[image * height * width : (image + 1) * height * width]
             index, weight = (
                 np.empty(rows.shape[1] * cols.shape[1], np.int64),
                 np.empty(rows.shape[1] * cols.shape[1], out.dtype),
@@ -203,12 +204,14 @@ def backward_some(
     oh, ow = grad.shape[2], grad.shape[3]
     channels, height, width = out.shape[1], out.shape[2], out.shape[3]
     lanes = min(LANES, channels)
-    total, bins = np.empty((height * width, lanes), out.dtype), np.empty((oh * ow, lanes), out.dtype)
+    memory, small = np.empty(height * width * lanes, out.dtype), np.empty(oh * ow * lanes, out.dtype)
     start = take(turn, grain)
     while start < n:
         for task in range(start, min(start + grain, n)):
             image, c = task // blocks, (task % blocks) * LANES
             d = min(c + LANES, channels)
+            total = memory[: height * width * (d - c)].reshape(height * width, d - c)
+            bins = small[: oh * ow * (d - c)].reshape(oh * ow, d - c)
             total[:] = 0
             for q in range(starts[image], starts[image + 1]):
                 r = order[q]
@@ -219,7 +222,7 @@ def backward_some(
                 own, rows, wy, ny, cols, wx, nx = axes(
                     kind, roi, offset, scale, sampling, aligned, gamma, oh, ow, height, width
                 )
-                transpose(grad[r, c:d].reshape(d - c, oh * ow), bins[:, : d - c])
+                transpose(grad[r, c:d].reshape(d - c, oh * ow), bins)
                 index, weight = (
                     np.empty(rows.shape[1] * cols.shape[1], np.int64),
                     np.empty(rows.shape[1] * cols.shape[1], out.dtype),
@@ -228,8 +231,8 @@ def backward_some(
                     for j in range(ow):
                         a, b = (i * ow + j, i * ow + j) if own else (i, j)
                         count = outer(rows[a], wy[a], ny[a], cols[b], wx[b], nx[b], 0, 0, width, index, weight)
-                        scatter(total[:, : d - c], index, weight, count, bins[i * ow + j, : d - c])
-            transpose_all(total[:, : d - c], out[image, c:d].reshape(d - c, height * width))
+                        scatter(total, index, weight, count, bins[i * ow + j])
+            transpose_all(total, out[image, c:d].reshape(d - c, height * width))
         start = take(turn, grain)
 
 
@@ -251,7 +254,9 @@ def areas(kind, rois, scale, sampling, aligned, oh, ow, height, width):
     return total
 
 
-NONE = {np.dtype(t): np.empty((0, 2, 1, 1), t) for t in ("float32", "float64")}
+NONE = {np.dtype(t): np.empty((0, 1, 1, 1), t) for t in ("float32", "float64")}
+for _none in NONE.values():
+    _none.flags.writeable = False  # as inputs are: one compiled kernel for both
 
 
 def forward(kind, x, last, rois, offsets, scale, sampling, aligned, gamma, out):
@@ -271,14 +276,14 @@ def forward(kind, x, last, rois, offsets, scale, sampling, aligned, gamma, out):
         windows = areas(kind, rois, scale, sampling, aligned, oh, ow, height, width) < 0.5 * batch * height * width
         if not windows:
             x = channels_last(x)
-    if not windows:
-        x = x.reshape(batch * height * width, 1, 1, channels)
+    none = NONE[x.dtype]
+    x, planes = (none.reshape(0, 1), x) if windows else (x.reshape(batch * height * width, channels), none)
     if offsets is None:
-        offsets = NONE[x.dtype]
+        offsets = none
     each = 200 + oh * ow * (40 + 2 * channels)
     parallel_for(
         forward_some, len(rois), max(1, min(16, 50_000 // each)),
-        kind, x, windows, rois, offsets, scale, sampling, aligned, gamma, height, width, channels, out, cost=each,
+        kind, x, planes, rois, offsets, scale, sampling, aligned, gamma, height, width, out, cost=each,
     )  # fmt: skip
 
 
