@@ -2,6 +2,7 @@
 
 from arrayvision.ops.bbox_overlaps import bbox_overlaps
 from arrayvision.ops.nms import batched_nms, nms, nms_match, soft_nms
+from arrayvision.ops.roi_align import roi_align, roi_align_backward, roi_align_max_backward, roi_align_with_argmax
 from arrayvision.ops.rotated_boxes import box_iou_quadri, box_iou_rotated, nms_quadri, nms_rotated
 
 __all__ = [
@@ -13,5 +14,9 @@ __all__ = [
     "nms_match",
     "nms_quadri",
     "nms_rotated",
+    "roi_align",
+    "roi_align_backward",
+    "roi_align_max_backward",
+    "roi_align_with_argmax",
     "soft_nms",
 ]
