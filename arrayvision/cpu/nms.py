@@ -70,7 +70,7 @@ def sweep_strips(owner, x1, y1, x2, y2, area, threshold, offset, most, unsigned)
     for i in range(n):
         cx[i], cy[i] = x1[i] * half + x2[i] * half, y1[i] * half + y2[i] * half
         w[i], h[i] = x2[i] - x1[i] + offset, y2[i] - y1[i] + offset
-    order, sx, starts, low, high, wide, tall, groups, least, greatest = build(cx, cy, w, h, unsigned)
+    order, sx, starts, low, high, wide, _, groups, least, greatest = build(cx, cy, w, h, unsigned)
     place, local = np.empty(n, np.int32), np.full(n, ALIVE, np.int32)
     sx1, sy1, sx2, sy2, sarea = (
         np.empty_like(x1),
@@ -377,10 +377,10 @@ def soften(boxes, scores, threshold, sigma, least, method, offset, unsigned, kee
     if single:
         starts, groups = np.array([0, m]), np.array([0, 1])
         sx, low, high = x1, y1[:1], y1[:1]
-        wide = tall = greatest = x1[:1]
+        wide = greatest = x1[:1]
     else:
         cx, cy, w, h = (x1 + x2)[:m] / 2, (y1 + y2)[:m] / 2, (x2 - x1 + offset)[:m], (y2 - y1 + offset)[:m]
-        order, sx, starts, low, high, wide, tall, groups, _, greatest = build(cx, cy, w, h, unsigned)
+        order, sx, starts, low, high, wide, _, groups, _, greatest = build(cx, cy, w, h, unsigned)
         moved = index.copy()
         for k in range(m):
             moved[k] = index[order[k]]

@@ -143,7 +143,7 @@ def sweep_strips(owner, shapes, kind, threshold, single, most):
     for k in range(m):
         p = shapes[inside[k]]
         cx[k], cy[k], w[k], h[k] = p[CX], p[CY], 2 * p[EX], 2 * p[EY]
-    order, sx, starts, low, high, wide, tall, groups, least, greatest = build(cx, cy, w, h, np.empty(0, np.uint64))
+    order, sx, starts, low, high, wide, _, groups, _, greatest = build(cx, cy, w, h, np.empty(0, np.uint64))
     place, local, ranked = np.empty(n, np.int32), np.full(m, ALIVE, np.int32), np.empty((m, shapes.shape[1]))
     for k in range(m):
         place[inside[order[k]]] = k

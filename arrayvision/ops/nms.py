@@ -294,7 +294,7 @@ def batched_nms(
     if idxs is None and not agnostic:
         raise TypeError(f"{name}: idxs must be an array unless class_agnostic, got None")
     if agnostic and idxs is not None:  # still no reason to take nonsense
-        at = place(name, boxes=boxes, idxs=idxs)
+        place(name, boxes=boxes, idxs=idxs)
         check.shape(name, "idxs", idxs, "N")
         check.same_length(name, "idxs", idxs, "boxes", boxes)
         idxs = None

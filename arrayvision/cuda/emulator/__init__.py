@@ -1,9 +1,10 @@
 """Compiles a .cu file with a C++ compiler and runs its kernels on NumPy arrays, to test CUDA code where there is no GPU.
 
-`order` is the order in which a block's threads run ("ascending", "descending" or "shuffled"): results must not depend on
-it. `sanitize`: with address and undefined-behaviour sanitizers; the process must then be started with
-``LD_PRELOAD="libasan.so libstdc++.so.6"`` and ``ASAN_OPTIONS=detect_leaks=0``, which is also how it is switched on.
-Linux only.
+`orders` are the orders in which a block's threads run: "ascending", "descending", "shuffled". With several, each launch
+runs once in each, from the same memory, and a result that differs (by more than the rounding of sums) is a `KernelError`:
+that is how a missing __syncthreads shows. `sanitize`: with address and undefined-behaviour sanitizers; the process must
+then be started with ``LD_PRELOAD="libasan.so libstdc++.so.6"`` and ``ASAN_OPTIONS=detect_leaks=0``, which is also how it
+is switched on. Linux only.
 """
 
 import contextlib
@@ -40,7 +41,7 @@ SANITIZE = [
     "-fno-omit-frame-pointer",
 ]
 ORDERS = {"ascending": 0, "descending": 1, "shuffled": 2}
-order = "ascending"
+orders: tuple[str, ...] = ("ascending",)
 sanitize = "asan" in os.environ.get("LD_PRELOAD", "")
 
 
@@ -138,7 +139,27 @@ class Module:
         table = (ctypes.c_void_p * len(held))(*[h.ctypes.data for h in held])
         grid = (ctypes.c_uint * 3)(*grid, *(1,) * (3 - len(grid)))
         block = (ctypes.c_uint * 3)(*block, *(1,) * (3 - len(block)))
-        with self.lock:
-            error = launch(grid, block, shared, ORDERS[order], 1, threads, table)
-        if error:
-            raise KernelError(f"{kernel}: {error.decode()}")
+        written = [a for a in args if isinstance(a, np.ndarray) and a.flags.writeable]
+        before = [a.copy() for a in written] if len(orders) > 1 else []
+        first = []
+        for order in orders:
+            if first:
+                for a, old in zip(written, before, strict=True):
+                    a[...] = old
+            with self.lock:
+                error = launch(grid, block, shared, ORDERS[order], 1, threads, table)
+            if error:
+                raise KernelError(f"{kernel}: {error.decode()}")
+            if not first:
+                first = [a.copy() for a in written] or [None]
+            elif not all(map(_alike, first, written)):
+                raise KernelError(f"{kernel}: {order} threads give another result than {orders[0]} ones: a race")
+
+
+def _alike(a, b):
+    if a.dtype.kind in "iub":
+        return np.array_equal(a, b)
+    a, b = a.astype(np.float64), b.astype(np.float64)  # atomic sums round differently in another order
+    return np.allclose(
+        a, b, rtol=1e-3, atol=1e-5 * (1 + np.nanmax(np.abs(a), initial=0, where=np.isfinite(a))), equal_nan=True
+    )
