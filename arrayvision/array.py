@@ -89,6 +89,10 @@ class NumPy:
         """Fill with zeros."""
         x.fill(0)
 
+    def deterministic(self):
+        """Whether sums must be added in the same order in every run."""
+        return False
+
 
 class Torch(NumPy):
     name = "torch"
@@ -98,10 +102,23 @@ class Torch(NumPy):
         self.torch = torch = sys.modules["torch"]
         self._dtypes = {name: getattr(torch, name) for name in (*FLOATS, *INTEGERS, "bool") if hasattr(torch, name)}
         self._names = {dtype: name for name, dtype in self._dtypes.items()}
+        self._plain = (torch.Tensor, torch.nn.Parameter)
+        self._strided, self._dual = torch.strided, torch.autograd.forward_ad
+        self._recording, self._wrapped = torch.is_grad_enabled, torch._C._functorch.is_functorch_wrapped_tensor
 
     def refuse(self, function, argument, x):
+        if (  # what is usual, quickly
+            type(x) in self._plain
+            and x.layout is self._strided
+            and (x.is_cpu or x.is_cuda)
+            and not (x.requires_grad and self._recording())
+            and not x.is_quantized
+            and not self._wrapped(x)
+            and self._dual._current_level < 0
+        ):
+            return
         torch = self.torch
-        if type(x) is not torch.Tensor and type(x) is not torch.nn.Parameter:
+        if type(x) not in self._plain:
             fake = sys.modules.get("torch._subclasses.fake_tensor")
             if fake is not None and isinstance(x, fake.FakeTensor):
                 raise TypeError(
@@ -119,12 +136,11 @@ class Torch(NumPy):
             raise TypeError(f"{function}: {argument} {what}: give a tensor on the CPU or a CUDA device")
         if x.is_quantized:
             raise TypeError(f"{function}: {argument} is quantized: give {argument}.dequantize()")
-        if torch._C._functorch.is_functorch_wrapped_tensor(x):
+        if self._wrapped(x):
             raise TypeError(
                 f"{function}: {argument} is traced by torch.func, which sees no values: use arrayvision.torch_bridge"
             )
-        dual = torch.autograd.forward_ad
-        if dual._current_level >= 0 and dual.unpack_dual(x).tangent is not None:
+        if self._dual._current_level >= 0 and self._dual.unpack_dual(x).tangent is not None:
             raise TypeError(
                 f"{function}: {argument} carries a forward-mode tangent, which would be lost: give its primal"
             )
@@ -136,12 +152,13 @@ class Torch(NumPy):
         return device.type == "cuda"
 
     def dtype(self, x):
-        return self._names.get(x.dtype) or str(x.dtype)
+        return self._names.get(x.dtype) or str(x.dtype).removeprefix("torch.")
 
     def host(self, x, dtype):
-        x = x.detach()
-        if x.is_conj() or x.is_neg():
-            x = x.resolve_conj().resolve_neg()
+        if x.requires_grad:
+            x = x.detach()
+        if x.is_neg():
+            x = x.resolve_neg()
         wanted = self._dtypes.get(dtype)
         if x.dtype != wanted:
             x = x.to(wanted) if wanted is not None else x
@@ -177,6 +194,9 @@ class Torch(NumPy):
 
     def zero(self, x):
         x.zero_()
+
+    def deterministic(self):
+        return self.torch.are_deterministic_algorithms_enabled()
 
 
 class CuPy(NumPy):

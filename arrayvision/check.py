@@ -14,7 +14,7 @@ def shape(function: str, argument: str, x, *wanted) -> None:
     have = x.shape
     if len(have) == len(wanted):
         for size, want in zip(have, wanted, strict=True):
-            if size != want and not isinstance(want, str):
+            if size != want and type(want) is int:
                 break
         else:
             return
@@ -30,7 +30,7 @@ def same_length(function: str, argument: str, x, other: str, y) -> None:
 
 def number(function: str, argument: str, value, least=-math.inf, *, above=None) -> float:
     """A real number, not NaN, at least `least` (greater than `above`); one-element arrays count as numbers."""
-    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+    if type(value) is float or type(value) is int or (isinstance(value, numbers.Real) and not isinstance(value, bool)):
         value = float(value)
     else:
         try:
@@ -53,7 +53,7 @@ def number(function: str, argument: str, value, least=-math.inf, *, above=None) 
 
 def integer(function: str, argument: str, value, least=None) -> int:
     """An int (not a bool), at least `least`."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
+    if type(value) is not int and (isinstance(value, bool) or not hasattr(value, "__index__")):
         raise TypeError(f"{function}: {argument} must be an int, got {_kind(value)}")
     value = value.__index__()
     if least is not None and value < least:

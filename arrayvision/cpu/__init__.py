@@ -10,6 +10,7 @@ import functools
 import hashlib
 import os
 import pathlib
+import pickle
 
 from numba import config, njit
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
@@ -70,7 +71,11 @@ class _Cache(FunctionCache):
 
     def save_overload(self, sig, data):
         with contextlib.suppress(OSError):  # the disk is full, or the folder is gone: the kernel still runs
-            super().save_overload(sig, data)
+            try:
+                super().save_overload(sig, data)
+            except (EOFError, pickle.UnpicklingError):  # a damaged index: begin another
+                self.flush()
+                super().save_overload(sig, data)
 
     def load_overload(self, sig, target_context):
         try:

@@ -177,3 +177,8 @@ def zeros(like, shape, dtype: str):
 def argsort(keys):
     """The stable order of integers, as int64."""
     return array.library_of(keys).argsort(keys)
+
+
+def deterministic(like):
+    """Whether the caller asked its library for results that are the same in every run (torch has such a switch)."""
+    return array.library_of(like).deterministic()

@@ -17,6 +17,7 @@ from arrayvision.ops.focal_loss import (
 from arrayvision.ops.min_area_polygons import min_area_polygons
 from arrayvision.ops.nms import batched_nms, nms, nms_match, soft_nms
 from arrayvision.ops.points_in_polygons import points_in_polygons
+from arrayvision.ops.roi_align import roi_align, roi_align_backward, roi_align_max_backward, roi_align_with_argmax
 from arrayvision.ops.rotated_boxes import box_iou_quadri, box_iou_rotated, nms_quadri, nms_rotated
 
 __all__ = [
@@ -36,6 +37,10 @@ __all__ = [
     "nms_quadri",
     "nms_rotated",
     "points_in_polygons",
+    "roi_align",
+    "roi_align_backward",
+    "roi_align_max_backward",
+    "roi_align_with_argmax",
     "sigmoid_focal_loss",
     "sigmoid_focal_loss_backward",
     "soft_nms",
