@@ -41,6 +41,17 @@ def numpy_dtype(name: str) -> np.dtype:
     return _DTYPES[name]
 
 
+def import_cupy():
+    """CuPy, which launches CUDA kernels."""
+    try:
+        import cupy
+    except ImportError as error:
+        raise ImportError(
+            f'arrays on a GPU need CuPy ({error}): pip install "arrayvision[cuda13]", or [cuda12], as the driver supports'
+        ) from None
+    return cupy
+
+
 # ---- libraries -----------------------------------------------------------------------------------------------------
 class NumPy:
     """NumPy, and what the others do unless they say otherwise."""
@@ -199,7 +210,7 @@ class CuPy(NumPy):
     thing = "a CuPy array"
 
     def __init__(self):
-        self.cupy = sys.modules["cupy"]
+        self.cupy = import_cupy()
 
     def refuse(self, function, argument, x):
         pass
@@ -277,7 +288,7 @@ class JAX(NumPy):
 
     # On a GPU, kernels see CuPy's view of a JAX array, and JAX takes CuPy's results over; both through DLPack.
     def contiguous(self, x, dtype):
-        return library("cupy").contiguous(sys.modules["cupy"].from_dlpack(x), dtype)
+        return library("cupy").contiguous(import_cupy().from_dlpack(x), dtype)
 
     def from_gpu(self, array):
         return self.jax.dlpack.from_dlpack(array)
@@ -397,14 +408,14 @@ class Place:
 
     def floats(self, function: str, **arrays) -> str:
         """The dtype of a result from these: the floats promoted; integers as float32, float64 when one exceeds 2**24."""
-        result = None
+        result = ""
         for argument, x in arrays.items():
             name = self.library.dtype(x)
             if name not in FLOATS:
                 if name not in INTEGERS:
                     raise TypeError(f"{function}: {argument} must hold real numbers, got dtype {name}")
                 name = self._float_for(x, name)
-            result = name if result is None or result == name else _promote(result, name)
+            result = name if not result or result == name else _promote(result, name)
         return result
 
     def _float_for(self, x, name):
@@ -433,7 +444,7 @@ class Place:
         a = self.library.host(x, dtype)
         flags = a.flags
         if not (flags.c_contiguous and flags.aligned):
-            a = np.require(a, requirements="CA")
+            a = np.require(a, requirements=["C", "A"])
         view = a.view(np.ndarray)
         view.flags.writeable = False
         return view

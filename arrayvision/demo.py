@@ -51,7 +51,7 @@ def draw(image, dets, classes):
     canvas = image.copy()
     for det, label in zip(dets[::-1], classes[::-1], strict=True):
         x1, y1, x2, y2 = (round(float(v)) for v in det[:4])
-        cv2.rectangle(canvas, (x1, y1), (x2, y2), COLORS[label], 1, cv2.LINE_AA)
+        cv2.rectangle(canvas, (x1, y1), (x2, y2), COLORS[label], 1)
     return canvas
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -53,15 +54,10 @@ def to_numpy(x):
 
 
 def synchronise():
-    """Wait for GPUs that are in use."""
-    import sys
-
-    for name in ("torch", "cupy"):
-        module = sys.modules.get(name)
-        if name == "torch" and module is not None and module.cuda.is_available():
-            module.cuda.synchronize()
-        elif name == "cupy" and module is not None:
-            module.cuda.get_current_stream().synchronize()
+    """Wait for the GPU, if there is one."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 
 def run(case: Case, seconds: float = 2.0) -> dict:
