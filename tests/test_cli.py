@@ -40,7 +40,7 @@ def test_demo_of_another_photo(tmp_path):
     good = boxes[scores > 0.4]
     y, x = np.unravel_index(cv2.GaussianBlur(piece.sum(2).astype(np.float32), (0, 0), 5).argmax(), piece.shape[:2])
     assert ((good[:, 0] < x) & (good[:, 2] > x) & (good[:, 1] < y) & (good[:, 3] > y)).any()
-    assert set(classes) == {0, 1, 2}
+    assert 1 <= len(set(classes)) <= 3 and classes.max() == 2
 
 
 def test_demo_of_what_is_no_photo(tmp_path, capsys):
