@@ -55,7 +55,7 @@ def test_demo_of_what_is_no_photo(tmp_path, capsys):
 def test_env(capsys):
     assert cli.main(["env"]) == 0
     out = capsys.readouterr().out
-    for word in ("Python", "NumPy", "Numba", "OpenCV", "torch", "CUDA", "hreads", "ache"):
+    for word in ("Python", "NumPy", "Numba", "OpenCV", "PyTorch", "CUDA", "CPU threads", "Cache"):
         assert word in out
 
 
