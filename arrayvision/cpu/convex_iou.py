@@ -7,7 +7,7 @@ shared with the quadrilateral where it lies inside that.
 import numpy as np
 
 from arrayvision.cpu import kernel
-from arrayvision.cpu.hulls import WIDTH, hull, hull_overlap, hull_shapes, load, twice_area
+from arrayvision.cpu.hulls import WIDTH, hull, hull_overlap, hull_shapes, load, shape_of, twice_area
 from arrayvision.cpu.polygons import AREA
 from arrayvision.cpu.threads import parallel_for, take
 
@@ -28,9 +28,7 @@ def all_pairs(first, second, out, turn, grain, n):
 
 def iou(pointsets, polygons, out):
     """Fill out (N, K) with IoUs."""
-    p, q = np.empty((len(pointsets), WIDTH)), np.empty((len(polygons), WIDTH))
-    hull_shapes(pointsets, p)
-    hull_shapes(polygons, q)
+    p, q = hull_shapes(pointsets), hull_shapes(polygons)
     parallel_for(all_pairs, len(p), max(1, 4096 // len(q)), p, q, out, cost=20 * len(q))
 
 
@@ -96,8 +94,8 @@ def add_shared_gradient(points, chosen, count, corners, ring, around, factor, gr
 
 
 @kernel
-def gious(pointsets, polygons, first, second, out, grads, turn, grain, n):
-    both, g = np.empty((13, 2)), np.empty(18)
+def gious(pointsets, polygons, out, grads, turn, grain, n):
+    both, g, p, q = np.empty((13, 2)), np.empty(18), np.empty(WIDTH), np.empty(WIDTH)
     points, corners = both[:9], both[9:]  # of equal ones, the points count as the common hull's corners
     chosen, ring, outer = np.empty(10, np.int64), np.empty(5, np.int64), np.empty(14, np.int64)
     start = take(turn, grain)
@@ -109,8 +107,10 @@ def gious(pointsets, polygons, first, second, out, grads, turn, grain, n):
                 out[i], grads[i] = np.nan, np.nan
                 continue
             count, around, outside = hull(points, chosen), hull(corners, ring), hull(both, outer)
-            inter, enclosing = hull_overlap(first[i], second[i]), 0.5 * twice_area(both, outer, outside)
-            union = first[i, AREA] + second[i, AREA] - inter
+            shape_of(points, chosen, count, p)
+            shape_of(corners, ring, around, q)
+            inter, enclosing = hull_overlap(p, q), 0.5 * twice_area(both, outer, outside)
+            union = p[AREA] + q[AREA] - inter
             g[:] = 0
             value = 0.0
             if enclosing > 0:
@@ -131,7 +131,4 @@ def gious(pointsets, polygons, first, second, out, grads, turn, grain, n):
 
 def giou(pointsets, polygons, out, grads):
     """Fill out (N,) with generalized IoUs and grads (N, 18) with their gradients for the points."""
-    p, q = np.empty((len(pointsets), WIDTH)), np.empty((len(polygons), WIDTH))
-    hull_shapes(pointsets, p)
-    hull_shapes(polygons, q)
-    parallel_for(gious, len(p), 256, pointsets, polygons, p, q, out, grads, cost=1500)
+    parallel_for(gious, len(pointsets), 256, pointsets, polygons, out, grads, cost=1500)

@@ -4,6 +4,7 @@ import numpy as np
 
 from arrayvision.cpu import kernel
 from arrayvision.cpu.polygons import AREA, CX, CY, EX, EY, under_both
+from arrayvision.cpu.threads import parallel_for, take
 
 COUNT, CORNERS = (
     5,
@@ -77,28 +78,37 @@ def twice_area(points, chosen, count):
 
 
 @kernel
-def hull_shapes(sets, shapes):
+def shape_of(points, chosen, count, row):
+    """Fill a hull's row."""
+    row[AREA], row[COUNT] = 0.5 * twice_area(points, chosen, count), count
+    left = right = points[0, 0]
+    low = high = points[0, 1]
+    for k in range(count):
+        p = points[chosen[k]]
+        left, right, low, high = min(left, p[0]), max(right, p[0]), min(low, p[1]), max(high, p[1])
+    row[CX], row[CY] = 0.5 * left + 0.5 * right, 0.5 * low + 0.5 * high
+    row[EX], row[EY] = 0.5 * (right - left), 0.5 * (high - low)
+    for k in range(count):
+        row[CORNERS + 2 * k], row[CORNERS + 2 * k + 1] = points[chosen[k], 0] - row[CX], points[chosen[k], 1] - row[CY]
+
+
+@kernel
+def fill_shapes(sets, shapes, turn, grain, n):
+    size = sets.shape[1] // 2
+    points, chosen = np.empty((size, 2)), np.empty(size + 1, np.int64)
+    start = take(turn, grain)
+    while start < n:
+        for i in range(start, min(start + grain, n)):
+            fine = load(sets[i], points)
+            shape_of(points, chosen, hull(points, chosen) if fine else 0, shapes[i])
+        start = take(turn, grain)
+
+
+def hull_shapes(sets):
     """Rows for the hulls of sets of points (N, 2 * points); of area 0 where a number isn't finite."""
-    n = sets.shape[1] // 2
-    points, chosen = np.empty((n, 2)), np.empty(n + 1, np.int64)
-    for i in range(sets.shape[0]):
-        row = shapes[i]
-        fine = load(sets[i], points)
-        count = hull(points, chosen) if fine else 0
-        row[AREA] = 0.5 * twice_area(points, chosen, count) if fine else 0.0
-        row[COUNT] = count
-        left = right = points[0, 0]
-        low = high = points[0, 1]
-        for k in range(count):
-            p = points[chosen[k]]
-            left, right, low, high = min(left, p[0]), max(right, p[0]), min(low, p[1]), max(high, p[1])
-        row[CX], row[CY] = 0.5 * left + 0.5 * right, 0.5 * low + 0.5 * high
-        row[EX], row[EY] = 0.5 * (right - left), 0.5 * (high - low)
-        for k in range(count):
-            row[CORNERS + 2 * k], row[CORNERS + 2 * k + 1] = (
-                points[chosen[k], 0] - row[CX],
-                points[chosen[k], 1] - row[CY],
-            )
+    shapes = np.empty((len(sets), WIDTH))
+    parallel_for(fill_shapes, len(sets), 512, sets, shapes, cost=30 * sets.shape[1])
+    return shapes
 
 
 @kernel

@@ -95,7 +95,7 @@ def convex_giou(pointsets: Array, polygons: Array) -> tuple[Array, Array]:
     >>> import numpy as np
     >>> points = np.array([[0, 0, 2, 0, 2, 2, 0, 2, 1, 1, 1, 1, 1, 1, 1, 0, 0, 1.0]])
     >>> convex_giou(points, np.array([[1, 1, 3, 1, 3, 3, 1, 3.0]]))[0].round(4)
-    array([-0.0794])
+    array([0.0179])
     """
     name = "convex_giou"
     at = place(name, pointsets=pointsets, polygons=polygons)

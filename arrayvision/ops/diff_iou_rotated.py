@@ -84,7 +84,7 @@ def diff_iou_rotated_2d_backward(grad: Array, box1: Array, box2: Array) -> tuple
     >>> import numpy as np
     >>> a, b = np.array([[[0.0, 0, 2, 2, 0]]]), np.array([[[1.0, 0.5, 2, 2, 0]]])
     >>> diff_iou_rotated_2d_backward(np.ones((1, 1)), a, b)[0].round(3)
-    array([[[0.284, 0.189, 0.095, 0.047, 0.   ]]])
+    array([[[0.284, 0.189, 0.071, 0.024, 0.024]]])
     """
     return _gradients("diff_iou_rotated_2d_backward", grad, "box1", box1, "box2", box2, 5)
 
@@ -156,7 +156,7 @@ def diff_iou_rotated_3d_backward(grad: Array, box3d1: Array, box3d2: Array) -> t
     >>> import numpy as np
     >>> a, b = np.array([[[0.0, 0, 0, 2, 2, 2, 0]]]), np.array([[[1.0, 0.5, 0, 2, 2, 4, 0]]])
     >>> diff_iou_rotated_3d_backward(np.ones((1, 1)), a, b)[0].round(3)
-    array([[[0.132, 0.088, 0.   , 0.055, 0.033, 0.077, 0.   ]]])
+    array([[[0.163, 0.109, 0.   , 0.054, 0.027, 0.054, 0.014]]])
     """
     return _gradients("diff_iou_rotated_3d_backward", grad, "box3d1", box3d1, "box3d2", box3d2, 7)
 

@@ -1,5 +1,8 @@
 """Hulls of point sets: IoU, GIoU and least rectangles against shapely, and published values."""
 
+import doctest
+import importlib
+
 import numpy as np
 import pytest
 import shapely
@@ -328,3 +331,11 @@ def test_bad_arguments(call, error, text):
     with pytest.raises(error) as raised:
         call()
     assert text in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["convex_iou", "diff_iou_rotated", "focal_loss", "min_area_polygons", "points_in_polygons"]
+)
+def test_docstrings_examples(name):
+    result = doctest.testmod(importlib.import_module(f"arrayvision.ops.{name}"))
+    assert result.attempted >= 2 and not result.failed
