@@ -195,7 +195,7 @@ def softmax_forward(x, target, gamma, alpha, weight, each, out, sums, turn, grai
             t, loss = target[r], 0.0
             if t >= 0:
                 _, q, minus_log, _ = softmax_row(x[r * classes : (r + 1) * classes], t, scratch)
-                loss = alpha * q**gamma * minus_log * (np.float64(weight[t]) if weight.shape[0] else 1.0)
+                loss = alpha * (q * q if gamma == 2 else q**gamma) * minus_log * (np.float64(weight[t]) if weight.shape[0] else 1.0)
             if each:
                 out[r] = loss
             sum_of_block += loss
@@ -214,9 +214,9 @@ def softmax_gradient(grad, x, target, gamma, alpha, weight, each, share, out, tu
                 row[:] = 0
                 continue
             p, q, minus_log, s = softmax_row(x[r * classes : (r + 1) * classes], t, row)
-            slope = q**gamma
+            slope = q * q if gamma == 2 else q**gamma
             if gamma > 0 and p > 0 and q > 0:  # else the limit is 0
-                slope += gamma * p * q ** (gamma - 1) * minus_log
+                slope += gamma * p * (slope / q) * minus_log
             above = np.float64(grad[r]) if each else np.float64(grad[0]) * share
             slope *= alpha * above * (np.float64(weight[t]) if weight.shape[0] else 1.0)
             factor = out.dtype.type(slope / s)

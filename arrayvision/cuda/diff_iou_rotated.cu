@@ -1,4 +1,5 @@
 // IoU of rotated boxes, row by row, and its gradients for both boxes: the formulas of cpu/diff_iou_rotated.py.
+#include "not_inline.cuh"
 #include "polygons.cuh"
 
 constexpr double ALIKE = 1e-13;  // edges this near (relative to all extents) lie on each other
@@ -29,7 +30,7 @@ struct Frame {  // q seen from p: its centre, and the cosine and sine of its ang
   }
 };
 
-__device__ inline double planar_area(const Box& p, const Box& q) {
+NOT_INLINE double planar_area(const Box& p, const Box& q) {
   const Frame f(p, q);
   const double a = 0.5 * p.w, b = 0.5 * p.h, u = f.u, v = f.v;
   const double wx = 0.5 * q.w * f.cos, wy = 0.5 * q.w * f.sin, hx = -0.5 * q.h * f.sin, hy = 0.5 * q.h * f.cos;
@@ -60,7 +61,7 @@ __device__ inline Part inside(double x, double y, double tx, double ty, double h
 
 struct Growth { double u, v, w, h, angle; };  // of the area shared with [-a, a] x [-b, b]
 
-__device__ inline Growth edges(double u, double v, double cos, double sin, double w, double h, double a, double b,
+NOT_INLINE Growth edges(double u, double v, double cos, double sin, double w, double h, double a, double b,
                                double alike) {
   const Part right = inside(u + 0.5 * w * cos, v + 0.5 * w * sin, -sin, cos, 0.5 * h, a, b, alike);
   const Part left = inside(u - 0.5 * w * cos, v - 0.5 * w * sin, sin, -cos, 0.5 * h, a, b, alike);

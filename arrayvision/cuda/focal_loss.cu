@@ -128,7 +128,7 @@ __device__ inline double softmax_loss(const T* x, int64_t classes, int64_t label
   if (label < 0) return 0;
   if (label >= classes) return NAN;
   const Row<acc_t<T>> row = softmax_row(x, classes, label, lane);
-  return alpha * pow(row.q, gamma) * row.minus_log * (weighted ? double(acc_t<T>(weight[label])) : 1.0);
+  return alpha * (gamma == 2 ? row.q * row.q : pow(row.q, gamma)) * row.minus_log * (weighted ? double(acc_t<T>(weight[label])) : 1.0);
 }
 
 template <class T>
@@ -167,8 +167,8 @@ __global__ void softmax_gradient(int64_t n, int64_t classes, const T* grad, cons
     if (label >= classes) slope = NAN;
     if (label >= 0 && label < classes) {
       const Row<A> s = softmax_row(row, classes, label, lane);
-      slope = pow(s.q, gamma);
-      if (gamma > 0 && s.p > 0 && s.q > 0) slope += gamma * s.p * pow(s.q, gamma - 1) * s.minus_log;
+      slope = gamma == 2 ? s.q * s.q : pow(s.q, gamma);
+      if (gamma > 0 && s.p > 0 && s.q > 0) slope += gamma * s.p * (slope / s.q) * s.minus_log;
       slope *= alpha * (each ? double(A(grad[r])) : double(A(grad[0])) * share) *
                (weighted ? double(A(weight[label])) : 1.0);
       q = s.q, sum = s.sum, most = s.most;

@@ -1,13 +1,7 @@
 // Convex hulls of a few points, and the areas that two of them share; see cpu/hulls.py, whose formulas these are.
 #pragma once
+#include "not_inline.cuh"
 #include "polygons.cuh"
-
-// Compiled once, not into each kernel that calls it: hulls inlined in four kernels take NVRTC 20 s.
-#if defined(__CUDACC_RTC__)
-#define NOT_INLINE __device__ __noinline__
-#else
-#define NOT_INLINE __attribute__((noinline))
-#endif
 
 struct Point { double x, y; };
 
