@@ -195,7 +195,12 @@ def softmax_forward(x, target, gamma, alpha, weight, each, out, sums, turn, grai
             t, loss = target[r], 0.0
             if t >= 0:
                 _, q, minus_log, _ = softmax_row(x[r * classes : (r + 1) * classes], t, scratch)
-                loss = alpha * (q * q if gamma == 2 else q**gamma) * minus_log * (np.float64(weight[t]) if weight.shape[0] else 1.0)
+                loss = (
+                    alpha
+                    * (q * q if gamma == 2 else q**gamma)
+                    * minus_log
+                    * (np.float64(weight[t]) if weight.shape[0] else 1.0)
+                )
             if each:
                 out[r] = loss
             sum_of_block += loss

@@ -218,6 +218,20 @@ def test_boxes_of_two_dtypes_get_gradients_in_their_own():
     assert out.dtype is torch.double and a.grad.dtype is torch.float and b.grad.dtype is torch.double
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_integers_and_two_dtypes_compiled(name):
+    """What torch.compile expects without values is what kernels give."""
+    torch._dynamo.reset()
+    case = CASES[name]
+    compiled = torch.compile(lambda *args: case.function(*args) * 0.5, fullgraph=True, backend="aot_eager")
+    whole = [x.mul(3).round().long() for x in case.tensors]
+    mixed = [x.to(dtype) for x, dtype in zip(case.tensors, (torch.half, torch.bfloat16), strict=False)]
+    for tensors, dtype in ((whole, torch.float), (mixed, torch.half if len(mixed) == 1 else torch.float)):
+        out, expected = compiled(*tensors), case.function(*tensors) * 0.5
+        assert out.dtype is expected.dtype is dtype
+        torch.testing.assert_close(out, expected, rtol=0, atol=0, equal_nan=True)
+
+
 def test_equal_boxes_train_nowhere_else():
     """Descent on 1 - IoU from a shifted, turned box finds its target, and stays."""
     target = torch.tensor([[[1.0, 2, 4, 2, 0.5]]])

@@ -7,21 +7,18 @@ from torch import Tensor
 
 from arrayvision import ops
 from arrayvision.torch_bridge.library import BelowAutograd, once_differentiable, register
-
-
-def _result(pointsets, polygons, *shape):
-    return pointsets.new_empty(shape, dtype=torch.promote_types(pointsets.dtype, polygons.dtype))
+from arrayvision.torch_bridge.ops._dtypes import alike
 
 
 _convex_iou = register(
     "convex_iou(Tensor pointsets, Tensor polygons) -> Tensor",
     ops.convex_iou,
-    lambda a, b: _result(a, b, a.shape[0], b.shape[0]),
+    lambda a, b: a.new_empty((a.shape[0], b.shape[0])),
 )
 _convex_giou = register(
     "convex_giou(Tensor pointsets, Tensor polygons) -> (Tensor, Tensor)",
     ops.convex_giou,
-    lambda a, b: (_result(a, b, a.shape[0]), _result(a, b, *a.shape)),
+    lambda a, b: (a.new_empty(a.shape[:1]), a.new_empty(a.shape)),
     lambda: _ConvexGIoU,
 )
 
@@ -47,7 +44,7 @@ class _ConvexGIoU(torch.autograd.Function):
 
 def convex_iou(pointsets: Tensor, polygons: Tensor) -> Tensor:
     """`arrayvision.ops.convex_iou` on tensors (N, 18) and (K, 8); the result carries no gradient."""
-    return _convex_iou(pointsets, polygons)
+    return _convex_iou(*alike(pointsets, polygons))
 
 
 def convex_giou(pointsets: Tensor, polygons: Tensor) -> tuple[Tensor, Tensor]:
@@ -55,4 +52,4 @@ def convex_giou(pointsets: Tensor, polygons: Tensor) -> tuple[Tensor, Tensor]:
 
     The GIoUs are differentiable once in `pointsets`, by that gradient; nothing is in `polygons`.
     """
-    return _convex_giou(pointsets, polygons)
+    return _convex_giou(*alike(pointsets, polygons))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from arrayvision import ops
 from arrayvision.torch_bridge.library import differentiable
+from arrayvision.torch_bridge.ops._dtypes import alike
 
 _diff_iou_rotated_2d = differentiable(
     "diff_iou_rotated_2d",
@@ -28,17 +28,9 @@ _diff_iou_rotated_3d = differentiable(
 
 def diff_iou_rotated_2d(box1: Tensor, box2: Tensor) -> Tensor:
     """`arrayvision.ops.diff_iou_rotated_2d` on tensors (B, N, 5), differentiable once, in both."""
-    return _diff_iou_rotated_2d(*_alike(box1, box2))
+    return _diff_iou_rotated_2d(*alike(box1, box2))
 
 
 def diff_iou_rotated_3d(box3d1: Tensor, box3d2: Tensor) -> Tensor:
     """`arrayvision.ops.diff_iou_rotated_3d` on tensors (B, N, 7), differentiable once, in both."""
-    return _diff_iou_rotated_3d(*_alike(box3d1, box3d2))
-
-
-def _alike(a, b):
-    """Both in one dtype: each gets a gradient of its own."""
-    if a.dtype is b.dtype:
-        return a, b
-    dtype = torch.promote_types(a.dtype, b.dtype)
-    return a.to(dtype), b.to(dtype)
+    return _diff_iou_rotated_3d(*alike(box3d1, box3d2))

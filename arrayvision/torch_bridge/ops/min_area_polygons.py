@@ -6,6 +6,7 @@ from torch import Tensor
 
 from arrayvision import ops
 from arrayvision.torch_bridge.library import register
+from arrayvision.torch_bridge.ops._dtypes import alike
 
 _min_area_polygons = register(
     "min_area_polygons(Tensor pointsets) -> Tensor",
@@ -16,4 +17,4 @@ _min_area_polygons = register(
 
 def min_area_polygons(pointsets: Tensor) -> Tensor:
     """`arrayvision.ops.min_area_polygons` on tensors (N, 18); the result (N, 8) carries no gradient."""
-    return _min_area_polygons(pointsets)
+    return _min_area_polygons(*alike(pointsets))
