@@ -8,7 +8,8 @@ import numpy as np
 
 from arrayvision.cpu import kernel
 from arrayvision.cpu.hulls import WIDTH, hull, hull_overlap, hull_shapes, load, shape_of, twice_area
-from arrayvision.cpu.polygons import AREA
+from arrayvision.cpu.polygons import AREA, CX, CY, EX, EY
+from arrayvision.cpu.rotated_boxes import hulls, touch
 from arrayvision.cpu.threads import parallel_for, take
 
 ALIKE = 1e-12  # edges this near (relative to the extents) lie on each other
@@ -16,12 +17,15 @@ ALIKE = 1e-12  # edges this near (relative to the extents) lie on each other
 
 @kernel
 def all_pairs(first, second, out, turn, grain, n):
+    cx, cy, ex, ey = hulls(second)
+    near = np.empty(second.shape[0], np.uint8)
     start = take(turn, grain)
     while start < n:
         for i in range(start, min(start + grain, n)):
             p, row = first[i], out[i]
+            touch(near, cx, cy, ex, ey, p[CX], p[CY], p[EX], p[EY])
             for j in range(row.shape[0]):
-                inter = hull_overlap(p, second[j])
+                inter = hull_overlap(p, second[j]) if near[j] else 0.0
                 row[j] = inter / (p[AREA] + second[j, AREA] - inter) if inter > 0 else 0.0
         start = take(turn, grain)
 

@@ -70,7 +70,9 @@ def test_iou(dtype, library):
     if not library.has(dtype):
         pytest.skip("the library has no such dtype")
     for n, k in ((13, 40), (1, 1), (150, 3)):
-        points, quads = library.asarray(make(n, 18), dtype), library.asarray(make(k, 8, 1), dtype)
+        quads = make(k, 8, 1)
+        quads[::3] += [3, 0] * 4  # most apart
+        points, quads = library.asarray(make(n, 18), dtype), library.asarray(quads, dtype)
         out = ops.convex_iou(points, quads)
         assert library.owns(out) and str(out.dtype).rsplit(".", 1)[-1] == dtype and tuple(out.shape) == (n, k)
         expected = exact_iou(library.numpy(points), library.numpy(quads))
