@@ -65,9 +65,7 @@ def window(x, top, left, height, width, out):
     """out (height * width, C) = the window of x (C, H, W) at (top, left)."""
     for c in range(0, x.shape[0], LANES):
         for r in range(height):
-            transpose(
-                x[c : c + LANES, top + r, left : left + width], out[r * width : (r + 1) * width, c : c + LANES]
-            )
+            transpose(x[c : c + LANES, top + r, left : left + width], out[r * width : (r + 1) * width, c : c + LANES])
 
 
 @kernel(fastmath=SUMS)
