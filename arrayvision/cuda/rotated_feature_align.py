@@ -23,6 +23,17 @@ def backward(grad, boxes, scale, points, out):
     sums, ordered = summed(out), deterministic(grad)
     n = batch * channels * (1 if ordered else h * w)
     KERNELS.launch(
-        f"spread_aligned<{c_type(grad)}>", n if h * w else 0, n, ordered, grad, boxes, channels, h, w, scale, points, sums
+        f"spread_aligned<{c_type(grad)}>",
+        n if h * w else 0,
+        n,
+        ordered,
+        grad,
+        boxes,
+        channels,
+        h,
+        w,
+        scale,
+        points,
+        sums,
     )
     settle(KERNELS, sums, out)

@@ -1,5 +1,7 @@
 """The operators as differentiable functions of torch tensors, and their modules."""
 
+from arrayvision.torch_bridge.ops.bezier_align import BezierAlign, bezier_align
+from arrayvision.torch_bridge.ops.border_align import BorderAlign, border_align
 from arrayvision.torch_bridge.ops.boxes import (
     batched_nms,
     bbox_overlaps,
@@ -11,18 +13,70 @@ from arrayvision.torch_bridge.ops.boxes import (
     nms_rotated,
     soft_nms,
 )
+from arrayvision.torch_bridge.ops.deform_roi_pool import (
+    DeformRoIPool,
+    DeformRoIPoolPack,
+    ModulatedDeformRoIPoolPack,
+    deform_roi_pool,
+)
+from arrayvision.torch_bridge.ops.point_sample import (
+    SimpleRoIAlign,
+    abs_img_point_to_rel_img_point,
+    denormalize,
+    generate_grid,
+    get_shape_from_feature_map,
+    normalize,
+    point_sample,
+    rel_roi_point_to_abs_img_point,
+    rel_roi_point_to_rel_img_point,
+)
+from arrayvision.torch_bridge.ops.prroi_pool import PrRoIPool, prroi_pool
 from arrayvision.torch_bridge.ops.roi_align import RoIAlign, roi_align
+from arrayvision.torch_bridge.ops.roi_align_rotated import (
+    RiRoIAlignRotated,
+    RoIAlignRotated,
+    riroi_align_rotated,
+    roi_align_rotated,
+)
+from arrayvision.torch_bridge.ops.roi_pool import RoIPool, roi_pool
+from arrayvision.torch_bridge.ops.rotated_feature_align import rotated_feature_align
 
 __all__ = [
+    "BezierAlign",
+    "BorderAlign",
+    "DeformRoIPool",
+    "DeformRoIPoolPack",
+    "ModulatedDeformRoIPoolPack",
+    "PrRoIPool",
+    "RiRoIAlignRotated",
     "RoIAlign",
+    "RoIAlignRotated",
+    "RoIPool",
+    "SimpleRoIAlign",
+    "abs_img_point_to_rel_img_point",
     "batched_nms",
     "bbox_overlaps",
+    "bezier_align",
+    "border_align",
     "box_iou_quadri",
     "box_iou_rotated",
+    "deform_roi_pool",
+    "denormalize",
+    "generate_grid",
+    "get_shape_from_feature_map",
     "nms",
     "nms_match",
     "nms_quadri",
     "nms_rotated",
+    "normalize",
+    "point_sample",
+    "prroi_pool",
+    "rel_roi_point_to_abs_img_point",
+    "rel_roi_point_to_rel_img_point",
+    "riroi_align_rotated",
     "roi_align",
+    "roi_align_rotated",
+    "roi_pool",
+    "rotated_feature_align",
     "soft_nms",
 ]
