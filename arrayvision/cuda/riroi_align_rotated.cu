@@ -6,7 +6,7 @@
 template <class A> __device__ inline void turned(A angle, int c, int orientations, int& p, int& q, A& share) {
   const A turns = angle * A(orientations) / A(6.283185307179586476925), whole = floor(turns);
   share = turns - whole;
-  const int shift = int(whole - floor(whole / A(orientations)) * A(orientations)), group = c / orientations * orientations;
+  const int shift = int(fmod(whole, A(orientations))), group = c / orientations * orientations;
   p = group + ((c - group - shift) % orientations + orientations) % orientations;
   q = group + (p - group + 1) % orientations;
 }
