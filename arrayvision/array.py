@@ -41,6 +41,17 @@ def numpy_dtype(name: str) -> np.dtype:
     return _DTYPES[name]
 
 
+def import_cupy():
+    """CuPy, which launches CUDA kernels."""
+    try:
+        import cupy
+    except ImportError as error:
+        raise ImportError(
+            f'arrays on a GPU need CuPy ({error}): pip install "arrayvision[cuda13]", or [cuda12], as the driver supports'
+        ) from None
+    return cupy
+
+
 # ---- libraries -----------------------------------------------------------------------------------------------------
 class NumPy:
     """NumPy, and what the others do unless they say otherwise."""
@@ -170,12 +181,14 @@ class Torch(NumPy):
         return x.detach().to(self._dtypes[dtype]).resolve_neg().contiguous()
 
     def empty(self, shape, dtype, device):
-        array = self.torch.empty(shape, dtype=self._dtypes[dtype], device=device)
         if device.type == "cuda":
+            array = self.torch.empty(shape, dtype=self._dtypes[dtype], device=device)
             return array, array
+        # In the CPU's memory NumPy allocates: its large arrays lie in huge pages, and writing one takes a third of the time.
+        view = np.empty(shape, numpy_dtype(dtype))
         if dtype == "bfloat16":
-            return array, array.view(self.torch.int16).numpy().view(numpy_dtype(dtype))
-        return array, array.numpy()
+            return self.torch.from_numpy(view.view(np.int16)).view(self.torch.bfloat16), view
+        return self.torch.from_numpy(view), view
 
     def from_host(self, array, dtype, device):
         return self.torch.from_numpy(array).to(self._dtypes[dtype])
@@ -204,7 +217,7 @@ class CuPy(NumPy):
     thing = "a CuPy array"
 
     def __init__(self):
-        self.cupy = sys.modules["cupy"]
+        self.cupy = import_cupy()
 
     def refuse(self, function, argument, x):
         pass
@@ -282,7 +295,7 @@ class JAX(NumPy):
 
     # On a GPU, kernels see CuPy's view of a JAX array, and JAX takes CuPy's results over; both through DLPack.
     def contiguous(self, x, dtype):
-        return library("cupy").contiguous(sys.modules["cupy"].from_dlpack(x), dtype)
+        return library("cupy").contiguous(import_cupy().from_dlpack(x), dtype)
 
     def from_gpu(self, array):
         return self.jax.dlpack.from_dlpack(array)
@@ -386,11 +399,15 @@ class Place:
     def __init__(self, library, device, emulated):
         self.library, self.device = library, device
         self.gpu = library.on_gpu(device)
+        self._modules: dict = {}
         self.backend = "cuda" if self.gpu or emulated else "cpu"
 
     def kernels(self, name: str):
         """The module of kernels of that name."""
-        return _module(f"arrayvision.{self.backend}.{name}")
+        found = self._modules.get(name)
+        if found is None:
+            found = self._modules[name] = importlib.import_module(f"arrayvision.{self.backend}.{name}")
+        return found
 
     def dtype(self, x) -> str:
         """The dtype's name, "float32" for one."""
@@ -398,14 +415,14 @@ class Place:
 
     def floats(self, function: str, **arrays) -> str:
         """The dtype of a result from these: the floats promoted; integers as float32, float64 when one exceeds 2**24."""
-        result = None
+        result = ""
         for argument, x in arrays.items():
             name = self.library.dtype(x)
             if name not in FLOATS:
                 if name not in INTEGERS:
                     raise TypeError(f"{function}: {argument} must hold real numbers, got dtype {name}")
                 name = self._float_for(x, name)
-            result = name if result is None or result == name else _promote(result, name)
+            result = name if not result or result == name else _promote(result, name)
         return result
 
     def _float_for(self, x, name):
@@ -434,7 +451,7 @@ class Place:
         a = self.library.host(x, dtype)
         flags = a.flags
         if not (flags.c_contiguous and flags.aligned):
-            a = np.require(a, requirements="CA")
+            a = np.require(a, requirements=["C", "A"])
         view = a.view(np.ndarray)
         view.flags.writeable = False
         return view
@@ -471,11 +488,6 @@ def _promote(a, b):
 EMULATED = (
     os.environ.get("ARRAYVISION_CUDA") == "emulate"
 )  # CUDA kernels run in the emulator, on arrays in the CPU's memory
-
-
-@functools.cache
-def _module(name):
-    return importlib.import_module(name)
 
 
 @functools.cache

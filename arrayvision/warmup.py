@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import pathlib
 from collections.abc import Callable, Iterator
@@ -82,10 +83,16 @@ def steps(names=(), archs=(), emulated=False) -> Iterator[tuple[str, Callable[[]
     for name, example in EXAMPLES.items():
         if not names or name in names:
             for dtype in DTYPES:
-                yield f"{name}, CPU, {dtype}", lambda example=example, dtype=dtype: example(dtype)
+                yield f"{name}, CPU, {dtype}", functools.partial(example, dtype)
     for name in cuda_files():
         if not names or name in names:
             for arch in archs:
-                yield f"{name}, CUDA sm_{arch}", lambda name=name, arch=arch: cuda_kernels(name).compile(arch)
+                yield f"{name}, CUDA sm_{arch}", functools.partial(_compile, name, arch)
             if emulated:
-                yield f"{name}, emulated", lambda name=name: cuda_kernels(name)._emulated()
+                yield f"{name}, emulated", functools.partial(_compile, name, None)
+
+
+def _compile(name, arch):
+    """For an architecture, or for the emulator."""
+    kernels = cuda_kernels(name)
+    return kernels.compile(arch) if arch is not None else kernels.emulated()

@@ -74,6 +74,7 @@ def test_bfloat16_and_float16(backend):
         assert out.give().dtype is dtype and (out.give() == x).all()
 
 
+@pytest.mark.filterwarnings("ignore:the matrix subclass")
 def test_subclasses_of_ndarray_and_lists():
     dets, _ = ops.nms(np.matrix(BOXES), SCORES, 0.5)
     assert type(dets) is np.ndarray
@@ -81,6 +82,7 @@ def test_subclasses_of_ndarray_and_lists():
         ops.nms(BOXES.tolist(), SCORES.tolist(), 0.5)
 
 
+@pytest.mark.filterwarnings("ignore:torch.quantize")
 def test_what_torch_cannot_give():
     boxes, scores = torch.from_numpy(BOXES), torch.from_numpy(SCORES)
     leaf = boxes.clone().requires_grad_()

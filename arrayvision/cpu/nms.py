@@ -17,7 +17,7 @@ from arrayvision.cpu.strips import build, first_not_below
 from arrayvision.cpu.threads import parallel_for, take
 
 ALIVE = np.int32(2**31 - 1)
-FIRST, FEW = 64, 700
+FIRST, FEW = 64, 1500
 
 
 @kernel
@@ -70,7 +70,7 @@ def sweep_strips(owner, x1, y1, x2, y2, area, threshold, offset, most, unsigned)
     for i in range(n):
         cx[i], cy[i] = x1[i] * half + x2[i] * half, y1[i] * half + y2[i] * half
         w[i], h[i] = x2[i] - x1[i] + offset, y2[i] - y1[i] + offset
-    order, sx, starts, low, high, wide, _, groups, least, greatest = build(cx, cy, w, h, unsigned)
+    order, sx, starts, low, high, wide, groups, sizes = build(cx, cy, w, h, unsigned)
     place, local = np.empty(n, np.int32), np.full(n, ALIVE, np.int32)
     sx1, sy1, sx2, sy2, sarea = (
         np.empty_like(x1),
@@ -89,12 +89,14 @@ def sweep_strips(owner, x1, y1, x2, y2, area, threshold, offset, most, unsigned)
         if local[place[i]] == ALIVE:
             kept += 1
             local[place[i]] = -1  # kept: it meets itself below
-            long = max(w[i], h[i])
-            blur = 4 * tiny * max(abs(cx[i]), abs(cy[i]), long)
+            blur = 4 * tiny * max(abs(cx[i]), abs(cy[i]), w[i], h[i])
             for g in range(groups.shape[0] - 1):
-                if greatest[g] * slack < threshold * long or long * slack < threshold * least[g]:
+                # an IoU is at most the quotient of the widths, and of the heights
+                if sizes[g, 1] * slack < threshold * w[i] or w[i] * slack < threshold * sizes[g, 0]:
                     continue
-                ry = min(h[i] * reach, (h[i] + greatest[g]) * half * slack) + blur
+                if sizes[g, 3] * slack < threshold * h[i] or h[i] * slack < threshold * sizes[g, 2]:
+                    continue
+                ry = min(h[i] * reach, (h[i] + sizes[g, 3]) * half * slack) + blur
                 s, stop = first_not_below(high, groups[g], groups[g + 1], cy[i] - ry), groups[g + 1]
                 while s < stop and low[s] <= cy[i] + ry:
                     rx = min(w[i] * reach, (w[i] + wide[s]) * half * slack) + blur
@@ -261,8 +263,9 @@ def nms(boxes, scores, labels, threshold, offset, score_threshold, max_num):
     """Indices of the kept boxes by falling score. `score_threshold` None filters nothing; `max_num` -1 keeps all."""
     kind = boxes.dtype.type
     most = _ALL if max_num < 0 else max_num
-    least, filtered = bits(np.array([score_threshold or 0], kind))[0], score_threshold is not None
     unsigned = bits(scores)
+    filtered = score_threshold is not None
+    least = bits(np.array([score_threshold], kind))[0] if filtered else unsigned.dtype.type(0)
     if labels is None:
         return alone(boxes, unsigned, least, filtered, kind(threshold), kind(offset), most, _NO_OWNERS)
     order, count = by_falling_score(unsigned, least, filtered)
@@ -377,10 +380,10 @@ def soften(boxes, scores, threshold, sigma, least, method, offset, unsigned, kee
     if single:
         starts, groups = np.array([0, m]), np.array([0, 1])
         sx, low, high = x1, y1[:1], y1[:1]
-        wide = greatest = x1[:1]
+        wide, sizes = x1[:1], np.zeros((1, 4), x1.dtype)
     else:
         cx, cy, w, h = (x1 + x2)[:m] / 2, (y1 + y2)[:m] / 2, (x2 - x1 + offset)[:m], (y2 - y1 + offset)[:m]
-        order, sx, starts, low, high, wide, _, groups, _, greatest = build(cx, cy, w, h, unsigned)
+        order, sx, starts, low, high, wide, groups, sizes = build(cx, cy, w, h, unsigned)
         moved = index.copy()
         for k in range(m):
             moved[k] = index[order[k]]
@@ -417,7 +420,7 @@ def soften(boxes, scores, threshold, sigma, least, method, offset, unsigned, kee
         x, y, w, h = a / 2 + c / 2, b / 2 + d / 2, c - a + offset, d - b + offset
         blur = area.dtype.type(4e-6) * max(abs(x), abs(y), w, h)
         for g in range(groups.shape[0] - 1):
-            ry = (h + greatest[g]) * reach_all + blur
+            ry = (h + sizes[g, 3]) * reach_all + blur
             strip, stop = groups[g], groups[g + 1]
             if not single:
                 strip = first_not_below(high, strip, stop, y - ry)

@@ -143,7 +143,7 @@ def sweep_strips(owner, shapes, kind, threshold, single, most):
     for k in range(m):
         p = shapes[inside[k]]
         cx[k], cy[k], w[k], h[k] = p[CX], p[CY], 2 * p[EX], 2 * p[EY]
-    order, sx, starts, low, high, wide, _, groups, _, greatest = build(cx, cy, w, h, np.empty(0, np.uint64))
+    order, sx, starts, low, high, wide, groups, sizes = build(cx, cy, w, h, np.empty(0, np.uint64))
     place, local, ranked = np.empty(n, np.int32), np.full(m, ALIVE, np.int32), np.empty((m, shapes.shape[1]))
     for k in range(m):
         place[inside[order[k]]] = k
@@ -160,7 +160,7 @@ def sweep_strips(owner, shapes, kind, threshold, single, most):
             kept += 1
             local[place[i]] = -1  # kept: it meets itself below
             for g in range(groups.shape[0] - 1):
-                ry = p[EY] + 0.5 * greatest[g]
+                ry = p[EY] + 0.5 * sizes[g, 3]
                 s, stop = first_not_below(high, groups[g], groups[g + 1], p[CY] - ry), groups[g + 1]
                 while s < stop and low[s] <= p[CY] + ry:
                     rx = p[EX] + 0.5 * wide[s]

@@ -76,11 +76,9 @@ class Kernels:
         args = [a if w is None else w(a) for a, w in zip(args, self.parameters(kernel), strict=True)]
         like = next(a for a in args if hasattr(a, "shape") and not isinstance(a, np.generic))
         if isinstance(like, np.ndarray):
-            self._emulated().launch(kernel, grid, (block,), args, shared)
+            self.emulated().launch(kernel, grid, (block,), args, shared)
             return
-        import cupy
-
-        library = array.library_of(like)
+        cupy, library = array.import_cupy(), array.library_of(like)
         ordinal = library.ordinal(library.device(like))
         with cupy.cuda.Device(ordinal):
             function = self._on(ordinal)[kernel]
@@ -96,8 +94,7 @@ class Kernels:
     def _on(self, ordinal):
         loaded = self._loaded.get(ordinal)
         if loaded is None:
-            import cupy
-
+            cupy = array.import_cupy()
             with self._lock, cupy.cuda.Device(ordinal) as device:
                 code, symbols = self.compile(int(device.compute_capability))
                 if isinstance(code, bytes):
@@ -111,7 +108,8 @@ class Kernels:
                 self._loaded[ordinal] = loaded  # for good: unloading would end captured graphs
         return loaded
 
-    def _emulated(self):
+    def emulated(self):
+        """This file's kernels in the emulator."""
         module = self._loaded.get("emulated")
         if module is None:
             from arrayvision.cuda.emulator import Module

@@ -210,7 +210,7 @@ def nms_match(dets: Array, iou_threshold: float) -> list[Array]:
     return groups
 
 
-_KINDS = {  # type: (columns, arguments)
+_KINDS = {  # a type's columns and arguments
     "nms": (4, ("iou_threshold", "offset", "score_threshold")),
     "soft_nms": (4, ("iou_threshold", "sigma", "min_score", "method", "offset")),
     "nms_rotated": (5, ("iou_threshold", "clockwise")),
@@ -300,7 +300,8 @@ def batched_nms(
         idxs = None
     if kind == "soft_nms":
         return _soften(name, boxes, scores, idxs, max_num, **cfg)
-    extra, least = True, None
+    extra: int = True
+    least = None
     if kind == "nms":
         extra = int(check.choice(name, "nms_cfg['offset']", cfg.get("offset", 0), (0, 1)))
         least, _ = _limits(name, cfg.get("score_threshold", 0), -1)

@@ -91,7 +91,7 @@ def test_scalars_are_packed_as_declared():
 def test_declared_types_are_those_that_the_compiler_sees(file):
     """The emulator's signatures come from the C++ compiler, the runtime's from the source's text."""
     kernels = warmup.cuda_kernels(file)
-    for expression, (_, signature) in kernels._emulated().kernels.items():
+    for expression, (_, signature) in kernels.emulated().kernels.items():
         declared = [p and np.dtype(p).str[1:] for p in kernels.parameters(expression)]
         assert declared == [None if s[0] == "*" else s for s in signature], expression
 
