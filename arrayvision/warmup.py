@@ -66,11 +66,63 @@ def _rotated_boxes(dtype):
     ops.nms_quadri(quads, scores, 0.5)
 
 
+def _pooling(name, dtype):
+    """Forward and backward, for features in both layouts and few regions and many."""
+    import numpy as np
+
+    from arrayvision import ops
+
+    ones = np.ones((1, 8, 6, 6), dtype)
+    boxes = np.tile(np.array([[0, 1, 1, 4, 4.0]], dtype), (9, 1))
+    rotated, curves = np.pad(boxes, ((0, 0), (0, 1))), np.pad(boxes, ((0, 0), (0, 12)))
+    for x in (ones, np.ascontiguousarray(ones.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)):
+        for k in (1, 9):
+            b, r, c = boxes[:k], rotated[:k], curves[:k]
+            grad = np.ones((k, 8, 2, 2), dtype)
+            if name == "roi_align":
+                ops.roi_align_backward(ops.roi_align(x, b, 2), b, x.shape)
+                ops.roi_align_max_backward(*ops.roi_align_with_argmax(x, b, 2), b, x.shape)
+            elif name == "roi_pool":
+                ops.roi_pool_backward(*ops.roi_pool_with_argmax(x, b, 2), b, x.shape)
+            elif name == "roi_align_rotated":
+                ops.roi_align_rotated_backward(ops.roi_align_rotated(x, r, 2, 1.0), r, x.shape, 1.0)
+            elif name == "riroi_align_rotated":
+                ops.riroi_align_rotated_backward(ops.riroi_align_rotated(x, r, 2, 1.0), r, x.shape, 1.0)
+            elif name == "bezier_align":
+                ops.bezier_align_backward(ops.bezier_align(x, c, 2), c, x.shape)
+            elif name == "prroi_pool":
+                ops.prroi_pool_backward(ops.prroi_pool(x, b, 2), x, b)
+            elif name == "deform_roi_pool":
+                for offset in (None, np.ones((k, 2, 2, 2), dtype)):
+                    ops.deform_roi_pool(x, b, offset, 2)
+                    ops.deform_roi_pool_backward(grad, x, b, offset)
+            elif name == "border_align":
+                b = b[None, :, 1:]
+                ops.border_align_backward(*ops.border_align_with_argmax(x, b, 2), b, x.shape, 2)
+            else:
+                b = np.ones((1, 6, 6, 5), dtype)
+                ops.rotated_feature_align_backward(ops.rotated_feature_align(x, b), b)
+
+
+POOLING = (
+    "bezier_align",
+    "border_align",
+    "deform_roi_pool",
+    "prroi_pool",
+    "riroi_align_rotated",
+    "roi_align",
+    "roi_align_rotated",
+    "roi_pool",
+    "rotated_feature_align",
+)
+
+
 # For each file of operators, calls that compile its CPU kernels for a dtype.
 EXAMPLES: dict[str, Callable[[str], None]] = {
     "bbox_overlaps": _bbox_overlaps,
     "nms": _nms,
     "rotated_boxes": _rotated_boxes,
+    **{name: functools.partial(_pooling, name) for name in POOLING},
 }
 
 
