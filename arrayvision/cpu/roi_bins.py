@@ -300,3 +300,84 @@ def backward(kind, grad, rois, offsets, scale, sampling, aligned, gamma, out):
         backward_some, batch * blocks, 1,
         kind, grad, rois, order, starts, offsets, scale, sampling, aligned, gamma, out, blocks, cost=each,
     )  # fmt: skip
+
+
+@kernel
+def hat(t):
+    return max(0.0, 1 - abs(t))
+
+
+@kernel
+def integral_edges(start, size, count, index, weight, by_start, by_stop):
+    """The derivatives of `integral`'s weights by where the interval starts and stops."""
+    for k in range(count):
+        by_start[k] = (weight[k] - hat(start - index[k])) / size
+        by_stop[k] = (hat(start + size - index[k]) - weight[k]) / size
+
+
+@kernel
+def edges_some(kind, grad, x, rois, offsets, scale, sampling, aligned, gamma, height, width, out, turn, grain, n):
+    """What a change of a bin's place does to sum(grad * result). PRECISE: out (K, 4, oh, ow) by top, bottom, left, right.
+    ALIGN: out (K, 2, oh, ow) by its offset along x and y."""
+    channels, oh, ow = grad.shape[1], grad.shape[2], grad.shape[3]
+    bins = np.empty((oh * ow, channels), out.dtype)
+    start = take(turn, grain)
+    while start < n:
+        for r in range(start, min(start + grain, n)):
+            roi = rois[r]
+            if not all_finite(roi):
+                out[r] = 0
+                continue
+            image = int(roi[0])
+            source = x[image * height * width : (image + 1) * height * width]
+            transpose(grad[r].reshape(channels, oh * ow), bins)
+            y, left, bh, bw, gh, gw = frame(kind, roi, scale, sampling, aligned, oh, ow)
+            if kind == PRECISE:
+                ry, rx = int(min(bh + 3, height + 2.0)), int(min(bw + 3, width + 2.0))
+            else:
+                ry, rx = room(gh, height), room(gw, width)
+            rows, cols = np.empty(ry, np.int64), np.empty(rx, np.int64)
+            ty, tx = np.zeros((3, ry), np.float64), np.zeros((3, rx), np.float64)
+            for i in range(oh):
+                for j in range(ow):
+                    top, at = y + i * bh, left + j * bw
+                    if kind == PRECISE:
+                        ny, nx = integral(top, bh, height, rows, ty[0]), integral(at, bw, width, cols, tx[0])
+                        integral_edges(top, bh, ny, rows, ty[0], ty[1], ty[2])
+                        integral_edges(at, bw, nx, cols, tx[0], tx[1], tx[2])
+                    else:
+                        top += gamma * bh * oh * offsets[r, 1, i, j]
+                        at += gamma * bw * ow * offsets[r, 0, i, j]
+                        ny = slopes(top, bh, gh, height, rows, ty[0], ty[1])
+                        nx = slopes(at, bw, gw, width, cols, tx[0], tx[1])
+                    a = b = c = d = 0.0
+                    for p in range(ny):
+                        for q in range(nx):
+                            value = np.float64(dot(source[rows[p] * width + cols[q]], bins[i * ow + j]))
+                            a += ty[1, p] * tx[0, q] * value
+                            b += ty[2, p] * tx[0, q] * value
+                            c += ty[0, p] * tx[1, q] * value
+                            d += ty[0, p] * tx[2, q] * value
+                    if kind == PRECISE:
+                        out[r, 0, i, j], out[r, 1, i, j], out[r, 2, i, j], out[r, 3, i, j] = a, b, c, d
+                    else:
+                        out[r, 0, i, j], out[r, 1, i, j] = c * gamma * bw * ow, a * gamma * bh * oh
+        start = take(turn, grain)
+
+
+def edges(kind, grad, x, last, rois, offsets, scale, sampling, aligned, gamma, out):
+    """Fill out with `edges_some`."""
+    if not (x.size and grad.size):
+        out[:] = 0
+        return
+    if not last:
+        x = channels_last(x)
+    batch, height, width, channels = x.shape
+    if offsets is None:
+        offsets = NONE[x.dtype]
+    each = grad.shape[2] * grad.shape[3] * (100 + 8 * channels)
+    parallel_for(
+        edges_some, len(rois), max(1, min(16, 50_000 // each)),
+        kind, grad, x.reshape(batch * height * width, channels), rois, offsets, scale, sampling, aligned, gamma,
+        height, width, out, cost=each,
+    )  # fmt: skip

@@ -62,7 +62,7 @@ def features(at, name: str, argument: str, x) -> tuple[str, str]:
 
 def read(at, x, dtype: str):
     """What a kernel sees of features: (B, H, W, C), True if they lie so, else (B, C, H, W), False."""
-    b, c, h, w = x.shape
+    _, c, h, w = x.shape
     if at.gpu:
         if c > 1 and h * w > 1 and hasattr(x, "permute") and x.permute(0, 2, 3, 1).is_contiguous():
             return at.read(x.permute(0, 2, 3, 1), dtype), True
@@ -97,3 +97,10 @@ def rois(at, name: str, argument: str, x, width: int, batch: int, dtype: str):
                 f"{name}: {argument}[{bad}] has batch index {view[bad, 0]:g}, which must be within [0, {batch})"
             )
     return view
+
+
+def check_grad(name: str, grad, rois, shape) -> None:
+    """Check a result's gradient against the regions and the features' shape."""
+    check.same_length(name, "grad", grad, "rois", rois)
+    if grad.shape[1] != shape[1]:
+        raise ValueError(f"{name}: grad must have the features' {shape[1]} channels, got {grad.shape[1]}")

@@ -114,16 +114,10 @@ def roi_align_backward(
     shape = _roi.input_shape(name, input_shape)
     how = _roi.scale(name, spatial_scale), _roi.sampling(name, sampling_ratio), check.flag(name, "aligned", aligned)
     regions = _roi.rois(at, name, "rois", rois, 5, shape[0], real)
-    _check_grad(name, grad, regions, shape)
+    _roi.check_grad(name, grad, regions, shape)
     out = at.empty(shape, dtype)
     at.kernels("roi_align").backward(at.read(grad, dtype), regions, *how, out.view)
     return out.give()
-
-
-def _check_grad(name, grad, rois, shape):
-    check.same_length(name, "grad", grad, "rois", rois)
-    if grad.shape[1] != shape[1]:
-        raise ValueError(f"{name}: grad must have input_shape's {shape[1]} channels, got {grad.shape[1]}")
 
 
 def roi_align_with_argmax(
@@ -200,7 +194,7 @@ def roi_align_max_backward(
     shape = _roi.input_shape(name, input_shape)
     how = _roi.scale(name, spatial_scale), _roi.sampling(name, sampling_ratio), check.flag(name, "aligned", aligned)
     regions = _roi.rois(at, name, "rois", rois, 5, shape[0], real)
-    _check_grad(name, grad, regions, shape)
+    _roi.check_grad(name, grad, regions, shape)
     check.shape(name, "argmax", argmax, *grad.shape)
     at.integers(name, "argmax", argmax)
     out = at.empty(shape, dtype)

@@ -23,7 +23,7 @@ template <class A> __device__ inline int reach(A start, A size, A g, A low, A hi
 
 // The pixel below a position, the one above (equal at the border) and that one's share; false further than 1 outside.
 template <class A> __device__ inline bool place(A p, int length, int& low, int& high, A& share) {
-  if (!(p >= -1 && p <= length)) return false;
+  if (!(p >= -1 && p <= length && length > 0)) return false;
   p = max(p, A(0));
   low = int(p), high = low + 1, share = p - A(low);
   if (low >= length - 1) low = high = length - 1, share = 0;

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from arrayvision import check, ops
 from arrayvision.ops import _roi
 from arrayvision.torch_bridge.library import linear, selecting
+from arrayvision.torch_bridge.ops._modules import renamed, shown
 
 _REST = "Tensor rois, SymInt[] output_size, float spatial_scale, int sampling_ratio, bool aligned"
 
@@ -93,6 +94,7 @@ class RoIAlign(nn.Module):
         Accepted for compatibility: True averages whatever `pool_mode`, as torchvision's operator does.
     """
 
+    @renamed(out_size="output_size", sample_num="sampling_ratio")
     def __init__(
         self,
         output_size: int | tuple[int, int],
@@ -113,8 +115,4 @@ class RoIAlign(nn.Module):
         return roi_align(input, rois, self.output_size, self.spatial_scale, self.sampling_ratio, mode, self.aligned)
 
     def __repr__(self):
-        return (
-            f"RoIAlign(output_size={self.output_size}, spatial_scale={self.spatial_scale}, "
-            f"sampling_ratio={self.sampling_ratio}, pool_mode={self.pool_mode}, aligned={self.aligned}, "
-            f"use_torchvision={self.use_torchvision})"
-        )
+        return shown(self, "output_size", "spatial_scale", "sampling_ratio", "pool_mode", "aligned", "use_torchvision")
