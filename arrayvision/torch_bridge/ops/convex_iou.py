@@ -9,7 +9,6 @@ from arrayvision import ops
 from arrayvision.torch_bridge.library import BelowAutograd, once_differentiable, register
 from arrayvision.torch_bridge.ops._dtypes import alike
 
-
 _convex_iou = register(
     "convex_iou(Tensor pointsets, Tensor polygons) -> Tensor",
     ops.convex_iou,
