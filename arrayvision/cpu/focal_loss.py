@@ -233,7 +233,10 @@ def softmax_gradient(grad, x, target, gamma, alpha, weight, each, share, out, tu
 
 # ---- what ops calls --------------------------------------------------------------------------------------------------
 def _flat(input, weight):
-    return input.reshape(-1), input.dtype.type, weight if weight is not None else np.empty(0, input.dtype)
+    if weight is None:
+        weight = np.empty(0, input.dtype)
+        weight.flags.writeable = False  # of the type of those that are given: kernels are compiled once
+    return input.reshape(-1), input.dtype.type, weight
 
 
 def _reduced(sums, rows, reduction, out):
