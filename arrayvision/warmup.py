@@ -34,9 +34,10 @@ def _nms(dtype):
 
     from arrayvision import ops
 
-    boxes, scores = _boxes(900, dtype)
-    labels = np.arange(900) % 3
+    boxes, scores = _boxes(2000, dtype)
+    labels = np.arange(2000) % 3
     ops.nms(boxes, scores, 0.5)
+    ops.nms(boxes[:9], scores[:9], 0.5)
     ops.soft_nms(boxes, scores)
     ops.nms_match(np.concatenate([boxes, scores[:, None]], 1), 0.5)
     for cfg in (dict(iou_threshold=0.5), dict(type="soft_nms"), None):

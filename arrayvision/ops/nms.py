@@ -196,6 +196,8 @@ def nms_match(dets: Array, iou_threshold: float) -> list[Array]:
     """
     name = "nms_match"
     at = place(name, dets=dets)
+    if dets.shape == (0,):  # as np.array([]) has it
+        return []
     check.shape(name, "dets", dets, "N", 5)
     iou_threshold = check.number(name, "iou_threshold", iou_threshold, 0)
     dtype = at.floats(name, dets=dets)

@@ -354,7 +354,8 @@ def test_empty_inputs(library):
     for dets, inds in results:
         assert tuple(dets.shape) == (0, 5) and tuple(inds.shape) == (0,)
         assert "float32" in str(dets.dtype) and "int" in str(inds.dtype)
-    assert ops.nms_match(library.asarray(np.zeros((0, 5), np.float32)), 0.5) == []
+    for shape in ((0, 5), (0,)):
+        assert ops.nms_match(library.asarray(np.zeros(shape, np.float32)), 0.5) == []
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 8])
@@ -426,6 +427,14 @@ def test_bad_input(function, args, kwargs, error, message, backend):
     with pytest.raises(error, match=message) as caught:
         on(backend, function)(*args, **kwargs)
     assert function.__name__ in str(caught.value)
+
+
+def test_errors_are_those_that_older_code_catches():
+    """It asserted shapes."""
+    with pytest.raises(AssertionError):
+        ops.nms_match(np.zeros((2, 3)), 0.5)
+    with pytest.raises(AssertionError):
+        ops.nms(BOXES, SCORES, 0.5, offset=7)
 
 
 def test_libraries_and_devices_are_not_mixed():
