@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 
 sys.path[:0] = [str(pathlib.Path(__file__).parents[1])]  # for `python bench/image.py`
-import arrayvision
-from arrayvision import image
+import arrayvision  # noqa: E402
+from arrayvision import image  # noqa: E402
 
 THREADS = 2
 H, W = 1080, 1920

@@ -128,7 +128,9 @@ def _gray_sum(src):
     total = np.uint32(0)  # a block's pixels times 255 are less than 2**32
     for i in range(src.shape[0] // 3):
         j = 3 * i
-        total += (np.uint32(src[j]) * BLUE + np.uint32(src[j + 1]) * GREEN + np.uint32(src[j + 2]) * RED + HALF) >> SHIFT
+        total += (
+            np.uint32(src[j]) * BLUE + np.uint32(src[j + 1]) * GREEN + np.uint32(src[j + 2]) * RED + HALF
+        ) >> SHIFT
     return total
 
 
