@@ -121,12 +121,8 @@ def _resize(name, img, size, interpolation, backend, out=None):
         resized = _array.like(resized, img)
     else:
         code = _CV2[check.choice(name, "interpolation", interpolation, tuple(_CV2))]
-        if (
-            out is not None
-            and (out.shape[:2] == (size[1], size[0]))
-            and out.dtype == img.dtype
-            and img.dtype.name in _array._KNOWN
-        ):
+        fits = out is not None and out.shape[:2] == size[::-1] and out.dtype == img.dtype
+        if fits and out.flags.c_contiguous and out.flags.writeable and img.dtype.name in _array._KNOWN:
             written = cv2.resize(img, size, dst=out, interpolation=code)
             if written is out:
                 return out
