@@ -169,7 +169,7 @@ def packed(x: np.ndarray) -> np.ndarray:
         if down or right:
             upright = packed(x[:: -1 if down else 1, :: -1 if right else 1])
             return cv2.flip(upright, -1 if down and right else 0 if down else 1).reshape(x.shape)
-    return np.require(x, x.dtype.newbyteorder("="), requirements="CA")
+    return np.require(x, x.dtype.newbyteorder("="), requirements=["C", "A"])
 
 
 _CV = {np.dtype(name) for name in ("uint8", "uint16", "float32")}

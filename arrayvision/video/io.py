@@ -543,7 +543,7 @@ def frames2video(
         raise ValueError(f"{name}: end must be greater than start, got {end} and {start}")
     h, w = imread(path(start), backend="cv2").shape[:2]
     with _files.replacing(os.fspath(video_file)) as part:
-        writer = cv2.VideoWriter(part, cv2.VideoWriter_fourcc(*fourcc), fps, (w, h))
+        writer = cv2.VideoWriter(part, cv2.VideoWriter.fourcc(*fourcc), fps, (w, h))
         try:
             if not writer.isOpened():
                 raise OSError(f"{name}: {os.fspath(video_file)} can't be written with fourcc {fourcc!r}")
