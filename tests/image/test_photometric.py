@@ -136,6 +136,16 @@ def test_brightness_and_contrast_as_pillow(factor):
         assert np.abs(floats - wanted).max() < 2.5 and floats.dtype == np.float32
 
 
+def test_absurd_weights():
+    img = noise()
+    for factor in (1e9, 1e30, -1e30):
+        wanted = np.where(img > 0, 255, 0) if factor > 0 else np.zeros_like(img)
+        np.testing.assert_array_equal(image.adjust_brightness(img, factor), wanted)
+        np.testing.assert_array_equal(image.adjust_color(img, factor, 0), wanted)
+        assert set(np.unique(image.adjust_contrast(img, factor))) <= {0, 255, *np.unique(img)}
+    np.testing.assert_array_equal(image.adjust_color(img, 1, 0, 1e30), np.full_like(img, 255))
+
+
 def test_contrast_of_all_sizes():
     for h, w in ((1, 1), (3, 5), (257, 300)):
         img = noise(h, w)
