@@ -49,7 +49,20 @@ def pillow(module: str):
     return _optional(f"PIL.{module}", "pillow")
 
 
+_SYMBOLS = {"turbojpeg": "TurboJPEG", "pillow": "Image", "tifffile": "tifffile"}
+
+
+def __getattr__(name):
+    """The symbols by which older code knows the optional back ends; setting one to None turns the back end off."""
+    for backend, symbol in _SYMBOLS.items():
+        if name == symbol:
+            return _module_of(backend)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 def _module_of(backend):
+    if globals().get(_SYMBOLS.get(backend, ""), ...) is None:
+        raise ImportError(f"{backend} is turned off: {_SYMBOLS[backend]} was set to None")
     if backend == "turbojpeg":
         return _optional("simplejpeg", "simplejpeg")
     if backend == "pillow":

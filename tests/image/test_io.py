@@ -247,6 +247,17 @@ def test_missing_package(monkeypatch, folder, backend, module):
     pillow.cache_clear()
 
 
+@pytest.mark.parametrize(
+    ("backend", "symbol"), [("turbojpeg", "TurboJPEG"), ("pillow", "Image"), ("tifffile", "tifffile")]
+)
+def test_back_end_turned_off(backend, symbol):
+    from unittest.mock import patch
+
+    with patch(f"arrayvision.image.io.{symbol}", None), pytest.raises(ImportError, match="turned off"):
+        image.use_backend(backend)
+    image.use_backend(backend)
+
+
 # ---- writing ---------------------------------------------------------------------------------------------------------
 def test_round_trips(tmp_path):
     for name, img in (
