@@ -56,7 +56,7 @@ def test_notebook(path):
         assert len(saved) == len(shown)
         for now, then in zip(shown, saved, strict=True):
             a, b = image.imfrombytes(now), image.imfrombytes(base64.b64decode(then))
-            assert a.shape == b.shape and np.abs(a.astype(int) - b).mean() < 3  # codecs and fonts differ by version
+            assert a.shape == b.shape and np.abs(a.astype(int) - b).mean() < 8  # codecs and fonts differ by version
             pictures += 1
     assert pictures >= 4
 

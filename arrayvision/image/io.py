@@ -369,6 +369,8 @@ def _encode(name, img, path, params):
         buffer = io.BytesIO()
         _module_of("tifffile").imwrite(buffer, img, photometric="minisblack", planarconfig="contig")
         return buffer.getvalue()
+    if extension in (".tif", ".tiff") and img.dtype.kind == "f" and not params:
+        params = [cv2.IMWRITE_TIFF_COMPRESSION, 5]  # LZW: some OpenCVs would store floats as logarithms, with losses
     if extension in (".jpg", ".jpeg", ".jpe") and img.dtype != np.uint8:
         raise ValueError(f"{name}: img must be uint8 for {extension}, got {img.dtype}")
     if not extension or not cv2.haveImageWriter(f"x{extension}"):

@@ -113,7 +113,7 @@ print(*run({str(tmp_path)!r}, {seed}, 60, 10))
 def test_sound_files_pass(tmp_path, name):
     path = tmp_path / name
     path.write_bytes(sound()[name])
-    assert read(path, "cv2").size > 0
+    assert read(path, "pillow").size > 0  # older OpenCVs read no GIF
 
 
 def test_nothing_is_returned_for_less_than_a_header():

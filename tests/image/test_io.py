@@ -268,11 +268,10 @@ def test_round_trips(tmp_path):
         ("e.tif", noise().astype(np.float32)),
         ("f.tiff", noise(c=6).astype(np.uint16) * 11),
         ("g.bmp", photo()),
-        ("deep/er/h.webp", photo()),
+        ("deep/er/h.png", photo()),
     ):
         path = tmp_path / name
-        params = [cv2.IMWRITE_WEBP_QUALITY, 101] if name.endswith("webp") else None
-        assert image.imwrite(img, str(path), params) is True
+        assert image.imwrite(img, str(path)) is True
         backend = "tifffile" if img.ndim == 3 and img.shape[2] > 4 else "cv2"
         np.testing.assert_array_equal(image.imread(path, "unchanged", backend=backend), img)
     path = tmp_path / "i.jpg"
