@@ -56,23 +56,27 @@ def test_cuda_driver_is_asked(monkeypatch):
     from arrayvision.utils import device
 
     class Driver:
-        def cuInit(self, flags):
+        def nvmlInit_v2(self):
             return 0
 
-        def cuDriverGetVersion(self, version):
+        nvmlShutdown = nvmlInit_v2
+
+        def nvmlSystemGetCudaDriverVersion_v2(self, version):
             version._obj.value = 12040
-            return 0
 
-        def cuDeviceGetCount(self, count):
+        def nvmlDeviceGetCount_v2(self, count):
             count._obj.value = 2
+
+        def nvmlDeviceGetHandleByIndex_v2(self, index, handle):
+            handle._obj.value = index + 1
             return 0
 
-        def cuDeviceGet(self, handle, ordinal):
-            handle._obj.value = ordinal
-            return 0
+        def nvmlDeviceGetName(self, handle, text, size):
+            text.value = f"GPU {handle.value - 1}".encode()
 
-        def cuDeviceGetName(self, text, size, handle):
-            text.value = f"GPU {handle.value}".encode()
+    class Old:
+        def cuDriverGetVersion(self, version):
+            version._obj.value = 11080
             return 0
 
     device.cuda_driver.cache_clear()
@@ -80,6 +84,13 @@ def test_cuda_driver_is_asked(monkeypatch):
     assert device.cuda_driver() == (12040, ["GPU 0", "GPU 1"])
     report = utils.collect_env()
     assert report["CUDA driver"] == "12.4" and report["CUDA devices"] == "GPU 0, GPU 1" and report["CUDA available"]
+    monkeypatch.setattr(device, "_torch", lambda attribute: None)
+    assert utils.IS_CUDA_AVAILABLE
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert not utils.IS_CUDA_AVAILABLE
+    device.cuda_driver.cache_clear()
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: Old())
+    assert device.cuda_driver() == (11080, [])
     monkeypatch.undo()
     device.cuda_driver.cache_clear()
 
