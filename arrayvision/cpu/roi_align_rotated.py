@@ -50,7 +50,8 @@ def taps(y, x, bh, bw, gh, gw, c, s, i, j, oh, ow, height, width, top, left, str
     """The pixels that a bin's samples touch, as positions in a window at (top, left), and their weights. Returns the two
     arrays, larger ones if need be, and how many there are."""
     start_y, start_x = (i - 0.5 * oh) * bh, (j - 0.5 * ow) * bw
-    y0, y1, x0, x1 = -1 - y, height - y, -1 - x, width - x
+    # A little more than the map: rounding must not lose a sample on its border; each is looked at again below.
+    y0, y1, x0, x1 = -1.001 - y, height + 0.001 - y, -1.001 - x, width + 0.001 - x
     low = min(y0 * c, y1 * c) + min(x0 * s, x1 * s)
     high = max(y0 * c, y1 * c) + max(x0 * s, x1 * s)
     from_y, ny = reach(start_y, bh, gh, low, high)
@@ -59,6 +60,8 @@ def taps(y, x, bh, bw, gh, gw, c, s, i, j, oh, ow, height, width, top, left, str
         yy = start_y + (from_y + u + 0.5) * (bh / gh)
         a, b = row_bounds(yy, y0, y1, x0, x1, c, s)
         from_x, nx = reach(start_x, bw, gw, a, b)
+        if a > b:
+            continue
         if n + 4 * nx > index.shape[0]:
             more = 2 * (n + 4 * nx)
             old_index, old_weight = index, weight

@@ -39,7 +39,7 @@ class Kernels:
     def __init__(self, source, expressions, options=()):
         self.source, self.expressions = HERE / source, tuple(expressions)
         self.options = (*OPTIONS, *options)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._loaded = {}  # device -> expression -> kernel, and "emulated"
 
     def compile(self, arch: int):

@@ -8,18 +8,19 @@ import numpy as np
 
 from arrayvision import check
 from arrayvision.array import FLOATS
+from arrayvision.errors import InvalidKind, InvalidValue
 
 
 def size(name: str, argument: str, value) -> tuple[int, int]:
     """A size (height, width), given so or as one int for both."""
     if isinstance(value, (tuple, list)):
         if len(value) != 2:
-            raise ValueError(f"{name}: {argument} must be an int or two, got {len(value)} numbers")
+            raise InvalidValue(f"{name}: {argument} must be an int or two, got {len(value)} numbers")
         height, width = value
     elif hasattr(value, "__index__"):
         height = width = value
     else:
-        raise TypeError(f"{name}: {argument} must be an int or two, got {type(value).__name__}")
+        raise InvalidKind(f"{name}: {argument} must be an int or two, got {type(value).__name__}")
     return check.integer(name, argument, height, 0), check.integer(name, argument, width, 0)
 
 
@@ -28,9 +29,9 @@ def input_shape(name: str, value) -> tuple[int, int, int, int]:
     try:
         value = tuple(value)
     except TypeError:
-        raise TypeError(f"{name}: input_shape must be four ints, got {type(value).__name__}") from None
+        raise InvalidKind(f"{name}: input_shape must be four ints, got {type(value).__name__}") from None
     if len(value) != 4:
-        raise ValueError(f"{name}: input_shape must be four ints, got {len(value)}")
+        raise InvalidValue(f"{name}: input_shape must be four ints, got {len(value)}")
     b, c, h, w = (check.integer(name, "input_shape", v, 0) for v in value)
     return b, c, h, w
 
@@ -39,7 +40,7 @@ def scale(name: str, value) -> float:
     """`spatial_scale`: finite."""
     value = check.number(name, "spatial_scale", value)
     if not math.isfinite(value):
-        raise ValueError(f"{name}: spatial_scale must be finite, got {value:g}")
+        raise InvalidValue(f"{name}: spatial_scale must be finite, got {value:g}")
     return value
 
 
@@ -47,7 +48,7 @@ def sampling(name: str, value, argument: str = "sampling_ratio") -> int:
     """`sampling_ratio`: at least 0; negative ones count as 0, as in other libraries."""
     value = max(check.integer(name, argument, value), 0)
     if value > 2**16:
-        raise ValueError(f"{name}: {argument} must be at most 65536, got {value}")
+        raise InvalidValue(f"{name}: {argument} must be at most 65536, got {value}")
     return value
 
 
@@ -56,7 +57,7 @@ def features(at, name: str, argument: str, x) -> tuple[str, str]:
     check.shape(name, argument, x, "B", "C", "H", "W")
     dtype = at.floats(name, **{argument: x})
     if math.prod(x.shape[-2:]) >= 2**31:
-        raise ValueError(f"{name}: {argument} must have fewer than 2**31 positions, got {tuple(x.shape)}")
+        raise InvalidValue(f"{name}: {argument} must have fewer than 2**31 positions, got {tuple(x.shape)}")
     return dtype, "float64" if dtype == "float64" else "float32"
 
 
@@ -93,7 +94,7 @@ def rois(at, name: str, argument: str, x, width: int, batch: int, dtype: str):
 
         bad = check_batch(view, batch)
         if bad >= 0:
-            raise ValueError(
+            raise InvalidValue(
                 f"{name}: {argument}[{bad}] has batch index {view[bad, 0]:g}, which must be within [0, {batch})"
             )
     return view
@@ -103,4 +104,4 @@ def check_grad(name: str, grad, rois, shape) -> None:
     """Check a result's gradient against the regions and the features' shape."""
     check.same_length(name, "grad", grad, "rois", rois)
     if grad.shape[1] != shape[1]:
-        raise ValueError(f"{name}: grad must have the features' {shape[1]} channels, got {grad.shape[1]}")
+        raise InvalidValue(f"{name}: grad must have the features' {shape[1]} channels, got {grad.shape[1]}")

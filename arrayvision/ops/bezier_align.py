@@ -60,8 +60,8 @@ def bezier_align(
     >>> ramp = np.arange(16.0).reshape(1, 1, 4, 4)
     >>> straight = np.array([[0, 0, 0, 1, 0, 2, 0, 3, 0, 3, 3, 2, 3, 1, 3, 0, 3.0]])
     >>> bezier_align(ramp, straight, 2, 1.0, 2, False).round(2)
-    array([[[[ 1.64,  2.95],
-             [ 6.89,  8.2 ]]]])
+    array([[[[0.44, 1.75],
+             [6.19, 7.5 ]]]])
     """
     name = "bezier_align"
     at = place(name, input=input, beziers=beziers)

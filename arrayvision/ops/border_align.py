@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from arrayvision import check
 from arrayvision.array import place
+from arrayvision.errors import InvalidValue
 from arrayvision.ops import _roi
 from arrayvision.typing import Array
 
@@ -76,7 +77,7 @@ def border_align_with_argmax(input: Array, boxes: Array, pool_size: int) -> tupl
     check.shape(name, "boxes", boxes, input.shape[0], "N", 4)
     at.floats(name, boxes=boxes)
     if input.shape[1] % 4:
-        raise ValueError(f"{name}: input must have a multiple of 4 channels, got {input.shape[1]}")
+        raise InvalidValue(f"{name}: input must have a multiple of 4 channels, got {input.shape[1]}")
     shape = input.shape[0], input.shape[1] // 4, boxes.shape[1], 4
     out, which = at.empty(shape, dtype), at.empty(shape, "int32")
     at.kernels("border_align").forward(*_roi.read(at, input, dtype), at.read(boxes, real), steps, out.view, which.view)
@@ -86,7 +87,7 @@ def border_align_with_argmax(input: Array, boxes: Array, pool_size: int) -> tupl
 def _steps(name, pool_size):
     steps = check.integer(name, "pool_size", pool_size, 1)
     if steps > 2**16:
-        raise ValueError(f"{name}: pool_size must be at most 65536, got {steps}")
+        raise InvalidValue(f"{name}: pool_size must be at most 65536, got {steps}")
     return steps
 
 
@@ -121,7 +122,7 @@ def border_align_backward(
     shape, steps = _roi.input_shape(name, input_shape), _steps(name, pool_size)
     check.shape(name, "boxes", boxes, shape[0], "N", 4)
     if shape[1] % 4:
-        raise ValueError(f"{name}: input_shape must have a multiple of 4 channels, got {shape[1]}")
+        raise InvalidValue(f"{name}: input_shape must have a multiple of 4 channels, got {shape[1]}")
     check.shape(name, "grad", grad, shape[0], shape[1] // 4, boxes.shape[1], 4)
     dtype, real = _roi.features(at, name, "grad", grad)
     at.floats(name, boxes=boxes)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from arrayvision import check
 from arrayvision.array import place
+from arrayvision.errors import InvalidValue
 from arrayvision.ops import _roi
 from arrayvision.typing import Array
 
@@ -76,7 +77,7 @@ def riroi_align_rotated(
 def _how(name, channels, argument, spatial_scale, num_samples, num_orientations, clockwise):
     orientations = check.integer(name, "num_orientations", num_orientations, 1)
     if channels % orientations:
-        raise ValueError(f"{name}: {argument} must have a multiple of {orientations} channels, got {channels}")
+        raise InvalidValue(f"{name}: {argument} must have a multiple of {orientations} channels, got {channels}")
     scale, samples = _roi.scale(name, spatial_scale), _roi.sampling(name, num_samples, "num_samples")
     return scale, samples, orientations, check.flag(name, "clockwise", clockwise)
 

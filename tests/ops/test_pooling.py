@@ -314,12 +314,15 @@ def test_absurd_size(op, size, backend):
         regions[:, 1:5] = 5, 5, size, size
     elif op.name == "bezier_align":
         regions[:, 1:] = np.array([-1, -1, -0.3, -1, 0.3, -1, 1, -1, 1, 1, 0.3, 1, -0.3, 1, -1, 1]) * size
+    for dtype in ("float32", "float64"):
+        out, which = op.call(X.astype(dtype), op.regions.astype(dtype))  # compiles the kernels
+        op.back(out, X.astype(dtype), op.regions.astype(dtype), which)
     start = time.perf_counter()
     for dtype in ("float32", "float64"):
         out, which = op.call(X.astype(dtype), regions.astype(dtype))
         gradient = op.back(np.ones_like(out), X.astype(dtype), regions.astype(dtype), which)
         assert np.isfinite(out).all() and np.isfinite(gradient).all()
-    assert time.perf_counter() - start < 30  # kernels may have to be compiled
+    assert time.perf_counter() - start < 3
 
 
 def test_large_region_is_exact(backend):

@@ -120,8 +120,9 @@ __device__ inline void visit(const A* r, A scale, int sampling, bool aligned, bo
   } else if (KIND == ROTATED) {
     const A angle = clockwise ? -r[5] : r[5], c = cos(angle), s = sin(angle);
     const A top = -o.bh * A(oh) / 2 + A(i) * o.bh, left = -o.bw * A(ow) / 2 + A(j) * o.bw;
-    // the map [-1, h] x [-1, w] in the region's own frame
-    const A y0 = -1 - o.y, y1 = A(h) - o.y, x0 = -1 - o.x, x1 = A(w) - o.x;
+    // The map [-1, h] x [-1, w], seen from the region's centre, and a little more: rounding must not lose a sample on its
+    // border; each is looked at again below.
+    const A more = A(0.001), y0 = -1 - more - o.y, y1 = A(h) + more - o.y, x0 = -1 - more - o.x, x1 = A(w) + more - o.x;
     const A low = min(y0 * c, y1 * c) + min(x0 * s, x1 * s), high = max(y0 * c, y1 * c) + max(x0 * s, x1 * s);
     A from_y, from_x, fy, fx;
     int yl, yh, xl, xh;
@@ -138,7 +139,7 @@ __device__ inline void visit(const A* r, A scale, int sampling, bool aligned, bo
         const A p = (x0 - yy * s) / c, q = (x1 - yy * s) / c;
         a = max(a, min(p, q)), b = min(b, max(p, q));
       }
-      const int nx = reach(left, o.bw, o.gw, a, b, from_x);
+      const int nx = a <= b ? reach(left, o.bw, o.gw, a, b, from_x) : 0;
       for (int v = 0; v < nx; ++v) {
         const A xx = left + (from_x + A(v) + A(0.5)) * o.bw / o.gw;
         if (place(yy * c - xx * s + o.y, h, yl, yh, fy) && place(yy * s + xx * c + o.x, w, xl, xh, fx))

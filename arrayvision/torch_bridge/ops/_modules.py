@@ -3,6 +3,8 @@
 import functools
 import warnings
 
+from arrayvision.errors import InvalidKind
+
 
 def renamed(**names):
     """Accept a constructor's old argument names (old="new"), with a DeprecationWarning."""
@@ -13,7 +15,7 @@ def renamed(**names):
             for old, new in names.items():
                 if old in kwargs:
                     if new in kwargs:
-                        raise TypeError(f"{type(self).__name__}: give {new} or {old}, not both")
+                        raise InvalidKind(f"{type(self).__name__}: give {new} or {old}, not both")
                     warnings.warn(f"{type(self).__name__}: {old} is now {new}", DeprecationWarning, stacklevel=2)
                     kwargs[new] = kwargs.pop(old)
             init(self, *args, **kwargs)

@@ -302,7 +302,7 @@ def batched_nms(
     TypeError, ValueError
         As there.
     """
-    if not _tensors(boxes, scores):
+    if not _tensors(boxes, scores) or not (nms_cfg is None or isinstance(nms_cfg, Mapping)):
         return ops.batched_nms(boxes, scores, idxs, nms_cfg, class_agnostic)
     if nms_cfg is None:
         inds = torch.sort(scores.detach().nan_to_num(nan=-float("inf")), descending=True, stable=True).indices

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from arrayvision import ops
+from arrayvision.errors import InvalidValue
 from arrayvision.ops import _roi
 from arrayvision.torch_bridge.library import differentiable
 from arrayvision.torch_bridge.ops._modules import shown
@@ -97,7 +98,7 @@ class DeformRoIPool(nn.Module):
 
 def _checked(module, input):
     if input.shape[1] != module.output_channels:
-        raise ValueError(
+        raise InvalidValue(
             f"{type(module).__name__}: input must have {module.output_channels} channels, got {input.shape[1]}"
         )
 

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from arrayvision import check
+from arrayvision.errors import InvalidKind, InvalidValue
 from arrayvision.ops import _roi
 from arrayvision.torch_bridge.ops._modules import shown
 
@@ -95,7 +96,7 @@ def rel_roi_point_to_abs_img_point(rois: Tensor, rel_roi_points: Tensor) -> Tens
     """
     name = "rel_roi_point_to_abs_img_point"
     if rois.dim() != 2 or rois.shape[1] not in (4, 5):
-        raise ValueError(f"{name}: rois must have shape (N, 4) or (N, 5), got {tuple(rois.shape)}")
+        raise InvalidValue(f"{name}: rois must have shape (N, 4) or (N, 5), got {tuple(rois.shape)}")
     check.shape(name, "rel_roi_points", rel_roi_points, "N", "P", 2)
     check.same_length(name, "rel_roi_points", rel_roi_points, "rois", rois)
     with torch.no_grad():
@@ -149,7 +150,7 @@ def abs_img_point_to_rel_img_point(
     elif isinstance(img, Tensor) and img.dim() == 4:
         size = get_shape_from_feature_map(img)
     else:
-        raise TypeError(
+        raise InvalidKind(
             "abs_img_point_to_rel_img_point: img must be (height, width) or a tensor of shape (N, C, H, W), got "
             f"{type(img).__name__}"
         )
@@ -222,7 +223,7 @@ def point_sample(input: Tensor, points: Tensor, align_corners: bool = False, **k
     """
     check.shape("point_sample", "input", input, "N", "C", "H", "W")
     if points.dim() not in (3, 4) or points.shape[-1] != 2:
-        raise ValueError(
+        raise InvalidValue(
             f"point_sample: points must have shape (N, P, 2) or (N, rows, columns, 2), got {tuple(points.shape)}"
         )
     check.same_length("point_sample", "points", points, "input", input)
@@ -281,7 +282,7 @@ def _sample_rois(features, rois, points, align_corners):
         bad = ~((first > -1) & (first < batch))
         if bool(bad.any()):
             k = int(bad.nonzero()[0])
-            raise ValueError(
+            raise InvalidValue(
                 f"SimpleRoIAlign: rois[{k}] has batch index {float(first[k]):g}, which must be within [0, {batch})"
             )
     image = first.long().clamp(0, max(batch - 1, 0))[:, None, None]
