@@ -1,5 +1,17 @@
 """The operators as differentiable functions of torch tensors, and their modules."""
 
+from arrayvision.torch_bridge.ops._functions import (
+    BezierAlignFunction,
+    BorderAlignFunction,
+    DeformRoIPoolFunction,
+    PrRoIPoolFunction,
+    RiRoIAlignRotatedFunction,
+    RoIAlignFunction,
+    RoIAlignRotatedFunction,
+    RoIPoolFunction,
+    SigmoidFocalLossFunction,
+    SoftmaxFocalLossFunction,
+)
 from arrayvision.torch_bridge.ops.bezier_align import BezierAlign, bezier_align
 from arrayvision.torch_bridge.ops.border_align import BorderAlign, border_align
 from arrayvision.torch_bridge.ops.boxes import (
@@ -53,18 +65,28 @@ from arrayvision.torch_bridge.ops.rotated_feature_align import rotated_feature_a
 
 __all__ = [
     "BezierAlign",
+    "BezierAlignFunction",
     "BorderAlign",
+    "BorderAlignFunction",
     "DeformRoIPool",
+    "DeformRoIPoolFunction",
     "DeformRoIPoolPack",
     "ModulatedDeformRoIPoolPack",
     "PrRoIPool",
+    "PrRoIPoolFunction",
     "RiRoIAlignRotated",
+    "RiRoIAlignRotatedFunction",
     "RoIAlign",
+    "RoIAlignFunction",
     "RoIAlignRotated",
+    "RoIAlignRotatedFunction",
     "RoIPool",
+    "RoIPoolFunction",
     "SigmoidFocalLoss",
+    "SigmoidFocalLossFunction",
     "SimpleRoIAlign",
     "SoftmaxFocalLoss",
+    "SoftmaxFocalLossFunction",
     "abs_img_point_to_rel_img_point",
     "batched_nms",
     "bbox_overlaps",
