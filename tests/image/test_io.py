@@ -368,6 +368,15 @@ def test_sound_files_are_sound(folder):
         assert damage(buffer.getvalue()) is None
 
 
+def test_bytes_between_segments_are_passed_over():
+    content = cv2.imencode(".jpg", photo())[1].tobytes()
+    at = content.index(b"\xff\xdb")
+    for filler in (b"\0\0\0", b"\xff\xff", b"\0\xff\0\1"):
+        np.testing.assert_array_equal(
+            image.imfrombytes(content[:at] + filler + content[at:]), image.imfrombytes(content)
+        )
+
+
 def test_thumbnail_does_not_hide_a_cut():
     small, large = (cv2.imencode(".jpg", photo(*size))[1].tobytes() for size in ((30, 40), (300, 400)))
     exif = b"Exif\0\0" + small
