@@ -168,6 +168,7 @@ def test_over_http(folder, plain, monkeypatch):
     import http.server
     import threading
 
+    monkeypatch.setenv("no_proxy", "*")
     handler = lambda *args: Quiet(*args, directory=str(folder))  # noqa: E731
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
