@@ -1,0 +1,15 @@
+"""Errors that are also AssertionErrors: code written for the library this package replaces catches those."""
+
+
+class InvalidValue(ValueError, AssertionError):
+    """A wrong value or shape."""
+
+
+class InvalidKind(TypeError, AssertionError):
+    """A value of a wrong kind."""
+
+
+def require(condition, message: str, kind=InvalidValue) -> None:
+    """Raise `kind` with this message unless the condition holds."""
+    if not condition:
+        raise kind(message)

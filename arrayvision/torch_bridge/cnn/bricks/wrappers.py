@@ -1,0 +1,40 @@
+"""Torch's layers under the names that configs use; all accept empty batches."""
+
+from torch import nn
+
+from arrayvision.registry import MODELS
+
+# Older versions of torch refused tensors without elements, so these were subclasses that answered for them. They are
+# still classes of their own, for those who compare types; torch's forward now does it all.
+
+
+@MODELS.register_module("Conv")
+class Conv2d(nn.Conv2d):
+    """torch.nn.Conv2d."""
+
+
+@MODELS.register_module("Conv3d")
+class Conv3d(nn.Conv3d):
+    """torch.nn.Conv3d."""
+
+
+@MODELS.register_module(["ConvTranspose2d", "deconv"])
+class ConvTranspose2d(nn.ConvTranspose2d):
+    """torch.nn.ConvTranspose2d."""
+
+
+@MODELS.register_module(["ConvTranspose3d", "deconv3d"])
+class ConvTranspose3d(nn.ConvTranspose3d):
+    """torch.nn.ConvTranspose3d."""
+
+
+class MaxPool2d(nn.MaxPool2d):
+    """torch.nn.MaxPool2d."""
+
+
+class MaxPool3d(nn.MaxPool3d):
+    """torch.nn.MaxPool3d."""
+
+
+class Linear(nn.Linear):
+    """torch.nn.Linear."""
