@@ -7,7 +7,7 @@ import importlib
 
 __version__ = "0.1.0"
 
-_MODULES = ("ops", "utils")
+_MODULES = ("arraymisc", "image", "ops", "utils", "video", "visualization")
 _THREADS = ("get_num_threads", "set_num_threads")
 __all__ = [*_MODULES, *_THREADS, "__version__"]
 

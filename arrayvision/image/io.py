@@ -1,0 +1,372 @@
+"""Reading and writing images, by OpenCV, libjpeg-turbo (simplejpeg), Pillow or tifffile."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import io
+import os
+import warnings
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from arrayvision.array import library_of
+from arrayvision.image import _files
+from arrayvision.image._array import BadValue, images
+from arrayvision.image._damage import damage, kind, orientation
+from arrayvision.typing import Array
+
+supported_backends = ["cv2", "turbojpeg", "pillow", "tifffile"]
+imread_backend = "cv2"
+
+_FLAGS = {
+    "color": cv2.IMREAD_COLOR,
+    "grayscale": cv2.IMREAD_GRAYSCALE,
+    "unchanged": cv2.IMREAD_UNCHANGED,
+    "color_ignore_orientation": cv2.IMREAD_IGNORE_ORIENTATION | cv2.IMREAD_COLOR,
+    "grayscale_ignore_orientation": cv2.IMREAD_IGNORE_ORIENTATION | cv2.IMREAD_GRAYSCALE,
+}
+_NAMES = {int(code): name for name, code in _FLAGS.items()}
+
+
+class UnknownFormat(ValueError, cv2.error):
+    """An extension that no encoder knows; also an error of OpenCV's kind."""
+
+
+# ---- back ends -------------------------------------------------------------------------------------------------------
+def _optional(module, package, extra="image"):
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise ImportError(f'{package} is needed for this: pip install "arrayvision[{extra}]"') from None
+
+
+@functools.cache
+def pillow(module: str):
+    """A module of Pillow."""
+    return _optional(f"PIL.{module}", "pillow")
+
+
+def _module_of(backend):
+    if backend == "turbojpeg":
+        return _optional("simplejpeg", "simplejpeg")
+    if backend == "pillow":
+        return pillow("Image")
+    return _optional("tifffile", "tifffile") if backend == "tifffile" else cv2
+
+
+def use_backend(backend: str) -> None:
+    """Choose what decodes images where no `backend` is given.
+
+    Parameters
+    ----------
+    backend : {"cv2", "turbojpeg", "pillow", "tifffile"}
+        "cv2" at first. "turbojpeg" is the fastest for JPEG and reads nothing else; "tifffile" reads TIFF of any number
+        of channels.
+
+    Raises
+    ------
+    ValueError
+        If there is no such back end.
+    ImportError
+        If its package is missing; names the extra to install.
+    """
+    global imread_backend
+    if backend not in supported_backends:
+        raise BadValue(f"use_backend: backend must be one of {', '.join(supported_backends)}, got {backend!r}")
+    _module_of(backend)
+    imread_backend = backend
+
+
+def processing_backend(function: str, backend: str | None) -> str:
+    """ "cv2" or "pillow", for functions that either can do; None takes what `use_backend` chose, if one of them."""
+    if backend is None:
+        return imread_backend if imread_backend == "pillow" else "cv2"
+    if backend not in ("cv2", "pillow"):
+        raise ValueError(f"{function}: backend must be 'cv2', 'pillow' or None, got {backend!r}")
+    return backend
+
+
+# ---- reading ---------------------------------------------------------------------------------------------------------
+def imread(
+    img_or_path: Array | str | Path,
+    flag: str = "color",
+    channel_order: str = "bgr",
+    backend: str | None = None,
+    file_client_args: dict | None = None,
+    *,
+    backend_args: dict | None = None,
+) -> np.ndarray:
+    """Read an image.
+
+    Parameters
+    ----------
+    img_or_path : str, path, bytes, file object or array
+        A path; a URL of any scheme that fsspec knows (http://, s3://, gs://, memory:// ...); a file's bytes; an object
+        with `read`, opened in binary mode. An array is returned as it is.
+    flag : str
+        - "color": (H, W, 3) uint8, turned upright as its EXIF orientation says;
+        - "grayscale": (H, W) uint8, turned upright;
+        - "unchanged": as it is stored: alpha, 16 bits, one channel; not turned;
+        - "color_ignore_orientation", "grayscale_ignore_orientation": not turned.
+
+        Or OpenCV's number for it. "tifffile" always reads as "unchanged"; "turbojpeg" can't.
+    channel_order : {"bgr", "rgb"}
+        Of 3 or 4 channels (alpha stays last). "tifffile" gives the order of the file.
+    backend : {None, "cv2", "turbojpeg", "pillow", "tifffile"}
+        None takes what `use_backend` chose.
+    file_client_args : dict, optional
+        The older name of backend_args; deprecated.
+    backend_args : dict, optional
+        Options of fsspec's file system; its key "backend" names the protocol ("local", "http", "s3" ...).
+
+    Returns
+    -------
+    array
+        (H, W, C) or (H, W).
+
+    Raises
+    ------
+    TypeError
+        If img_or_path is none of these.
+    ValueError
+        If it is no image, or a damaged or cut one (the message names the file), or a flag, order or back end is
+        unknown.
+    OSError
+        If it can't be read; FileNotFoundError if there is none.
+    ImportError
+        If the back end's package is missing.
+
+    Examples
+    --------
+    >>> imread("cat.jpg", channel_order="rgb")  # doctest: +SKIP
+    """
+    options = _files.options("imread", backend_args, file_client_args)
+    if isinstance(img_or_path, (bytes, bytearray, memoryview)):
+        return _decode("imread", bytes(img_or_path), f"<{len(img_or_path)} bytes>", flag, channel_order, backend)
+    if isinstance(img_or_path, (str, os.PathLike)) or hasattr(img_or_path, "read"):
+        _checked("imread", flag, channel_order, backend)
+        content = _files.read("imread", img_or_path, options)
+        return _decode("imread", content, _files.file_name(img_or_path), flag, channel_order, backend)
+    library_of(img_or_path, "imread", "img_or_path")
+    return img_or_path
+
+
+def imfrombytes(
+    content: bytes, flag: str = "color", channel_order: str = "bgr", backend: str | None = None
+) -> np.ndarray:
+    """Read an image from a file's bytes; otherwise as `imread`.
+
+    Parameters
+    ----------
+    content : bytes-like
+        A whole file.
+    flag, channel_order, backend
+        As for `imread`.
+
+    Returns
+    -------
+    array
+        (H, W, C) or (H, W).
+
+    Raises
+    ------
+    TypeError
+        If content isn't bytes.
+    ValueError
+        As `imread`.
+    """
+    if isinstance(content, np.ndarray) and content.dtype == np.uint8 and content.ndim == 1:
+        content = content.tobytes()
+    if not isinstance(content, (bytes, bytearray, memoryview)):
+        raise TypeError(f"imfrombytes: content must be bytes, got {type(content).__name__}")
+    return _decode("imfrombytes", bytes(content), f"<{len(content)} bytes>", flag, channel_order, backend)
+
+
+def _checked(name, flag, order, backend):
+    """The flag's name, and the back end."""
+    backend = imread_backend if backend is None else backend
+    if backend not in supported_backends:
+        raise ValueError(f"{name}: backend must be one of {', '.join(supported_backends)}, got {backend!r}")
+    if isinstance(flag, int) and not isinstance(flag, bool):
+        named = _NAMES.get(flag)
+        if named is None and backend == "cv2":
+            return flag, backend
+        flag = named or flag
+    if flag not in _FLAGS:
+        raise ValueError(f"{name}: flag must be one of {', '.join(_FLAGS)}, got {flag!r}")
+    if order not in ("bgr", "rgb"):
+        raise ValueError(f"{name}: channel_order must be 'bgr' or 'rgb', got {order!r}")
+    if backend == "turbojpeg" and flag == "unchanged":
+        raise ValueError(f"{name}: flag must be a color or grayscale one for turbojpeg, got 'unchanged'")
+    return flag, backend
+
+
+def _decode(name, content, file, flag, order, backend):
+    flag, backend = _checked(name, flag, order, backend)
+    if not content:
+        raise ValueError(f"{name}: {file} is empty")
+    wrong = damage(content)
+    if wrong:
+        raise ValueError(f"{name}: {file} is damaged: {wrong}")
+    try:
+        img = _DECODERS[backend](content, flag, order)
+    except ImportError:
+        raise
+    except Exception as error:  # decoders raise whatever they like
+        reason = str(getattr(error, "err", "") or error).strip().split("\n")[0]
+        raise ValueError(f"{name}: {file} can't be decoded by {backend}: {reason or type(error).__name__}") from error
+    if img is None or img.size == 0:
+        raise ValueError(f"{name}: {file} is no image that {backend} can decode")
+    return img
+
+
+def _by_cv2(content, flag, order):
+    code = flag if isinstance(flag, int) else _FLAGS[flag]
+    img = cv2.imdecode(np.frombuffer(content, np.uint8), code)
+    if img is not None and order == "rgb" and img.ndim == 3 and img.shape[2] in (3, 4):
+        swap = cv2.COLOR_BGR2RGB if img.shape[2] == 3 else cv2.COLOR_BGRA2RGBA
+        img = cv2.cvtColor(img, swap, img)
+    return img
+
+
+_TURNS = {  # EXIF orientation: how to turn the image upright
+    2: lambda x: x[:, ::-1],
+    3: lambda x: x[::-1, ::-1],
+    4: lambda x: x[::-1],
+    5: lambda x: x.swapaxes(0, 1),
+    6: lambda x: x.swapaxes(0, 1)[:, ::-1],
+    7: lambda x: x[::-1, ::-1].swapaxes(0, 1),
+    8: lambda x: x.swapaxes(0, 1)[::-1],
+}
+
+
+def _by_turbojpeg(content, flag, order):
+    simplejpeg = _module_of("turbojpeg")
+    if kind(content) != "jpeg":
+        raise ValueError("it is no JPEG file")
+    space = "GRAY" if flag.startswith("gray") else order.upper()
+    if simplejpeg.decode_jpeg_header(content)[2] in ("CMYK", "YCCK"):  # libjpeg-turbo doesn't convert these
+        return _by_cv2(content, flag, order)
+    img = simplejpeg.decode_jpeg(content, space)
+    img = img[:, :, 0] if space == "GRAY" else img
+    turn = None if flag.endswith("ignore_orientation") else _TURNS.get(orientation(content))
+    return img if turn is None else np.ascontiguousarray(turn(img))
+
+
+def _by_pillow(content, flag, order):
+    image = pillow("Image")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", image.DecompressionBombWarning)
+        picture = image.open(io.BytesIO(content))
+        picture.load()
+    if flag == "unchanged":
+        array = np.array(picture)
+        if order == "bgr" and array.ndim == 3 and array.shape[2] >= 3:
+            array[:, :, :3] = array[:, :, 2::-1].copy()
+        return array
+    if not flag.endswith("ignore_orientation"):
+        picture = pillow("ImageOps").exif_transpose(picture)
+    if picture.mode.startswith("I;16"):  # its 8 upper bits, as OpenCV takes them
+        picture = image.fromarray((np.array(picture) >> 8).astype(np.uint8))
+    if picture.mode in ("LA", "La", "PA"):  # on black, dark things would vanish where they are transparent
+        rgba = picture.convert("RGBA")
+        picture = image.new("RGB", rgba.size, (124, 117, 104))
+        picture.paste(rgba, mask=rgba.split()[3])
+    elif picture.mode != "RGB":
+        picture = picture.convert("RGB")
+    if flag.startswith("gray"):
+        return np.array(picture.convert("L"))
+    array = np.array(picture)
+    return cv2.cvtColor(array, cv2.COLOR_RGB2BGR) if order == "bgr" else array
+
+
+def _by_tifffile(content, flag, order):
+    with _module_of("tifffile").TiffFile(io.BytesIO(content)) as file:
+        return np.asarray(file.asarray())
+
+
+_DECODERS = {"cv2": _by_cv2, "turbojpeg": _by_turbojpeg, "pillow": _by_pillow, "tifffile": _by_tifffile}
+
+
+# ---- writing ---------------------------------------------------------------------------------------------------------
+@images("img")
+def imwrite(
+    img: Array,
+    file_path: str,
+    params: list | None = None,
+    auto_mkdir: bool | None = None,
+    file_client_args: dict | None = None,
+    *,
+    backend_args: dict | None = None,
+) -> bool:
+    """Write an image; its parent folders too. A failed write leaves what was there.
+
+    Parameters
+    ----------
+    img : array (H, W, C) or (H, W)
+        BGR or BGRA for 3 or 4 channels. What the format can hold: uint8 for JPEG, uint8 and uint16 for PNG, these and
+        floats for TIFF, which with tifffile installed holds any number of channels.
+    file_path : str or path
+        A path or URL; its extension chooses the format.
+    params : list, optional
+        OpenCV's parameters, as for `cv2.imwrite`.
+    auto_mkdir : bool, optional
+        Accepted, deprecated: folders are always made.
+    file_client_args, backend_args : dict, optional
+        As for `imread`.
+
+    Returns
+    -------
+    bool
+        True.
+
+    Raises
+    ------
+    TypeError
+        If something is of a wrong kind.
+    ValueError
+        If img has no pixels, or the format is unknown (also a `cv2.error`) or can't hold it.
+    OSError
+        If the file can't be written.
+
+    Examples
+    --------
+    >>> imwrite(np.zeros((4, 4, 3), np.uint8), "out/black.png")  # doctest: +SKIP
+    True
+    """
+    name = "imwrite"
+    if not isinstance(file_path, (str, os.PathLike)):
+        raise TypeError(f"{name}: file_path must be a path, got {type(file_path).__name__}")
+    path = os.fspath(file_path)
+    if auto_mkdir is not None:
+        warnings.warn(f"{name}: auto_mkdir is not needed, folders are always made", DeprecationWarning, stacklevel=3)
+    options = _files.options(name, backend_args, file_client_args)
+    if img.ndim not in (2, 3) or img.size == 0:
+        raise ValueError(f"{name}: img must have shape (H, W) or (H, W, C) and pixels, got {tuple(img.shape)}")
+    _files.write(name, path, _encode(name, img, path, params), options)
+    return True
+
+
+def _encode(name, img, path, params):
+    extension = os.path.splitext(path.split("?")[0] if _files.is_url(path) else path)[1].lower()
+    if extension in (".tif", ".tiff") and img.ndim == 3 and img.shape[2] > 4:
+        buffer = io.BytesIO()
+        _module_of("tifffile").imwrite(buffer, img, photometric="minisblack", planarconfig="contig")
+        return buffer.getvalue()
+    if extension in (".jpg", ".jpeg", ".jpe") and img.dtype != np.uint8:
+        raise ValueError(f"{name}: img must be uint8 for {extension}, got {img.dtype}")
+    if not extension or not cv2.haveImageWriter(f"x{extension}"):
+        raise UnknownFormat(f"{name}: file_path must end in an extension that OpenCV writes, got {path!r}")
+    try:
+        done, content = cv2.imencode(extension, img, params or [])
+    except cv2.error as error:
+        reason = str(getattr(error, "err", "") or error).strip().split("\n")[0]
+        raise ValueError(
+            f"{name}: img of shape {img.shape} and dtype {img.dtype} can't be written as {extension}: {reason}"
+        ) from None
+    if not done:
+        raise ValueError(f"{name}: img of shape {img.shape} and dtype {img.dtype} can't be written as {extension}")
+    return content.tobytes()
