@@ -13,3 +13,10 @@ def require(condition, message: str, kind=InvalidValue) -> None:
     """Raise `kind` with this message unless the condition holds."""
     if not condition:
         raise kind(message)
+
+
+class MissingKey(KeyError, AssertionError):
+    """A key that is not there; its message is printed as it is, where a KeyError's is quoted."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""

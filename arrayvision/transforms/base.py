@@ -1,0 +1,55 @@
+"""The base class of transforms, and errors that name them."""
+
+from __future__ import annotations
+
+from abc import ABCMeta, abstractmethod
+from typing import Any
+
+from arrayvision.errors import MissingKey
+
+
+class BaseTransform(metaclass=ABCMeta):
+    """A transform of a sample: a subclass defines `transform`, and its objects are called.
+
+    Examples
+    --------
+    >>> class Double(BaseTransform):
+    ...     def transform(self, results):
+    ...         results["value"] *= 2
+    ...         return results
+    >>> Double()(dict(value=3))
+    {'value': 6}
+    """
+
+    def __call__(self, results: dict) -> dict | tuple[list, list] | None:
+        return self.transform(results)
+
+    @abstractmethod
+    def transform(self, results: dict) -> dict | tuple[list, list] | None:
+        """Change a sample.
+
+        Parameters
+        ----------
+        results : dict
+            The sample; it may be changed in place.
+
+        Returns
+        -------
+        dict or None
+            The sample; None stops the pipeline, and its caller takes another sample.
+        """
+
+
+def named(transform: Any) -> str:
+    """A transform with its arguments, on one line."""
+    text = " ".join(repr(transform).split())
+    return text if len(text) <= 300 else f"{text[:297]}..."
+
+
+def need(transform: Any, results: dict, key: str) -> Any:
+    """``results[key]``, or an error that names the transform and the key."""
+    try:
+        return results[key]
+    except KeyError:
+        have = ", ".join(map(repr, results)) or "nothing"
+        raise MissingKey(f"{named(transform)}: results must have {key!r}, got {have}") from None
