@@ -105,7 +105,7 @@ def solarize(src, threshold, top, dst, turn, grain, n):
 def _fade(src, dst, factor, base):
     zero, top = np.float32(0), np.float32(255)
     for i in range(src.shape[0]):
-        dst[i] = np.uint8(min(max(np.float32(src[i]) * factor + base, zero), top))
+        dst[i] = np.uint8(np.int32(min(max(np.float32(src[i]) * factor + base, zero), top)))
 
 
 @kernel
@@ -119,16 +119,17 @@ def fade(src, factor, base, dst, turn, grain, n):
 
 # ---- gray ------------------------------------------------------------------------------------------------------------
 # The luma of ITU-R BT.601 in 15 bits, as OpenCV rounds it.
-BLUE, GREEN, RED, SHIFT = 3735, 19235, 9798, 15
+BLUE, GREEN, RED = np.uint32(3735), np.uint32(19235), np.uint32(9798)
+HALF, SHIFT = np.uint32(1 << 14), np.uint32(15)
 
 
 @kernel
 def _gray_sum(src):
-    total = 0
+    total = np.uint32(0)  # a block's pixels times 255 are less than 2**32
     for i in range(src.shape[0] // 3):
         j = 3 * i
         total += (
-            np.int32(src[j]) * BLUE + np.int32(src[j + 1]) * GREEN + np.int32(src[j + 2]) * RED + (1 << (SHIFT - 1))
+            np.uint32(src[j]) * BLUE + np.uint32(src[j + 1]) * GREEN + np.uint32(src[j + 2]) * RED + HALF
         ) >> SHIFT
     return total
 
@@ -148,11 +149,12 @@ def _blend_gray(src, dst, alpha, beta, gamma):
     for i in range(src.shape[0] // 3):
         j = 3 * i
         b, g, r = src[j], src[j + 1], src[j + 2]
-        gray = (np.int32(b) * BLUE + np.int32(g) * GREEN + np.int32(r) * RED + (1 << (SHIFT - 1))) >> SHIFT
-        base = np.float32(gray) * beta + gamma
-        dst[j] = np.uint8(np.rint(min(max(np.float32(b) * alpha + base, zero), top)))
-        dst[j + 1] = np.uint8(np.rint(min(max(np.float32(g) * alpha + base, zero), top)))
-        dst[j + 2] = np.uint8(np.rint(min(max(np.float32(r) * alpha + base, zero), top)))
+        gray = (np.uint32(b) * BLUE + np.uint32(g) * GREEN + np.uint32(r) * RED + HALF) >> SHIFT
+        base = np.float32(np.int32(gray)) * beta + gamma
+        # through int32: LLVM turns that into vectors, a cast to uint8 not
+        dst[j] = np.uint8(np.int32(np.rint(min(max(np.float32(b) * alpha + base, zero), top))))
+        dst[j + 1] = np.uint8(np.int32(np.rint(min(max(np.float32(g) * alpha + base, zero), top))))
+        dst[j + 2] = np.uint8(np.int32(np.rint(min(max(np.float32(r) * alpha + base, zero), top))))
 
 
 @kernel

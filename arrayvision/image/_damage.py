@@ -81,7 +81,7 @@ def _jpeg(content):
                 return "it has no frame header"
             if area > _LARGE and area // 2048 > len(content) - stop:  # a block of 64 pixels takes a bit or more
                 return f"it is too short for the {width} x {height} pixels of its header"
-            return None if content.find(b"\xff\xd9", stop) >= 0 else "it is cut off"
+            return None if content.rfind(b"\xff\xd9", stop) >= 0 else "it is cut off"
     return "it has no image data"
 
 

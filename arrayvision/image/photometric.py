@@ -662,10 +662,12 @@ def _by_histogram(name, img, table_of):
         flat = img.reshape(-1, channels)
         counts = np.stack([np.bincount(flat[:, c], minlength=256) for c in range(channels)])
     tables = np.stack([table_of(c) for c in counts]).astype(np.uint8)
-    if channels == 1 or channels == 3:
-        return cv2.LUT(img, np.ascontiguousarray(tables.T).reshape(1, 256, channels)).reshape(img.shape)
-    out = np.empty(img.shape, np.uint8)
-    return _run(kernels.look_up, _array.rows(img), out, _array.read_only(tables), channels=channels, cost=channels)
+    if channels == 1:
+        return cv2.LUT(img.reshape(len(img), -1), tables[0]).reshape(img.shape)
+    out, tables = np.empty(img.shape, np.uint8), _array.read_only(tables)
+    if channels == 3:
+        return _run(kernels.look_up3, _array.rows(img), out, tables, False, cost=1)
+    return _run(kernels.look_up, _array.rows(img), out, tables, channels=channels, cost=channels)
 
 
 @images("img")

@@ -1,0 +1,174 @@
+"""Video and optical flow beside bare OpenCV and NumPy, 1080p, 2 threads each: `python bench/video.py`.
+
+`CASES` is as in `bench/image.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import cv2
+import numpy as np
+
+sys.path[:0] = [str(pathlib.Path(__file__).parents[1])]  # for `python bench/video.py`
+from arrayvision import arraymisc, video, visualization  # noqa: E402
+from arrayvision.video.processing import ffmpeg  # noqa: E402
+from bench.image import IMG, H, W, table  # noqa: E402
+
+
+def motion():
+    """Smooth flow of up to 30 pixels."""
+    y, x = np.mgrid[:H, :W].astype(np.float32)
+    return np.stack([30 * np.sin(y / 170), 20 * np.cos(x / 230)], axis=-1).astype(np.float32)
+
+
+FLOW = motion()
+
+
+# ---- the plain formulations ------------------------------------------------------------------------------------------
+def opencv_warp(code):
+    """cv2.remap, what points out of the image filled in."""
+
+    def call():
+        x, y = np.meshgrid(np.arange(W, dtype=np.float32), np.arange(H, dtype=np.float32))
+        return cv2.remap(IMG, x + FLOW[..., 0], y + FLOW[..., 1], code, borderMode=cv2.BORDER_CONSTANT)
+
+    return lambda: call
+
+
+def numpy_warp():
+    grid = np.indices((H, W))
+
+    def call():
+        y, x = grid[0] + FLOW[..., 1], grid[1] + FLOW[..., 0]
+        out = np.zeros_like(IMG)
+        valid = (x >= 0) & (x < W - 1) & (y >= 0) & (y < H - 1)
+        x, y = x[valid], y[valid]
+        j, i = np.floor(x).astype(int), np.floor(y).astype(int)
+        fx, fy = (x - j)[:, None], (y - i)[:, None]
+        out[valid] = np.rint(
+            IMG[i, j] * (1 - fx) * (1 - fy)
+            + IMG[i, j + 1] * fx * (1 - fy)
+            + IMG[i + 1, j] * (1 - fx) * fy
+            + IMG[i + 1, j + 1] * fx * fy
+        )
+        return out
+
+    return call
+
+
+def opencv_quantize():
+    """Two channels normalized, shifted, scaled and saturated by OpenCV."""
+
+    def call():
+        parts = []
+        for c, size in ((0, W), (1, H)):
+            d = cv2.multiply(cv2.extractChannel(FLOW, c), 1 / size)
+            d = cv2.max(cv2.min(d, 0.02), -0.02)
+            parts.append(np.minimum(np.floor(cv2.multiply(cv2.add(d, 0.02), 255 / 0.04)), 254).astype(np.uint8))
+        return parts
+
+    return call
+
+
+def plain_quantize():
+    def call():
+        return [arraymisc.quantize(FLOW[..., c] / size, -0.02, 0.02, 255, np.uint8) for c, size in ((0, W), (1, H))]
+
+    return call
+
+
+def opencv_colors():
+    """Angles and lengths by cv2.cartToPolar, the same wheel by NumPy."""
+    wheel = visualization.make_color_wheel()
+
+    def call():
+        length, angle = cv2.cartToPolar(-FLOW[..., 0], -FLOW[..., 1])
+        length = (length / length.max())[..., None]
+        at = ((angle / np.pi + 1) % 2) * np.float32(0.5 * (len(wheel) - 1))
+        low = at.astype(np.int32)
+        part = (at - low)[..., None]
+        color = wheel[low] * (1 - part) + wheel[(low + 1) % len(wheel)] * part
+        return 1 - length * (1 - color)
+
+    return call
+
+
+def opencv_hsv():
+    """The cheapest picture of flow that OpenCV makes, in other colors: hue and saturation in HSV."""
+
+    def call():
+        length, angle = cv2.cartToPolar(FLOW[..., 0], FLOW[..., 1], angleInDegrees=True)
+        saturation = cv2.multiply(length, 1 / length.max())
+        hsv = cv2.merge([angle, saturation, np.ones_like(angle)])
+        return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
+
+    return call
+
+
+# ---- reading ---------------------------------------------------------------------------------------------------------
+def _clip():
+    path = os.path.join(tempfile.gettempdir(), "arrayvision-bench.mp4")
+    if not os.path.exists(path):
+        source = ["-f", "lavfi", "-i", "testsrc2=size=1920x1080:rate=25:duration=2"]
+        coding = ["-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p"]
+        subprocess.run([ffmpeg(), "-y", "-loglevel", "error", *source, *coding, path], check=True)
+    return path
+
+
+def read_ours():
+    path = _clip()
+
+    def call():
+        return sum(1 for _ in video.VideoReader(path))
+
+    return call
+
+
+def read_opencv():
+    path = _clip()
+
+    def call():
+        capture, count = cv2.VideoCapture(path, cv2.CAP_FFMPEG), 0
+        while capture.read()[0]:
+            count += 1
+        return count
+
+    return call
+
+
+CASES = [
+    (
+        "flow_warp, bilinear",
+        lambda: lambda: video.flow_warp(IMG, FLOW, interpolate_mode="bilinear"),
+        {"opencv": opencv_warp(cv2.INTER_LINEAR), "numpy": numpy_warp},
+        1,
+    ),
+    (
+        "flow_warp, nearest",
+        lambda: lambda: video.flow_warp(IMG, FLOW),
+        {"opencv": opencv_warp(cv2.INTER_NEAREST)},
+        1,
+    ),
+    (
+        "quantize_flow",
+        lambda: lambda: video.quantize_flow(FLOW),
+        {"opencv": opencv_quantize, "numpy": plain_quantize},
+        2,
+    ),
+    (
+        "flow2rgb",
+        lambda: lambda: visualization.flow2rgb(FLOW),
+        {"opencv": opencv_colors, "opencv, hsv": opencv_hsv},
+        2,
+    ),
+    ("VideoReader", read_ours, {"opencv": read_opencv}, 0.95),
+]
+
+
+if __name__ == "__main__":
+    table(CASES)
