@@ -23,10 +23,18 @@ class Registry:
     """A dict from names to classes, filled by a decorator.
 
     An entry may be lazy: the name of a module and of the attribute in it, imported when the entry is first used.
+
+    Parameters
+    ----------
+    name : str
+        For messages.
+    modules : tuple of str
+        Modules that fill it when they are imported; they are, at the first look-up.
     """
 
-    def __init__(self, name: str):
+    def __init__(self, name: str, modules: tuple[str, ...] = ()):
         self.name = name
+        self._modules = modules
         self._entries: dict[str, Any] = {}  # name -> class, or (module, attribute) until it is first used
         self._linked: Any = None  # mmengine's registry of this kind, once arrayvision.openmmlab.install() has run
 
@@ -83,6 +91,7 @@ class Registry:
         ImportError
             If the entry is lazy and what it stands for can't be imported.
         """
+        self._fill()
         entry = self._entries.get(name)
         if isinstance(entry, tuple):
             module, attribute = entry
@@ -94,6 +103,11 @@ class Registry:
                 ) from error
             self._entries[name] = entry
         return entry
+
+    def _fill(self):
+        while self._modules:
+            module, self._modules = self._modules[0], self._modules[1:]  # first: the module may look something up
+            importlib.import_module(module)
 
     def get(self, name: str, scope: str | None = None) -> Any:
         """The class of that name, or None. With mmengine in use, its registries (the current scope's first) are asked too."""
@@ -152,6 +166,7 @@ class Registry:
         return arguments.pop("type"), arguments.pop("_scope_", None), arguments
 
     def _names(self) -> list[str]:
+        self._fill()
         names = list(self._entries)
         registry = self._linked
         if registry is not None:
@@ -164,6 +179,7 @@ class Registry:
     @property
     def module_dict(self) -> dict[str, Any]:
         """All names and classes; lazy entries whose operators can't be imported are left out."""
+        self._fill()
         found = {}
         for name in list(self._entries):
             try:
@@ -173,12 +189,15 @@ class Registry:
         return found
 
     def __contains__(self, name: object) -> bool:
+        self._fill()
         return name in self._entries
 
     def __iter__(self) -> Iterator[str]:
+        self._fill()
         return iter(self._entries)
 
     def __len__(self) -> int:
+        self._fill()
         return len(self._entries)
 
     def __repr__(self) -> str:
@@ -189,5 +208,5 @@ def _describe(entry):
     return ":".join(entry) if isinstance(entry, tuple) else f"{entry.__module__}.{entry.__qualname__}"
 
 
-MODELS = Registry("MODELS")
-TRANSFORMS = Registry("TRANSFORMS")
+MODELS = Registry("MODELS", ("arrayvision.torch_bridge.cnn",))
+TRANSFORMS = Registry("TRANSFORMS", ("arrayvision.transforms",))

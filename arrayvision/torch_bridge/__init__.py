@@ -1,1 +1,1 @@
-"""The operators for torch, differentiable and traceable, as functions and modules, and CNN layers built on them."""
+"""The operators for torch: differentiable functions, modules and layers."""

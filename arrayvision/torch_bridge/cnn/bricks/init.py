@@ -8,6 +8,8 @@ from abc import ABCMeta
 
 from torch import Tensor, nn
 
+from arrayvision.registry import MODELS
+
 
 def _weight(module: nn.Module) -> Tensor | None:
     # under spectral norm `weight` is recomputed from this parameter at each call
@@ -114,8 +116,6 @@ def _apply(module: nn.Module, cfg: dict) -> None:
 
 def initialize(module: nn.Module, init_cfg: dict | list[dict]) -> None:
     """Initialise a module as its `init_cfg` says; with mmengine in use, by mmengine's initialisers."""
-    from arrayvision.registry import MODELS
-
     if MODELS._linked is not None:
         from mmengine.model.weight_init import initialize as theirs
 
@@ -183,3 +183,14 @@ class Sequential(BaseModule, nn.Sequential):
     def __init__(self, *modules, init_cfg=None):
         BaseModule.__init__(self, init_cfg)
         nn.Sequential.__init__(self, *modules)
+
+
+def count_as_mmengine() -> None:
+    """Let modules with `init_cfg` count as those of mmengine, which asks for its own class in places."""
+    from mmengine.model import BaseModule as Theirs
+
+    Theirs.register(BaseModule)
+
+
+if MODELS._linked is not None:
+    count_as_mmengine()

@@ -1,5 +1,6 @@
 """Torch's layers under the names that configs use; all accept empty batches."""
 
+import torch
 from torch import nn
 
 from arrayvision.registry import MODELS
@@ -38,3 +39,25 @@ class MaxPool3d(nn.MaxPool3d):
 
 class Linear(nn.Linear):
     """torch.nn.Linear."""
+
+
+# ---- what code that still answers for old versions of torch imports --------------------------------------------------
+TORCH_VERSION = tuple(int(part) for part in torch.__version__.split(".")[:2])
+
+
+def obsolete_torch_version(torch_version, version_threshold) -> bool:
+    """Whether a version (1, 4) of torch is at most another."""
+    return torch_version <= version_threshold
+
+
+class NewEmptyTensorOp(torch.autograd.Function):
+    """A tensor without elements, of another shape, in a graph."""
+
+    @staticmethod
+    def forward(ctx, x, new_shape):
+        ctx.shape = x.shape
+        return x.new_empty(new_shape)
+
+    @staticmethod
+    def backward(ctx, grad):
+        return NewEmptyTensorOp.apply(grad, ctx.shape), None
