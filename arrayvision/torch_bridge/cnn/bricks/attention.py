@@ -304,6 +304,10 @@ class GeneralizedAttention(nn.Module):
             f"GeneralizedAttention: attention_type must be four digits 0 or 1, got {attention_type!r}",
             InvalidValue,
         )
+        require(
+            1 <= num_heads <= in_channels,
+            f"GeneralizedAttention: num_heads must be 1 to in_channels = {in_channels}, got {num_heads}",
+        )
         self.position_embedding_dim = position_embedding_dim if position_embedding_dim > 0 else in_channels
         self.position_magnitude = position_magnitude
         self.num_heads = num_heads

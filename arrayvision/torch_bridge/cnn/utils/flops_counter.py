@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import sys
 from collections.abc import Callable
@@ -146,22 +147,29 @@ def get_model_complexity_info(
 
 
 def _print(model, counts, samples, flops, params, ost, flush):
-    def line(name, module, depth):
+    """Print the model as torch does, with each module's share in front of what it tells of itself."""
+
+    def told(module):
         own_flops = sum(counts.get(part, 0) for part in module.modules()) / samples
         own_params = get_model_parameters_number(module)
-        share_params = own_params / params if params else 0
-        share_flops = own_flops / flops if flops else 0
-        print(
-            f"{'  ' * depth}{f'({name}): ' if name else ''}{type(module).__name__}: "
-            f"{params_to_string(own_params, 'M', 3)}, {share_params:.3%} Params, "
-            f"{flops_to_string(own_flops, 'GFLOPs', 3)}, {share_flops:.3%} FLOPs {module.extra_repr()}".rstrip(),
-            file=ost,
-            flush=flush,
+        return ", ".join(
+            [
+                params_to_string(own_params, "M", 3),
+                f"{own_params / params if params else 0:.3%} Params",
+                flops_to_string(own_flops, "GFLOPs", 3),
+                f"{own_flops / flops if flops else 0:.3%} FLOPs",
+                module.extra_repr(),
+            ]
         )
-        for child_name, child in module.named_children():
-            line(child_name, child, depth + 1)
 
-    line("", model, 0)
+    texts = {module: told(module) for module in model.modules()}
+    try:
+        for module, text in texts.items():
+            module.extra_repr = functools.partial(str, text)  # type: ignore[method-assign]
+        print(model, file=ost, flush=flush)
+    finally:
+        for module in texts:
+            del module.extra_repr
 
 
 def get_model_parameters_number(model: nn.Module) -> int:

@@ -1,0 +1,89 @@
+import subprocess
+import sys
+
+import pytest
+
+from arrayvision.registry import Registry
+
+
+@pytest.fixture
+def shapes():
+    registry = Registry("SHAPES")
+
+    @registry.register_module()
+    class Circle:
+        def __init__(self, radius, colour="red"):
+            self.radius, self.colour = radius, colour
+
+    registry.register_module(["Square", "Quad"], module=dict)
+    return registry
+
+
+def test_registers_by_decorator_by_call_and_under_several_names(shapes):
+    assert set(shapes) == {"Circle", "Square", "Quad"}
+    assert shapes.get("Quad") is dict is shapes.get("Square")
+    assert len(shapes) == 3
+    assert "Circle" in shapes and "Oval" not in shapes
+    assert shapes.module_dict["Square"] is dict
+
+
+def test_builds_from_a_name_or_a_class_and_leaves_the_config_alone(shapes):
+    cfg = {"type": "Circle", "radius": 2}
+    built = shapes.build(cfg)
+    assert (built.radius, built.colour) == (2, "red")
+    assert cfg == {"type": "Circle", "radius": 2}
+    assert shapes.build({"type": shapes.get("Circle"), "radius": 3}).radius == 3
+    assert shapes.build({"radius": 1}, default_args={"type": "Circle", "colour": "blue", "radius": 9}).colour == "blue"
+    assert shapes.build({"type": "Circle", "radius": 1}, colour="green").colour == "green"
+
+
+def test_a_taken_name_needs_force(shapes):
+    with pytest.raises(KeyError, match="'Circle' is registered already"):
+        shapes.register_module("Circle", module=list)
+    shapes.register_module("Circle", force=True, module=list)
+    assert shapes.get("Circle") is list
+
+
+def test_a_wrong_name_gets_close_matches_and_a_hint(shapes):
+    with pytest.raises(KeyError, match=r"'Cirle' is not registered; close matches: Circle\. .*import its module"):
+        shapes.build({"type": "Cirle"})
+    assert shapes.get("Cirle") is None
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda r: r.build("Circle"), TypeError, "cfg must be a dict, got str"),
+        (lambda r: r.build({"radius": 2}), KeyError, "must have the key 'type'"),
+        (lambda r: r.build({"type": 3}), TypeError, "type must be a name or a class, got int"),
+        (lambda r: r.register_module(module=3), TypeError, "module must be a class or a function, got int"),
+        (lambda r: r.register_module(name=3, module=dict), TypeError, "name must be a str or several, got int"),
+        (lambda r: r.register_module(force=1, module=dict), TypeError, "force must be True or False, got int"),
+    ],
+)
+def test_refuses_nonsense(shapes, call, error, message):
+    with pytest.raises(error, match=message):
+        call(shapes)
+
+
+def test_lazy_entries_are_imported_when_they_are_used(shapes):
+    shapes.register_lazy("Lazy", "fractions", "Fraction")
+    shapes.register_lazy("Absent", "fractions", "NoSuchOperator")
+    shapes.register_lazy("Nowhere", "arrayvision.no_such_module", "Operator")
+    from fractions import Fraction
+
+    assert shapes.build({"type": "Lazy", "numerator": 1, "denominator": 2}) == Fraction(1, 2)
+    with pytest.raises(ImportError, match="'Absent' needs the operator NoSuchOperator of fractions"):
+        shapes.build({"type": "Absent"})
+    with pytest.raises(ImportError, match=r"'Nowhere' needs the operator Operator of arrayvision\.no_such_module"):
+        shapes.get("Nowhere")
+    assert set(shapes.module_dict) == {"Circle", "Square", "Quad", "Lazy"}
+
+
+def test_the_registries_fill_themselves():
+    code = (
+        "import sys; from arrayvision.registry import MODELS, TRANSFORMS; assert 'torch' not in sys.modules; "
+        "assert 'Resize' in TRANSFORMS; assert 'torch' not in sys.modules; "
+        "assert MODELS.build({'type': 'ConvModule', 'in_channels': 1, 'out_channels': 1, 'kernel_size': 1}).with_bias"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
