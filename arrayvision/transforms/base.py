@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABCMeta, abstractmethod
 from typing import Any
 
-from arrayvision.errors import MissingKey
+from arrayvision.errors import InvalidValue, MissingKey
 
 
 class BaseTransform(metaclass=ABCMeta):
@@ -42,7 +42,10 @@ class BaseTransform(metaclass=ABCMeta):
 
 def named(transform: Any) -> str:
     """A transform with its arguments, on one line."""
-    text = " ".join(repr(transform).split())
+    try:
+        text = " ".join(repr(transform).split())
+    except Exception:  # the user's own, on the way to an error that matters more
+        text = type(transform).__name__
     return text if len(text) <= 300 else f"{text[:297]}..."
 
 
@@ -53,3 +56,9 @@ def need(transform: Any, results: dict, key: str) -> Any:
     except KeyError:
         have = ", ".join(map(repr, results)) or "nothing"
         raise MissingKey(f"{named(transform)}: results must have {key!r}, got {have}") from None
+
+
+def expect(transform: Any, condition: Any, message: str, kind: type[Exception] = InvalidValue) -> None:
+    """Raise `kind` with the transform's name and arguments before the message, unless the condition holds."""
+    if not condition:
+        raise kind(f"{named(transform)}: {message}")

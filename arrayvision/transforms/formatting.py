@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from arrayvision.errors import InvalidValue, MissingKey, require
+from arrayvision.errors import InvalidValue, MissingKey
 from arrayvision.registry import TRANSFORMS
-from arrayvision.transforms.base import BaseTransform, named, need
+from arrayvision.transforms.base import BaseTransform, expect, named, need
 
 if TYPE_CHECKING:
     import torch
@@ -109,9 +109,10 @@ class ImageToTensor(BaseTransform):
         """Replace the values of the keys."""
         for key in self.keys:
             img = need(self, results, key)
-            require(
+            expect(
+                self,
                 getattr(img, "ndim", 0) in (2, 3),
-                f"{named(self)}: {key} must have shape (H, W) or (H, W, C), got {getattr(img, 'shape', type(img).__name__)}",
+                f"{key} must have shape (H, W) or (H, W, C), got {getattr(img, 'shape', type(img).__name__)}",
                 InvalidValue,
             )
             if isinstance(img, np.ndarray):

@@ -6,9 +6,9 @@ import warnings
 
 import numpy as np
 
-from arrayvision.errors import InvalidValue, require
+from arrayvision.errors import InvalidValue
 from arrayvision.registry import TRANSFORMS
-from arrayvision.transforms.base import BaseTransform, named, need
+from arrayvision.transforms.base import BaseTransform, expect, need
 
 
 def _decoded(transform, path, flag):
@@ -134,9 +134,10 @@ class LoadAnnotations(_FromFile):
 
     def _load_bboxes(self, results: dict) -> None:
         boxes = self._values(results, "bbox")
-        require(
+        expect(
+            self,
             all(len(box) == 4 for box in boxes),
-            f"{named(self)}: bbox must have 4 numbers, got {next((box for box in boxes if len(box) != 4), None)}",
+            f"bbox must have 4 numbers, got {next((box for box in boxes if len(box) != 4), None)}",
             InvalidValue,
         )
         results["gt_bboxes"] = np.array(boxes, dtype=np.float32).reshape(-1, 4)
@@ -150,9 +151,10 @@ class LoadAnnotations(_FromFile):
     def _load_kps(self, results: dict) -> None:
         keypoints = self._values(results, "keypoints")
         sizes = sorted({np.size(points) for points in keypoints})
-        require(
+        expect(
+            self,
             len(sizes) <= 1 and all(size % 3 == 0 for size in sizes),
-            f"{named(self)}: keypoints must have K * 3 numbers, as many for each instance, got {sizes}",
+            f"keypoints must have K * 3 numbers, as many for each instance, got {sizes}",
             InvalidValue,
         )
         count = sizes[0] // 3 if sizes else 0

@@ -15,7 +15,7 @@ import numpy as np
 
 from arrayvision.errors import InvalidKind, InvalidValue, MissingKey, require
 from arrayvision.registry import TRANSFORMS
-from arrayvision.transforms.base import BaseTransform, named, need
+from arrayvision.transforms.base import BaseTransform, expect, named, need
 from arrayvision.transforms.formatting import ImageToTensor, to_tensor
 from arrayvision.transforms.utils import cache_randomness
 from arrayvision.transforms.wrappers import Compose, _chance
@@ -29,9 +29,10 @@ def _image():
 
 def _img(transform, results) -> np.ndarray:
     img = need(transform, results, "img")
-    require(
+    expect(
+        transform,
         getattr(img, "ndim", 0) in (2, 3),
-        f"{named(transform)}: img must have shape (H, W) or (H, W, C), got {getattr(img, 'shape', type(img).__name__)}",
+        f"img must have shape (H, W) or (H, W, C), got {getattr(img, 'shape', type(img).__name__)}",
     )
     return img
 
@@ -39,9 +40,10 @@ def _img(transform, results) -> np.ndarray:
 def _boxes(transform, results) -> np.ndarray | None:
     boxes = results.get("gt_bboxes")
     if boxes is not None:
-        require(
+        expect(
+            transform,
             getattr(boxes, "ndim", 0) == 2 and boxes.shape[-1] == 4,
-            f"{named(transform)}: gt_bboxes must have shape (N, 4), got {getattr(boxes, 'shape', type(boxes).__name__)}",
+            f"gt_bboxes must have shape (N, 4), got {getattr(boxes, 'shape', type(boxes).__name__)}",
         )
     return boxes
 
@@ -49,9 +51,10 @@ def _boxes(transform, results) -> np.ndarray | None:
 def _keypoints(transform, results) -> np.ndarray | None:
     points = results.get("gt_keypoints")
     if points is not None:
-        require(
+        expect(
+            transform,
             getattr(points, "ndim", 0) == 3 and points.shape[-1] >= 2,
-            f"{named(transform)}: gt_keypoints must have shape (N, K, 3), got {getattr(points, 'shape', type(points).__name__)}",
+            f"gt_keypoints must have shape (N, K, 3), got {getattr(points, 'shape', type(points).__name__)}",
         )
     return points
 
@@ -226,13 +229,13 @@ class Resize(BaseTransform):
         if self.scale is not None:
             scale = (self.scale, self.scale) if isinstance(self.scale, Integral) else self.scale
             good = isinstance(scale, Sequence) and len(scale) == 2 and all(isinstance(n, Real) and n > 0 for n in scale)
-            require(good, f"{named(self)}: scale must be (w, h) greater than 0, got {scale!r}")
+            expect(self, good, f"scale must be (w, h) greater than 0, got {scale!r}")
         else:
             h, w = _img(self, results).shape[:2]
             good = all(isinstance(f, Real) and math.isfinite(f) and f > 0 for f in self.scale_factor)
-            require(good, f"{named(self)}: scale_factor must be greater than 0, got {self.scale_factor!r}")
+            expect(self, good, f"scale_factor must be greater than 0, got {self.scale_factor!r}")
             scale = (int(w * float(self.scale_factor[0]) + 0.5), int(h * float(self.scale_factor[1]) + 0.5))
-            require(min(scale) > 0, f"{named(self)}: scale_factor must leave pixels, got {scale} of {(w, h)}")
+            expect(self, min(scale) > 0, f"scale_factor must leave pixels, got {scale} of {(w, h)}")
         results["scale"] = scale
         self._resize_img(results)
         self._resize_bboxes(results)
@@ -314,9 +317,10 @@ class Pad(BaseTransform):
 
     def _padded(self, img, shape, value):
         h, w = img.shape[:2]
-        require(
+        expect(
+            self,
             shape[0] >= h and shape[1] >= w,
-            f"{named(self)}: size must be at least the image's, (w, h) = {(w, h)}, got {tuple(shape[1::-1])}",
+            f"size must be at least the image's, (w, h) = {(w, h)}, got {tuple(shape[1::-1])}",
         )
         if isinstance(value, Real) and img.ndim == 3:
             value = (value,) * img.shape[2]
@@ -484,9 +488,10 @@ class RandomGrayscale(BaseTransform):
         channels = img.shape[2]
         if self._random_prob() < self.prob and channels > 1:
             weights = np.array(self.channel_weights, np.float64)
-            require(
+            expect(
+                self,
                 len(weights) == channels,
-                f"{named(self)}: channel_weights must have one for each of {channels} channels, got {len(weights)}",
+                f"channel_weights must have one for each of {channels} channels, got {len(weights)}",
             )
             gray = (weights / weights.sum() * img).sum(axis=2).astype(np.uint8)
             results["img"] = np.dstack([gray] * channels) if self.keep_channels else gray
@@ -727,9 +732,10 @@ class RandomFlip(BaseTransform):
         ]
 
     def _flip_bbox(self, bboxes: np.ndarray, img_shape: tuple[int, int], direction: str) -> np.ndarray:
-        require(
+        expect(
+            self,
             bboxes.shape[-1] % 4 == 0,
-            f"{named(self)}: gt_bboxes must have shape (N, 4), got {tuple(bboxes.shape)}",
+            f"gt_bboxes must have shape (N, 4), got {tuple(bboxes.shape)}",
         )
         flipped = bboxes.copy()
         for axis in self._axes(direction):  # of the image: x is its axis 1
@@ -751,9 +757,7 @@ class RandomFlip(BaseTransform):
             flipped = flipped.copy()
             for pair in self.swap_seg_labels:
                 good = isinstance(pair, (tuple, list)) and len(pair) == 2
-                require(
-                    good, f"{named(self)}: swap_seg_labels must be pairs, got {self.swap_seg_labels!r}", InvalidKind
-                )
+                expect(self, good, f"swap_seg_labels must be pairs, got {self.swap_seg_labels!r}", InvalidKind)
                 flipped[before == pair[0]] = pair[1]
                 flipped[before == pair[1]] = pair[0]
         return flipped
@@ -842,7 +846,7 @@ class RandomResize(BaseTransform):
     def _random_scale(self) -> tuple:
         if isinstance(self.scale, tuple) and all(isinstance(n, int) for n in self.scale):
             good = self.ratio_range is not None and len(self.ratio_range) == 2
-            require(good, f"{named(self)}: ratio_range must be (least, greatest), got {self.ratio_range!r}")
+            expect(self, good, f"ratio_range must be (least, greatest), got {self.ratio_range!r}")
             return self._random_sample_ratio(self.scale, self.ratio_range)  # type: ignore[arg-type]
         if isinstance(self.scale, Sequence) and all(isinstance(s, tuple) for s in self.scale):
             return self._random_sample(self.scale)  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ import numpy as np
 
 from arrayvision.errors import InvalidKind, InvalidValue, MissingKey, require
 from arrayvision.registry import TRANSFORMS
-from arrayvision.transforms.base import BaseTransform, named
+from arrayvision.transforms.base import BaseTransform, expect, named
 from arrayvision.transforms.utils import cache_random_params, cache_randomness
 
 Transform = dict | Callable[[dict], dict]
@@ -180,23 +180,26 @@ class KeyMapper(BaseTransform):
 
         def spread(value, m, key):
             if isinstance(m, dict):
-                require(
+                expect(
+                    self,
                     isinstance(value, dict),
-                    f"{named(self)}: {key} must be a dict, as in remapping, got {type(value).__name__}",
+                    f"{key} must be a dict, as in remapping, got {type(value).__name__}",
                     InvalidKind,
                 )
                 for name, part in m.items():
-                    require(name in value, f"{named(self)}: results must have {name!r}", MissingKey)
+                    expect(self, name in value, f"results must have {name!r}", MissingKey)
                     spread(value[name], part, name)
             elif isinstance(m, (list, tuple)):
-                require(
+                expect(
+                    self,
                     isinstance(value, (list, tuple)),
-                    f"{named(self)}: {key} must be a list, as in remapping, got {type(value).__name__}",
+                    f"{key} must be a list, as in remapping, got {type(value).__name__}",
                     InvalidKind,
                 )
-                require(
+                expect(
+                    self,
                     len(value) == len(m),
-                    f"{named(self)}: {key} must have {len(m)} items, as in remapping, got {len(value)}",
+                    f"{key} must have {len(m)} items, as in remapping, got {len(value)}",
                 )
                 for part_value, part in zip(value, m, strict=True):
                     spread(part_value, part, key)
@@ -266,16 +269,17 @@ class TransformBroadcaster(KeyMapper):
         lengths = {}
         for key in keys:
             value = data[key]
-            require(
+            expect(
+                self,
                 isinstance(value, Sequence) and not isinstance(value, str),
-                f"{named(self)}: {key} must be a sequence, got {type(value).__name__}",
+                f"{key} must be a sequence, got {type(value).__name__}",
                 InvalidKind,
             )
             lengths[key] = len(value)
         if len(set(lengths.values())) > 1:
             raise ValueError(f"{named(self)}: sequences must have one length, got {lengths}")
         count = next(iter(lengths.values()), 0)
-        require(count > 0, f"{named(self)}: there must be targets, got none")
+        expect(self, count > 0, "there must be targets, got none")
         return [{**data, **{key: data[key][i] for key in keys}} for i in range(count)]
 
     def transform(self, results: dict) -> dict:
