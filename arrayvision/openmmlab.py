@@ -227,10 +227,10 @@ class _Served(types.ModuleType):
             if not isinstance(value, types.ModuleType):
                 self.__dict__[name] = value
                 return value
-        if child in _PATHS:
-            return importlib.import_module(f"mmcv.{child}")
         if name in _OPERATORS and path.partition(".")[0] in ("ops", "cnn"):
             return _absent(name, reason)
+        if child in _PATHS:
+            return importlib.import_module(f"mmcv.{child}")
         raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -398,9 +398,6 @@ def install(version: str = VERSION) -> None:
     if _finder not in sys.meta_path:
         sys.meta_path.insert(0, _finder)
     _link_mmengine()
-    init = sys.modules.get(f"{_CNN}.bricks.init")
-    if init is not None and MODELS._linked is not None:
-        init.count_as_mmengine()
 
 
 def main(arguments: list[str] | None = None) -> None:

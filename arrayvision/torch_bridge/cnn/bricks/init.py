@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import warnings
 from abc import ABCMeta
 
@@ -133,6 +134,14 @@ def _without(prefix):
     return [(rf"^{prefix.rstrip('.')}\.", "")] if prefix else []
 
 
+@functools.cache
+def _count_as_mmengine() -> None:
+    """Let modules with `init_cfg` count as those of mmengine, which asks for its own class in places."""
+    from mmengine.model import BaseModule as Theirs
+
+    Theirs.register(BaseModule)
+
+
 class BaseModule(nn.Module, metaclass=ABCMeta):
     """A module with `init_cfg`: `init_weights()` initialises it as that says, then its children.
 
@@ -144,6 +153,8 @@ class BaseModule(nn.Module, metaclass=ABCMeta):
 
     def __init__(self, init_cfg: dict | list[dict] | None = None):
         super().__init__()
+        if MODELS._linked is not None:
+            _count_as_mmengine()
         self.init_cfg = copy.deepcopy(init_cfg)
         self.is_init = False
 
@@ -183,14 +194,3 @@ class Sequential(BaseModule, nn.Sequential):
     def __init__(self, *modules, init_cfg=None):
         BaseModule.__init__(self, init_cfg)
         nn.Sequential.__init__(self, *modules)
-
-
-def count_as_mmengine() -> None:
-    """Let modules with `init_cfg` count as those of mmengine, which asks for its own class in places."""
-    from mmengine.model import BaseModule as Theirs
-
-    Theirs.register(BaseModule)
-
-
-if MODELS._linked is not None:
-    count_as_mmengine()
