@@ -97,7 +97,9 @@ def measure(threads, runs):
                 np.random.seed(0)
                 flips = iter([bool(np.random.choice([1, 0], p=[0.5, 0.5]))])
                 difference = float((result - by_opencv(path, next(flips))).abs().max())
-                assert difference < 2e-2 or "turbojpeg" in name and difference < 0.2, f"{name} differs by {difference}"
+                assert difference < 2e-2 or ("turbojpeg" in name and difference < 0.2), (
+                    f"{name} differs by {difference}"
+                )
         times = {name: [] for name in cases}
         for run in range(runs):
             for name, case in cases.items():

@@ -21,11 +21,11 @@ class BaseTransform(metaclass=ABCMeta):
     {'value': 6}
     """
 
-    def __call__(self, results: dict) -> dict | tuple[list, list] | None:
+    def __call__(self, results: dict) -> Any:
         return self.transform(results)
 
     @abstractmethod
-    def transform(self, results: dict) -> dict | tuple[list, list] | None:
+    def transform(self, results: dict) -> Any:
         """Change a sample.
 
         Parameters

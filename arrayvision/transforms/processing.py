@@ -177,13 +177,14 @@ class Resize(BaseTransform):
             scale is not None or scale_factor is not None, "Resize: scale or scale_factor must be given, got neither"
         )
         self.scale: Any = (scale, scale) if isinstance(scale, Integral) else scale
+        factors: Any = scale_factor
         if isinstance(scale_factor, Real) and not isinstance(scale_factor, bool):
-            scale_factor = (float(scale_factor), float(scale_factor))
+            factors = (float(scale_factor), float(scale_factor))
         elif isinstance(scale_factor, tuple):
             require(len(scale_factor) == 2, f"Resize: scale_factor must have 2 numbers, got {scale_factor!r}")
         elif scale_factor is not None:
             raise TypeError(f"Resize: scale_factor must be a float or two, got {scale_factor!r}")
-        self.scale_factor = scale_factor
+        self.scale_factor = factors
         self.keep_ratio = keep_ratio
         self.clip_object_border = clip_object_border
         self.backend = backend
@@ -228,11 +229,15 @@ class Resize(BaseTransform):
         """Resize what is there."""
         if self.scale is not None:
             scale = (self.scale, self.scale) if isinstance(self.scale, Integral) else self.scale
-            good = isinstance(scale, Sequence) and len(scale) == 2 and all(isinstance(n, Real) and n > 0 for n in scale)
+            good = (
+                isinstance(scale, Sequence)
+                and len(scale) == 2
+                and all(isinstance(n, Real) and float(n) > 0 for n in scale)
+            )
             expect(self, good, f"scale must be (w, h) greater than 0, got {scale!r}")
         else:
             h, w = _img(self, results).shape[:2]
-            good = all(isinstance(f, Real) and math.isfinite(f) and f > 0 for f in self.scale_factor)
+            good = all(isinstance(f, Real) and math.isfinite(f) and float(f) > 0 for f in self.scale_factor)
             expect(self, good, f"scale_factor must be greater than 0, got {self.scale_factor!r}")
             scale = (int(w * float(self.scale_factor[0]) + 0.5), int(h * float(self.scale_factor[1]) + 0.5))
             expect(self, min(scale) > 0, f"scale_factor must leave pixels, got {scale} of {(w, h)}")

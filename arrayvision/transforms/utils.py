@@ -78,9 +78,12 @@ def avoid_cache_randomness(cls: type[BaseTransform]) -> type[BaseTransform]:
         raise RuntimeError(
             f"avoid_cache_randomness: {cls.__name__} must not have methods marked by cache_randomness, got {methods}"
         )
-    cls.avoid_cache_randomness = _Mark()
-    cls._avoids_cache_randomness = True
+    cls.avoid_cache_randomness = _Mark()  # type: ignore[attr-defined]
+    cls._avoids_cache_randomness = True  # type: ignore[attr-defined]
     return cls
+
+
+_STATE = ("_random_params", "_random_calls", "transform")  # what sharing puts into a transform
 
 
 def _all(transforms: Any) -> Iterator[BaseTransform]:
@@ -115,19 +118,17 @@ def cache_random_params(transforms: BaseTransform | Iterable) -> Iterator[None]:
                 f"{named(transform)}: its class is marked by avoid_cache_randomness: random parameters can't be shared"
             )
     sharing = [transform for transform in unique if getattr(transform, "_methods_with_randomness", None)]
-    before = []
+    before: list[tuple[dict[str, Any], dict[str, Any]]] = []
     try:
         for transform in sharing:
             state = transform.__dict__
-            before.append(
-                (state, {key: state[key] for key in ("_random_params", "_random_calls", "transform") if key in state})
-            )
+            before.append((state, {key: state[key] for key in _STATE if key in state}))
             state["_random_params"], state["_random_calls"] = {}, {}
             state["transform"] = _counting(transform.transform, state["_random_calls"])
         yield
     finally:
         for state, old in before:
-            for key in ("_random_params", "_random_calls", "transform"):
+            for key in _STATE:
                 state.pop(key, None)
             state.update(old)
 

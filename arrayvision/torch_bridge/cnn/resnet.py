@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -96,7 +97,7 @@ class Bottleneck(nn.Module):
 
 
 def make_res_layer(
-    block: type[nn.Module],
+    block: Any,
     inplanes: int,
     planes: int,
     blocks: int,
@@ -180,7 +181,7 @@ class ResNet(nn.Module):
     [(64, 8, 8), (128, 4, 4), (256, 2, 2), (512, 1, 1)]
     """
 
-    arch_settings = {  # noqa: RUF012
+    arch_settings: ClassVar[dict[int, tuple[Any, tuple[int, ...]]]] = {
         18: (BasicBlock, (2, 2, 2, 2)),
         34: (BasicBlock, (3, 4, 6, 3)),
         50: (Bottleneck, (3, 4, 6, 3)),

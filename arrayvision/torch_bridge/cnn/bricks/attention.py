@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -389,7 +390,8 @@ class GeneralizedAttention(nn.Module):
         n, _, h, w = x_q.shape
         h_kv, w_kv = x_kv.shape[2:]
 
-        query = key = None
+        query: Any = None
+        key: Any = None
         if query_content or query_position:
             query = self.query_conv(x_q).view(n, heads, dim, h * w).transpose(2, 3)
         if query_content or content:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -175,7 +176,7 @@ class ConvModule(nn.Module):
         self.padding = padding
 
     @property
-    def norm(self) -> nn.Module | None:
+    def norm(self) -> Any:
         """The norm, by whatever name it has; None if there is none."""
         return getattr(self, self.norm_name) if self.norm_name else None
 

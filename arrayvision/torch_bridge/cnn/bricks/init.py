@@ -6,6 +6,7 @@ import copy
 import functools
 import warnings
 from abc import ABCMeta
+from collections.abc import Callable
 
 from torch import Tensor, nn
 
@@ -84,7 +85,7 @@ def _caffe2_xavier(module, bias=0):
     kaiming_init(module, a=1, mode="fan_in", nonlinearity="leaky_relu", bias=bias, distribution="uniform")
 
 
-_INITIALISERS = {
+_INITIALISERS: dict[str, Callable[..., None]] = {
     "Constant": constant_init,
     "Xavier": xavier_init,
     "Normal": normal_init,
