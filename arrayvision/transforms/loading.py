@@ -31,7 +31,10 @@ class _FromFile(BaseTransform):
         self.backend_args = None if backend_args is None else dict(backend_args)
 
     def _options(self):
-        return self.backend_args if self.file_client_args is None else self.file_client_args
+        options = self.backend_args if self.file_client_args is None else self.file_client_args
+        if options is not None and options.get("backend") == "disk":  # the oldest name of local files
+            return {**options, "backend": "local"}
+        return options
 
     def _repr_options(self):
         if self.file_client_args is not None:

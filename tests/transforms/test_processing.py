@@ -61,7 +61,7 @@ def test_load_image(files):
     results = LoadImageFromFile(to_float32=True, color_type="grayscale")({"img_path": path})
     assert results["img"].dtype == np.float32 and results["img"].shape == (30, 40)
     with pytest.warns(DeprecationWarning, match='"file_client_args" is deprecated'):
-        transform = LoadImageFromFile(file_client_args={"backend": "local"})
+        transform = LoadImageFromFile(file_client_args={"backend": "disk"})
     assert np.array_equal(transform({"img_path": path})["img"], wanted)
     with (
         pytest.warns(DeprecationWarning),
