@@ -4,7 +4,7 @@ BIN := .venv/bin
 # torch's plain CPU build; newer ones bring gigabytes of CUDA packages
 CONSTRAINTS := tests/constraints.txt
 
-.PHONY: demo test test-sanitized check bench clean
+.PHONY: demo test test-bounds test-sanitized check bench clean
 
 demo: .venv/core
 	$(BIN)/arrayvision demo --out demo.png
@@ -13,7 +13,13 @@ test: .venv/test
 	$(BIN)/python -m tests.warmup
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not alone"
 	$(BIN)/python -m pytest -m alone
+	$(MAKE) test-bounds
 	$(MAKE) test-sanitized
+
+# CPU kernels with every index checked
+test-bounds: .venv/test
+	NUMBA_BOUNDSCHECK=1 ARRAYVISION_TEST_BACKENDS=cpu ARRAYVISION_TEST_LIBRARIES=numpy \
+		$(BIN)/python -m pytest -n 2 --dist worksteal -m "not alone" tests/ops
 
 test-sanitized: .venv/test
 	$(BIN)/python -m tests.sanitized

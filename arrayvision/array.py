@@ -41,6 +41,17 @@ def numpy_dtype(name: str) -> np.dtype:
     return _DTYPES[name]
 
 
+def import_cupy():
+    """CuPy, which launches CUDA kernels."""
+    try:
+        import cupy
+    except ImportError as error:
+        raise ImportError(
+            f'arrays on a GPU need CuPy ({error}): pip install "arrayvision[cuda13]", or [cuda12], as the driver supports'
+        ) from None
+    return cupy
+
+
 # ---- libraries -----------------------------------------------------------------------------------------------------
 class NumPy:
     """NumPy, and what the others do unless they say otherwise."""
@@ -80,6 +91,15 @@ class NumPy:
         """The caller's array with the values of a NumPy array that nobody else holds."""
         return array.astype(numpy_dtype(dtype), copy=False)
 
+    # -- what launches of CUDA kernels need; on NumPy arrays, in the emulator --
+    def argsort(self, x):
+        """The stable order of integers, as int64."""
+        return np.argsort(x, kind="stable")
+
+    def zero(self, x):
+        """Fill with zeros."""
+        x.fill(0)
+
 
 class Torch(NumPy):
     name = "torch"
@@ -89,10 +109,23 @@ class Torch(NumPy):
         self.torch = torch = sys.modules["torch"]
         self._dtypes = {name: getattr(torch, name) for name in (*FLOATS, *INTEGERS, "bool") if hasattr(torch, name)}
         self._names = {dtype: name for name, dtype in self._dtypes.items()}
+        self._plain = (torch.Tensor, torch.nn.Parameter)
+        self._strided, self._dual = torch.strided, torch.autograd.forward_ad
+        self._recording, self._wrapped = torch.is_grad_enabled, torch._C._functorch.is_functorch_wrapped_tensor
 
     def refuse(self, function, argument, x):
+        if (  # what is usual, quickly
+            type(x) in self._plain
+            and x.layout is self._strided
+            and (x.is_cpu or x.is_cuda)
+            and not (x.requires_grad and self._recording())
+            and not x.is_quantized
+            and not self._wrapped(x)
+            and self._dual._current_level < 0
+        ):
+            return
         torch = self.torch
-        if type(x) is not torch.Tensor and type(x) is not torch.nn.Parameter:
+        if type(x) not in self._plain:
             fake = sys.modules.get("torch._subclasses.fake_tensor")
             if fake is not None and isinstance(x, fake.FakeTensor):
                 raise TypeError(
@@ -110,12 +143,11 @@ class Torch(NumPy):
             raise TypeError(f"{function}: {argument} {what}: give a tensor on the CPU or a CUDA device")
         if x.is_quantized:
             raise TypeError(f"{function}: {argument} is quantized: give {argument}.dequantize()")
-        if torch._C._functorch.is_functorch_wrapped_tensor(x):
+        if self._wrapped(x):
             raise TypeError(
                 f"{function}: {argument} is traced by torch.func, which sees no values: use arrayvision.torch_bridge"
             )
-        dual = torch.autograd.forward_ad
-        if dual._current_level >= 0 and dual.unpack_dual(x).tangent is not None:
+        if self._dual._current_level >= 0 and self._dual.unpack_dual(x).tangent is not None:
             raise TypeError(
                 f"{function}: {argument} carries a forward-mode tangent, which would be lost: give its primal"
             )
@@ -127,12 +159,13 @@ class Torch(NumPy):
         return device.type == "cuda"
 
     def dtype(self, x):
-        return self._names.get(x.dtype) or str(x.dtype)
+        return self._names.get(x.dtype) or str(x.dtype).removeprefix("torch.")
 
     def host(self, x, dtype):
-        x = x.detach()
-        if x.is_conj() or x.is_neg():
-            x = x.resolve_conj().resolve_neg()
+        if x.requires_grad:
+            x = x.detach()
+        if x.is_neg():
+            x = x.resolve_neg()
         wanted = self._dtypes.get(dtype)
         if x.dtype != wanted:
             x = x.to(wanted) if wanted is not None else x
@@ -144,17 +177,18 @@ class Torch(NumPy):
         return x.detach().to(self._dtypes[dtype]).resolve_neg().contiguous()
 
     def empty(self, shape, dtype, device):
-        array = self.torch.empty(shape, dtype=self._dtypes[dtype], device=device)
         if device.type == "cuda":
+            array = self.torch.empty(shape, dtype=self._dtypes[dtype], device=device)
             return array, array
+        # In the CPU's memory NumPy allocates: its large arrays lie in huge pages, and writing one takes a third of the time.
+        view = np.empty(shape, numpy_dtype(dtype))
         if dtype == "bfloat16":
-            return array, array.view(self.torch.int16).numpy().view(numpy_dtype(dtype))
-        return array, array.numpy()
+            return self.torch.from_numpy(view.view(np.int16)).view(self.torch.bfloat16), view
+        return self.torch.from_numpy(view), view
 
     def from_host(self, array, dtype, device):
         return self.torch.from_numpy(array).to(self._dtypes[dtype])
 
-    # -- on a GPU --
     def pointer(self, x):
         return x.data_ptr()
 
@@ -176,7 +210,7 @@ class CuPy(NumPy):
     thing = "a CuPy array"
 
     def __init__(self):
-        self.cupy = sys.modules["cupy"]
+        self.cupy = import_cupy()
 
     def refuse(self, function, argument, x):
         pass
@@ -254,7 +288,7 @@ class JAX(NumPy):
 
     # On a GPU, kernels see CuPy's view of a JAX array, and JAX takes CuPy's results over; both through DLPack.
     def contiguous(self, x, dtype):
-        return library("cupy").contiguous(sys.modules["cupy"].from_dlpack(x), dtype)
+        return library("cupy").contiguous(import_cupy().from_dlpack(x), dtype)
 
     def from_gpu(self, array):
         return self.jax.dlpack.from_dlpack(array)
@@ -358,11 +392,15 @@ class Place:
     def __init__(self, library, device, emulated):
         self.library, self.device = library, device
         self.gpu = library.on_gpu(device)
+        self._modules: dict = {}
         self.backend = "cuda" if self.gpu or emulated else "cpu"
 
     def kernels(self, name: str):
         """The module of kernels of that name."""
-        return _module(f"arrayvision.{self.backend}.{name}")
+        found = self._modules.get(name)
+        if found is None:
+            found = self._modules[name] = importlib.import_module(f"arrayvision.{self.backend}.{name}")
+        return found
 
     def dtype(self, x) -> str:
         """The dtype's name, "float32" for one."""
@@ -370,14 +408,14 @@ class Place:
 
     def floats(self, function: str, **arrays) -> str:
         """The dtype of a result from these: the floats promoted; integers as float32, float64 when one exceeds 2**24."""
-        result = None
+        result = ""
         for argument, x in arrays.items():
             name = self.library.dtype(x)
             if name not in FLOATS:
                 if name not in INTEGERS:
                     raise TypeError(f"{function}: {argument} must hold real numbers, got dtype {name}")
                 name = self._float_for(x, name)
-            result = name if result is None or result == name else _promote(result, name)
+            result = name if not result or result == name else _promote(result, name)
         return result
 
     def _float_for(self, x, name):
@@ -406,7 +444,7 @@ class Place:
         a = self.library.host(x, dtype)
         flags = a.flags
         if not (flags.c_contiguous and flags.aligned):
-            a = np.require(a, requirements="CA")
+            a = np.require(a, requirements=["C", "A"])
         view = a.view(np.ndarray)
         view.flags.writeable = False
         return view
@@ -446,11 +484,6 @@ EMULATED = (
 
 
 @functools.cache
-def _module(name):
-    return importlib.import_module(name)
-
-
-@functools.cache
 def _place(library, device, emulated):
     return Place(library, device, emulated)
 
@@ -478,4 +511,6 @@ def place(function: str, **arrays) -> Place:
             )
         elif device != home:
             raise TypeError(f"{function}: {first} is on {home}, {argument} is on {device}: give both on one device")
+    if first is None:
+        raise TypeError(f"{function}: {next(iter(arrays))} must be an array, got None")
     return _place(where, home, EMULATED)

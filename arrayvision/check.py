@@ -6,29 +6,35 @@ TypeError for a wrong kind, ValueError for a wrong shape or value; before any ke
 import math
 import numbers
 
+from arrayvision.errors import InvalidKind, InvalidValue
+
 
 def shape(function: str, argument: str, x, *wanted) -> None:
     """Check an array's shape against sizes (ints) and names for any size: ``shape("nms", "boxes", boxes, "N", 4)``."""
+    if x is None:
+        raise InvalidKind(f"{function}: {argument} must be an array, got None")
     have = x.shape
     if len(have) == len(wanted):
         for size, want in zip(have, wanted, strict=True):
-            if size != want and not isinstance(want, str):
+            if size != want and type(want) is int:
                 break
         else:
             return
     text = f"({', '.join(map(str, wanted))}{',' if len(wanted) == 1 else ''})"
-    raise ValueError(f"{function}: {argument} must have shape {text}, got {tuple(have)}")
+    raise InvalidValue(f"{function}: {argument} must have shape {text}, got {tuple(have)}")
 
 
 def same_length(function: str, argument: str, x, other: str, y) -> None:
     """Check that two arrays have as many rows."""
     if x.shape[0] != y.shape[0]:
-        raise ValueError(f"{function}: {argument} must have as many rows as {other}, got {x.shape[0]} and {y.shape[0]}")
+        raise InvalidValue(
+            f"{function}: {argument} must have as many rows as {other}, got {x.shape[0]} and {y.shape[0]}"
+        )
 
 
 def number(function: str, argument: str, value, least=-math.inf, *, above=None) -> float:
     """A real number, not NaN, at least `least` (greater than `above`); one-element arrays count as numbers."""
-    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+    if type(value) is float or type(value) is int or (isinstance(value, numbers.Real) and not isinstance(value, bool)):
         value = float(value)
     else:
         try:
@@ -36,7 +42,7 @@ def number(function: str, argument: str, value, least=-math.inf, *, above=None) 
                 raise TypeError
             value = float(value)
         except (AttributeError, TypeError, ValueError):
-            raise TypeError(f"{function}: {argument} must be a number, got {_kind(value)}") from None
+            raise InvalidKind(f"{function}: {argument} must be a number, got {_kind(value)}") from None
     if not value >= least or (above is not None and not value > above):
         wanted = (
             f"greater than {above:g}"
@@ -45,17 +51,17 @@ def number(function: str, argument: str, value, least=-math.inf, *, above=None) 
             if least == -math.inf
             else f"at least {least:g}"
         )
-        raise ValueError(f"{function}: {argument} must be {wanted}, got {value:g}")
+        raise InvalidValue(f"{function}: {argument} must be {wanted}, got {value:g}")
     return value
 
 
 def integer(function: str, argument: str, value, least=None) -> int:
     """An int (not a bool), at least `least`."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TypeError(f"{function}: {argument} must be an int, got {_kind(value)}")
+    if type(value) is not int and (isinstance(value, bool) or not hasattr(value, "__index__")):
+        raise InvalidKind(f"{function}: {argument} must be an int, got {_kind(value)}")
     value = value.__index__()
     if least is not None and value < least:
-        raise ValueError(f"{function}: {argument} must be at least {least}, got {value}")
+        raise InvalidValue(f"{function}: {argument} must be at least {least}, got {value}")
     return value
 
 
@@ -65,7 +71,7 @@ def flag(function: str, argument: str, value) -> bool:
         return value
     if type(value).__name__ in ("bool", "bool_"):
         return bool(value)
-    raise TypeError(f"{function}: {argument} must be True or False, got {_kind(value)}")
+    raise InvalidKind(f"{function}: {argument} must be True or False, got {_kind(value)}")
 
 
 def choice(function: str, argument: str, value, choices):
@@ -76,7 +82,7 @@ def choice(function: str, argument: str, value, choices):
     except (TypeError, ValueError):
         pass
     *most, last = map(repr, choices)
-    raise ValueError(f"{function}: {argument} must be {', '.join(most)} or {last}, got {value!r}")
+    raise InvalidValue(f"{function}: {argument} must be {', '.join(most)} or {last}, got {value!r}")
 
 
 def _kind(value):

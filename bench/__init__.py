@@ -1,0 +1,1 @@
+"""Timings of every operator beside its peers: `python -m bench [NAMES]`."""

@@ -5,10 +5,12 @@ served stale, and images whose files share one time would be served another imag
 is a digest of all these files and of Numba's version and flags.
 """
 
+import contextlib
 import functools
 import hashlib
 import os
 import pathlib
+import pickle
 
 from numba import config, njit
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
@@ -68,10 +70,12 @@ class _Cache(FunctionCache):
     _impl_class = _Impl
 
     def save_overload(self, sig, data):
-        try:
-            super().save_overload(sig, data)
-        except OSError:  # the disk is full, or the folder is gone: the kernel still runs
-            pass
+        with contextlib.suppress(OSError):  # the disk is full, or the folder is gone: the kernel still runs
+            try:
+                super().save_overload(sig, data)
+            except (EOFError, pickle.UnpicklingError):  # a damaged index: begin another
+                self.flush()
+                super().save_overload(sig, data)
 
     def load_overload(self, sig, target_context):
         try:

@@ -17,7 +17,7 @@ from arrayvision.cpu.strips import build, first_not_below
 from arrayvision.cpu.threads import parallel_for, take
 
 ALIVE = np.int32(2**31 - 1)
-FIRST, FEW = 64, 700
+FIRST, FEW = 64, 1500
 
 
 @kernel
@@ -32,8 +32,9 @@ def strike(owner, x1, y1, x2, y2, area, i, a, b, c, d, own, threshold, offset):
 
 
 @kernel
-def sweep(owner, x1, y1, x2, y2, area, threshold, offset, most):
+def sweep(owner, columns, threshold, offset, most):
     """Strike out box by box until `most` are kept. Returns how many are, and where it stopped."""
+    x1, y1, x2, y2, area = columns[0], columns[1], columns[2], columns[3], columns[4]
     n, kept, i = owner.shape[0], 0, 0
     while i < n and kept < most:
         if owner[i] == ALIVE:
@@ -41,81 +42,53 @@ def sweep(owner, x1, y1, x2, y2, area, threshold, offset, most):
             if area[i] > 0:  # else not finite or of no extent
                 j = i + 1
                 strike(
-                    owner[j:],
-                    x1[j:],
-                    y1[j:],
-                    x2[j:],
-                    y2[j:],
-                    area[j:],
-                    np.int32(i),
-                    x1[i],
-                    y1[i],
-                    x2[i],
-                    y2[i],
-                    area[i],
-                    threshold,
-                    offset,
-                )
+                    owner[j:], x1[j:], y1[j:], x2[j:], y2[j:], area[j:],
+                    np.int32(i), x1[i], y1[i], x2[i], y2[i], area[i], threshold, offset,
+                )  # fmt: skip
         i += 1
     return kept, i
 
 
 @kernel
-def sweep_strips(owner, x1, y1, x2, y2, area, threshold, offset, most, unsigned):
+def sweep_strips(owner, columns, threshold, offset, most, unsigned):
     """The same, by strips; every box here has an area."""
-    n = owner.shape[0]
-    one = area.dtype.type(1)
+    x1, y1, x2, y2, area = columns[0], columns[1], columns[2], columns[3], columns[4]
+    n, one = owner.shape[0], area.dtype.type(1)
     half, slack, tiny = one / 2, area.dtype.type(1.0001), area.dtype.type(1e-6)
     cx, cy, w, h = np.empty_like(x1), np.empty_like(x1), np.empty_like(x1), np.empty_like(x1)
     for i in range(n):
         cx[i], cy[i] = x1[i] * half + x2[i] * half, y1[i] * half + y2[i] * half
         w[i], h[i] = x2[i] - x1[i] + offset, y2[i] - y1[i] + offset
-    order, sx, starts, low, high, wide, tall, groups, least, greatest = build(cx, cy, w, h, unsigned)
-    place, local = np.empty(n, np.int32), np.full(n, ALIVE, np.int32)
-    sx1, sy1, sx2, sy2, sarea = (
-        np.empty_like(x1),
-        np.empty_like(x1),
-        np.empty_like(x1),
-        np.empty_like(x1),
-        np.empty_like(x1),
-    )
+    order, sx, starts, low, high, wide, groups, sizes = build(cx, cy, w, h, unsigned)
+    place, local, moved = np.empty(n, np.int32), np.full(n, ALIVE, np.int32), np.empty_like(columns)
     for k in range(n):
-        p = order[k]
-        place[p] = k
-        sx1[k], sy1[k], sx2[k], sy2[k], sarea[k] = x1[p], y1[p], x2[p], y2[p], area[p]
+        place[order[k]] = k
+        for row in range(5):
+            moved[row, k] = columns[row, order[k]]
+    u1, v1, u2, v2, areas = moved[0], moved[1], moved[2], moved[3], moved[4]
     reach = max(one - threshold, (one / max(threshold, tiny) - one) * half) * slack
     kept, i = 0, 0
     while i < n and kept < most:
         if local[place[i]] == ALIVE:
             kept += 1
             local[place[i]] = -1  # kept: it meets itself below
-            long = max(w[i], h[i])
-            blur = 4 * tiny * max(abs(cx[i]), abs(cy[i]), long)
+            blur = 4 * tiny * max(abs(cx[i]), abs(cy[i]), w[i], h[i])
             for g in range(groups.shape[0] - 1):
-                if greatest[g] * slack < threshold * long or long * slack < threshold * least[g]:
+                # an IoU is at most the quotient of the widths, and of the heights
+                if sizes[g, 1] * slack < threshold * w[i] or w[i] * slack < threshold * sizes[g, 0]:
                     continue
-                ry = min(h[i] * reach, (h[i] + greatest[g]) * half * slack) + blur
+                if sizes[g, 3] * slack < threshold * h[i] or h[i] * slack < threshold * sizes[g, 2]:
+                    continue
+                ry = min(h[i] * reach, (h[i] + sizes[g, 3]) * half * slack) + blur
                 s, stop = first_not_below(high, groups[g], groups[g + 1], cy[i] - ry), groups[g + 1]
                 while s < stop and low[s] <= cy[i] + ry:
                     rx = min(w[i] * reach, (w[i] + wide[s]) * half * slack) + blur
                     p = first_not_below(sx, starts[s], starts[s + 1], cx[i] - rx)
                     q = first_not_below(sx, p, starts[s + 1], cx[i] + rx + blur)
                     strike(
-                        local[p:q],
-                        sx1[p:q],
-                        sy1[p:q],
-                        sx2[p:q],
-                        sy2[p:q],
-                        sarea[p:q],
-                        np.int32(i),
-                        x1[i],
-                        y1[i],
-                        x2[i],
-                        y2[i],
-                        area[i],
-                        threshold,
-                        offset,
-                    )
+                        local[p:q], u1[p:q], v1[p:q], u2[p:q], v2[p:q], areas[p:q],
+                        np.int32(i), x1[i], y1[i], x2[i], y2[i], area[i], threshold, offset,
+                    )  # fmt: skip
                     s += 1
         i += 1
     for k in range(n):
@@ -124,10 +97,10 @@ def sweep_strips(owner, x1, y1, x2, y2, area, threshold, offset, most, unsigned)
 
 
 @kernel
-def suppress(owner, x1, y1, x2, y2, area, threshold, offset, most, unsigned):
+def suppress(owner, columns, threshold, offset, most, unsigned):
     """Set `owner` (all ALIVE before) for boxes in falling score, until `most` are kept; returns where it stopped."""
-    n = owner.shape[0]
-    kept, at = sweep(owner, x1, y1, x2, y2, area, threshold, offset, min(most, FIRST))
+    n, area = owner.shape[0], columns[4]
+    kept, at = sweep(owner, columns, threshold, offset, min(most, FIRST))
     if at == n or kept == most:
         return at
     left = np.empty(n - at, np.int32)
@@ -140,21 +113,15 @@ def suppress(owner, x1, y1, x2, y2, area, threshold, offset, most, unsigned):
             else:
                 loners += 1
     most = n if most >= n or loners else most - kept  # loners are counted by the caller, in their order
-    a, b, c, d, e = (
-        np.empty(m, x1.dtype),
-        np.empty(m, x1.dtype),
-        np.empty(m, x1.dtype),
-        np.empty(m, x1.dtype),
-        np.empty(m, x1.dtype),
-    )
-    for k in range(m):
-        i = left[k]
-        a[k], b[k], c[k], d[k], e[k] = x1[i], y1[i], x2[i], y2[i], area[i]
+    packed = np.empty((5, m), columns.dtype)
+    for row in range(5):
+        for k in range(m):
+            packed[row, k] = columns[row, left[k]]
     inner = np.full(m, ALIVE, np.int32)
     if m < FEW:
-        _, stop = sweep(inner, a, b, c, d, e, threshold, offset, most)
+        _, stop = sweep(inner, packed, threshold, offset, most)
     else:
-        _, stop = sweep_strips(inner, a, b, c, d, e, threshold, offset, most, unsigned)
+        _, stop = sweep_strips(inner, packed, threshold, offset, most, unsigned)
     for k in range(stop):
         if inner[k] != ALIVE:
             owner[left[k]] = left[inner[k]]
@@ -162,42 +129,31 @@ def suppress(owner, x1, y1, x2, y2, area, threshold, offset, most, unsigned):
 
 
 @kernel
-def columns(boxes, order, offset):
-    """x1, y1, x2, y2 and area of boxes in this order; the area is NaN where it isn't finite or no side is positive."""
-    m = order.shape[0]
-    x1, y1, x2, y2, area = (
-        np.empty(m, boxes.dtype),
-        np.empty(m, boxes.dtype),
-        np.empty(m, boxes.dtype),
-        np.empty(m, boxes.dtype),
-        np.empty(m, boxes.dtype),
-    )
-    for k in range(m):
+def columns_of(boxes, order, offset):
+    """x1, y1, x2, y2 and area of boxes in this order, a row each; the area is NaN where it isn't finite or no side is
+    positive: such a box overlaps nothing."""
+    columns = np.empty((5, order.shape[0]), boxes.dtype)
+    for k in range(order.shape[0]):
         i = order[k]
         a, b, c, d = boxes[i, 0], boxes[i, 1], boxes[i, 2], boxes[i, 3]
         w, h = c - a + offset, d - b + offset
         own = w * h
-        x1[k], y1[k], x2[k], y2[k] = a, b, c, d
-        area[k] = own if w > 0 and h > 0 and own > 0 and own - own == 0 else np.nan
-    return x1, y1, x2, y2, area
+        columns[0, k], columns[1, k], columns[2, k], columns[3, k] = a, b, c, d
+        columns[4, k] = own if w > 0 and h > 0 and own > 0 and own - own == 0 else np.nan
+    return columns
 
 
 @kernel
-def alone(boxes, score_bits, least, filtered, threshold, offset, most, owners):
-    """One segment, in one call: returns the kept boxes' indices; fills `owners` if it has the boxes' number."""
+def few(boxes, score_bits, least, filtered, threshold, offset, most):
+    """The kept boxes' indices, all in one call: for fewer than FEW, without labels."""
     order, m = by_falling_score(score_bits, least, filtered)
-    order = order[:m]
-    x1, y1, x2, y2, area = columns(boxes, order, offset)
     owner = np.full(m, ALIVE, np.int32)
-    stop = suppress(owner, x1, y1, x2, y2, area, threshold, offset, most, score_bits[:0])
-    keep, kept = np.empty(min(m, most), np.int64), 0
+    _, stop = sweep(owner, columns_of(boxes, order[:m], offset), threshold, offset, most)
+    keep, kept = np.empty(m, np.int64), 0
     for k in range(stop):
-        if owner[k] == ALIVE and kept < most:
+        if owner[k] == ALIVE:
             keep[kept] = order[k]
             kept += 1
-    if owners.shape[1] == m:
-        for k in range(m):
-            owners[0, k], owners[1, k] = order[k], owner[k]
     return keep[:kept]
 
 
@@ -215,25 +171,33 @@ def segments(labels, order):
 
 
 @kernel
-def suppress_segments(boxes, order, starts, threshold, offset, most, unsigned, kept, turn, grain, n):
-    """kept[i] = 1 for the boxes that their segments keep."""
+def suppress_segments(boxes, order, starts, threshold, offset, most, unsigned, owner, turn, grain, n):
+    """Set `owner` (all ALIVE before) in each segment, its places counted from the segment's start; -1 where `most` were
+    kept before."""
     start = take(turn, grain)
     while start < n:
         for s in range(start, min(start + grain, n)):
-            own = order[starts[s] : starts[s + 1]]
-            x1, y1, x2, y2, area = columns(boxes, own, offset)
-            owner = np.full(own.shape[0], ALIVE, np.int32)
-            stop = suppress(owner, x1, y1, x2, y2, area, threshold, offset, most, unsigned)
-            for k in range(stop):
-                if owner[k] == ALIVE:
-                    kept[own[k]] = 1
+            a, b = starts[s], starts[s + 1]
+            stop = suppress(owner[a:b], columns_of(boxes, order[a:b], offset), threshold, offset, most, unsigned)
+            owner[a + stop : b] = -1
         start = take(turn, grain)
 
 
+def in_segments(boxes, order, starts, threshold, offset, most, unsigned):
+    """`suppress_segments` in threads."""
+    kind, count, n = boxes.dtype.type, len(order), len(starts) - 1
+    owner, each = np.full(count, ALIVE, np.int32), 100 * count / max(n, 1)
+    args = boxes, order, starts, kind(threshold), kind(offset), most, unsigned[:0], owner
+    parallel_for(suppress_segments, n, max(1, int(50_000 / max(each, 1))), *args, cost=each)
+    return owner
+
+
 @kernel
-def emit(order, kept, most):
-    """Those of `order` that are kept, the first `most`."""
-    keep, count = np.empty(min(order.shape[0], most), np.int64), 0
+def emit(order, grouped, owner, size, most):
+    """Those of `order` (of `size` indices) that are kept, the first `most`; `owner` is in the order of `grouped`."""
+    kept, keep, count = np.zeros(size, np.uint8), np.empty(min(order.shape[0], most), np.int64), 0
+    for k in range(grouped.shape[0]):
+        kept[grouped[k]] = owner[k] == ALIVE
     for k in range(order.shape[0]):
         if kept[order[k]] and count < most:
             keep[count] = order[k]
@@ -253,48 +217,30 @@ def take_rows(boxes, scores, keep, dets, inds):
         inds[k] = i
 
 
-_NO_OWNERS = np.empty((2, 0), np.int32)
-_ALL = 2**62
+ALL = 2**62
 
 
 def nms(boxes, scores, labels, threshold, offset, score_threshold, max_num):
     """Indices of the kept boxes by falling score. `score_threshold` None filters nothing; `max_num` -1 keeps all."""
-    kind = boxes.dtype.type
-    most = _ALL if max_num < 0 else max_num
-    least, filtered = bits(np.array([score_threshold or 0], kind))[0], score_threshold is not None
-    unsigned = bits(scores)
-    if labels is None:
-        return alone(boxes, unsigned, least, filtered, kind(threshold), kind(offset), most, _NO_OWNERS)
+    kind, unsigned = boxes.dtype.type, bits(scores)
+    most = ALL if max_num < 0 else max_num
+    filtered = score_threshold is not None
+    least = bits(np.array([score_threshold], kind))[0] if filtered else unsigned.dtype.type(0)
+    if labels is None and len(boxes) < FEW:
+        return few(boxes, unsigned, least, filtered, kind(threshold), kind(offset), most)
     order, count = by_falling_score(unsigned, least, filtered)
     order = order[:count]
-    grouped, starts = segments(labels, order)
-    kept, n = np.zeros(len(boxes), np.uint8), len(starts) - 1
-    each = 100 * count / max(n, 1)
-    parallel_for(
-        suppress_segments,
-        n,
-        max(1, int(50_000 / max(each, 1))),
-        boxes,
-        grouped,
-        starts,
-        kind(threshold),
-        kind(offset),
-        most,
-        unsigned[:0],
-        kept,
-        cost=each,
-    )
-    return emit(order, kept, most)
+    grouped, starts = (order, np.array([0, count])) if labels is None else segments(labels, order)
+    owner = in_segments(boxes, grouped, starts, threshold, offset, most, unsigned)
+    return emit(order, grouped, owner, len(boxes), most)
 
 
 def match(boxes, scores, threshold):
     """Groups of a kept box and those it suppressed, by score: (members of all groups in turn, each group's length)."""
-    kind, n = boxes.dtype.type, len(boxes)
     unsigned = bits(scores)
-    count = n - int(np.isnan(scores).sum())
-    owners = np.empty((2, count), np.int32)
-    alone(boxes, unsigned, unsigned.dtype.type(0), False, kind(threshold), kind(0), _ALL, owners)
-    return group(owners[0], owners[1])
+    order, count = by_falling_score(unsigned, unsigned.dtype.type(0), False)
+    order = order[:count]
+    return group(order, in_segments(boxes, order, np.array([0, count]), threshold, 0, ALL, unsigned))
 
 
 @kernel
@@ -371,21 +317,23 @@ def soften(boxes, scores, threshold, sigma, least, method, offset, unsigned, kee
         index[m + i - last] = index[i]
     count = m + n - last
     index = index[:count]
-    x1, y1, x2, y2, area = columns(boxes, index, offset)
+    columns = columns_of(boxes, index, offset)
+    x1, y1, x2, y2, area = columns[0], columns[1], columns[2], columns[3], columns[4]
     reach_all = area.dtype.type(0.5001)
     single = m < FEW
     if single:
         starts, groups = np.array([0, m]), np.array([0, 1])
         sx, low, high = x1, y1[:1], y1[:1]
-        wide = tall = greatest = x1[:1]
+        wide, sizes = x1[:1], np.zeros((1, 4), x1.dtype)
     else:
         cx, cy, w, h = (x1 + x2)[:m] / 2, (y1 + y2)[:m] / 2, (x2 - x1 + offset)[:m], (y2 - y1 + offset)[:m]
-        order, sx, starts, low, high, wide, tall, groups, _, greatest = build(cx, cy, w, h, unsigned)
+        order, sx, starts, low, high, wide, groups, sizes = build(cx, cy, w, h, unsigned)
         moved = index.copy()
         for k in range(m):
             moved[k] = index[order[k]]
         index = moved
-        x1, y1, x2, y2, area = columns(boxes, index, offset)
+        columns = columns_of(boxes, index, offset)
+        x1, y1, x2, y2, area = columns[0], columns[1], columns[2], columns[3], columns[4]
     s = np.empty(count, scores.dtype)
     for k in range(count):
         s[k] = scores[index[k]]
@@ -417,7 +365,7 @@ def soften(boxes, scores, threshold, sigma, least, method, offset, unsigned, kee
         x, y, w, h = a / 2 + c / 2, b / 2 + d / 2, c - a + offset, d - b + offset
         blur = area.dtype.type(4e-6) * max(abs(x), abs(y), w, h)
         for g in range(groups.shape[0] - 1):
-            ry = (h + greatest[g]) * reach_all + blur
+            ry = (h + sizes[g, 3]) * reach_all + blur
             strip, stop = groups[g], groups[g + 1]
             if not single:
                 strip = first_not_below(high, strip, stop, y - ry)

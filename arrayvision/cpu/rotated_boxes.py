@@ -4,7 +4,8 @@ the few pairs whose hulls meet. Geometry: `cpu/polygons.py`; search: `cpu/strips
 import numpy as np
 
 from arrayvision.cpu import kernel
-from arrayvision.cpu.nms import ALIVE, FEW, bits, by_falling_score, emit, segments, take_rows
+from arrayvision.cpu.nms import ALIVE, ALL, emit, segments, take_rows
+from arrayvision.cpu.order import bits, by_falling_score
 from arrayvision.cpu.polygons import (
     AREA,
     CX,
@@ -23,6 +24,8 @@ from arrayvision.cpu.strips import build, first_not_below
 from arrayvision.cpu.threads import parallel_for, take
 
 __all__ = ["nms", "overlaps", "shapes_of", "take_rows"]
+
+FEW = 700  # boxes in a segment from which strips pay
 
 
 def shapes_of(boxes, clockwise=True):
@@ -143,7 +146,7 @@ def sweep_strips(owner, shapes, kind, threshold, single, most):
     for k in range(m):
         p = shapes[inside[k]]
         cx[k], cy[k], w[k], h[k] = p[CX], p[CY], 2 * p[EX], 2 * p[EY]
-    order, sx, starts, low, high, wide, tall, groups, least, greatest = build(cx, cy, w, h, np.empty(0, np.uint64))
+    order, sx, starts, low, high, wide, groups, sizes = build(cx, cy, w, h, np.empty(0, np.uint64))
     place, local, ranked = np.empty(n, np.int32), np.full(m, ALIVE, np.int32), np.empty((m, shapes.shape[1]))
     for k in range(m):
         place[inside[order[k]]] = k
@@ -160,7 +163,7 @@ def sweep_strips(owner, shapes, kind, threshold, single, most):
             kept += 1
             local[place[i]] = -1  # kept: it meets itself below
             for g in range(groups.shape[0] - 1):
-                ry = p[EY] + 0.5 * greatest[g]
+                ry = p[EY] + 0.5 * sizes[g, 3]
                 s, stop = first_not_below(high, groups[g], groups[g + 1], p[CY] - ry), groups[g + 1]
                 while s < stop and low[s] <= p[CY] + ry:
                     rx = p[EX] + 0.5 * wide[s]
@@ -177,50 +180,33 @@ def sweep_strips(owner, shapes, kind, threshold, single, most):
 
 
 @kernel
-def suppress_segments(shapes, kind, order, starts, threshold, single, most, kept, turn, grain, n):
-    """kept[i] = 1 for the boxes that their segments keep."""
+def suppress_segments(shapes, kind, order, starts, threshold, single, most, owner, turn, grain, n):
+    """As `cpu.nms.suppress_segments`."""
     start = take(turn, grain)
     while start < n:
         for s in range(start, min(start + grain, n)):
-            own = order[starts[s] : starts[s + 1]]
-            ranked = np.empty((own.shape[0], shapes.shape[1]))
-            for k in range(own.shape[0]):
-                ranked[k] = shapes[own[k]]
-            owner = np.full(own.shape[0], ALIVE, np.int32)
-            if own.shape[0] < FEW:
-                stop = sweep(owner, ranked, kind, threshold, single, most)
+            a, b = starts[s], starts[s + 1]
+            ranked = np.empty((b - a, shapes.shape[1]))
+            for k in range(a, b):
+                ranked[k - a] = shapes[order[k]]
+            if b - a < FEW:
+                stop = sweep(owner[a:b], ranked, kind, threshold, single, most)
             else:
-                stop = sweep_strips(owner, ranked, kind, threshold, single, most)
-            for k in range(stop):
-                if owner[k] == ALIVE:
-                    kept[own[k]] = 1
+                stop = sweep_strips(owner[a:b], ranked, kind, threshold, single, most)
+            owner[a + stop : b] = -1
         start = take(turn, grain)
 
 
 def nms(boxes, scores, labels, threshold, clockwise, score_threshold, max_num):
     """Indices of the kept boxes (N, 5) or (N, 8) by falling score; arguments as `cpu.nms.nms`."""
-    dtype = boxes.dtype.type
-    most = 2**62 if max_num < 0 else max_num
-    order, count = by_falling_score(
-        bits(scores), bits(np.array([score_threshold or 0], dtype))[0], score_threshold is not None
-    )
+    dtype, most = boxes.dtype.type, ALL if max_num < 0 else max_num
+    least, filtered = bits(np.array([score_threshold or 0], dtype))[0], score_threshold is not None
+    order, count = by_falling_score(bits(scores), least, filtered)
     order = order[:count]
     grouped, starts = (order, np.array([0, count])) if labels is None else segments(labels, order)
     shapes, kind = shapes_of(boxes, clockwise)
-    kept, n = np.zeros(len(boxes), np.uint8), len(starts) - 1
+    owner, n = np.full(count, ALIVE, np.int32), len(starts) - 1
     each = 500 * count / max(n, 1)
-    parallel_for(
-        suppress_segments,
-        n,
-        max(1, int(50_000 / max(each, 1))),
-        shapes,
-        kind,
-        grouped,
-        starts,
-        float(dtype(threshold)),
-        dtype is np.float32,
-        most,
-        kept,
-        cost=each,
-    )
-    return emit(order, kept, most)
+    args = shapes, kind, grouped, starts, float(dtype(threshold)), dtype is np.float32, most, owner
+    parallel_for(suppress_segments, n, max(1, int(50_000 / max(each, 1))), *args, cost=each)
+    return emit(order, grouped, owner, len(boxes), most)

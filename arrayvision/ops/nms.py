@@ -196,6 +196,8 @@ def nms_match(dets: Array, iou_threshold: float) -> list[Array]:
     """
     name = "nms_match"
     at = place(name, dets=dets)
+    if dets.shape == (0,):  # as np.array([]) has it
+        return []
     check.shape(name, "dets", dets, "N", 5)
     iou_threshold = check.number(name, "iou_threshold", iou_threshold, 0)
     dtype = at.floats(name, dets=dets)
@@ -210,7 +212,7 @@ def nms_match(dets: Array, iou_threshold: float) -> list[Array]:
     return groups
 
 
-_KINDS = {  # type: (columns, arguments)
+_KINDS = {  # a type's columns and arguments
     "nms": (4, ("iou_threshold", "offset", "score_threshold")),
     "soft_nms": (4, ("iou_threshold", "sigma", "min_score", "method", "offset")),
     "nms_rotated": (5, ("iou_threshold", "clockwise")),
@@ -294,13 +296,14 @@ def batched_nms(
     if idxs is None and not agnostic:
         raise TypeError(f"{name}: idxs must be an array unless class_agnostic, got None")
     if agnostic and idxs is not None:  # still no reason to take nonsense
-        at = place(name, boxes=boxes, idxs=idxs)
+        place(name, boxes=boxes, idxs=idxs)
         check.shape(name, "idxs", idxs, "N")
         check.same_length(name, "idxs", idxs, "boxes", boxes)
         idxs = None
     if kind == "soft_nms":
         return _soften(name, boxes, scores, idxs, max_num, **cfg)
-    extra, least = True, None
+    extra: int = True
+    least = None
     if kind == "nms":
         extra = int(check.choice(name, "nms_cfg['offset']", cfg.get("offset", 0), (0, 1)))
         least, _ = _limits(name, cfg.get("score_threshold", 0), -1)

@@ -1,0 +1,165 @@
+"""Compiles a .cu file with a C++ compiler and runs its kernels on NumPy arrays, to test CUDA code where there is no GPU.
+
+`orders` are the orders in which a block's threads run: "ascending", "descending", "shuffled". With several, each launch
+runs once in each, from the same memory, and a result that differs (by more than the rounding of sums) is a `KernelError`:
+that is how a missing __syncthreads shows. `sanitize`: with address and undefined-behaviour sanitizers; the process must
+then be started with ``LD_PRELOAD="libasan.so libstdc++.so.6"`` and ``ASAN_OPTIONS=detect_leaks=0``, which is also how it
+is switched on. Linux only.
+"""
+
+import contextlib
+import ctypes
+import functools
+import hashlib
+import os
+import pathlib
+import subprocess
+import tempfile
+import threading
+
+import numpy as np
+
+from arrayvision import cache
+
+HERE = pathlib.Path(__file__).parent
+FLAGS = [
+    "-std=c++17",
+    "-O2",
+    "-fPIC",
+    "-shared",
+    "-pthread",
+    "-ffp-contract=off",
+    "-fno-strict-aliasing",
+    "-Wno-unknown-pragmas",
+    "-w",
+]
+SANITIZE = [
+    "-O1",
+    "-g",
+    "-fsanitize=address,undefined,float-cast-overflow",
+    "-fno-sanitize-recover=all",
+    "-fno-omit-frame-pointer",
+]
+ORDERS = {"ascending": 0, "descending": 1, "shuffled": 2}
+orders: tuple[str, ...] = ("ascending",)
+sanitize = "asan" in os.environ.get("LD_PRELOAD", "")
+
+
+class KernelError(RuntimeError):
+    """What a GPU would leave undefined, hang on or refuse."""
+
+
+@functools.cache
+def _compiler():
+    name = os.environ.get("CXX", "g++")
+    try:
+        done = subprocess.run([name, "--version"], capture_output=True, text=True, check=True, env=_plain())
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise RuntimeError(f"the emulator of CUDA kernels needs a C++ compiler: {name} ({error}); set CXX") from None
+    return name, done.stdout
+
+
+def _plain():
+    return {**os.environ, "LD_PRELOAD": ""}
+
+
+def _build(source, expressions, include):
+    """Compile to a shared library in the cache, unless it lies there; its name is a digest of all that goes in."""
+    compiler, version = _compiler()
+    options = FLAGS + (SANITIZE if sanitize else []) + [f"-I{folder}" for folder in (*include, HERE)]
+    text = f'#include "prelude.cuh"\nnamespace {{\n#include "{source}"\n}}\n'
+    text += (
+        "#define L(i, ...) \\\n"
+        'extern "C" const char* launch_##i(const unsigned* g, const unsigned* b, size_t s, int o, unsigned r, int t, void** a)'
+        " { return emu::launch(&__VA_ARGS__, g, b, s, o, r, t, a); } \\\n"
+        'extern "C" const char* signature_##i() { return emu::signature(&__VA_ARGS__); }\n'
+    )
+    text += "".join(f"L({i}, {e})\n" for i, e in enumerate(expressions))
+    key = hashlib.sha256("\0".join([text, version, *options]).encode())
+    headers = sorted(p for folder in (*include, HERE, source.parent) for p in folder.glob("*.*h"))
+    for path in (source, *headers):
+        key.update(path.read_bytes())
+    folder = cache.folder("emulated") or pathlib.Path(tempfile.mkdtemp(prefix="arrayvision-"))
+    path = folder / f"{source.stem}-{key.hexdigest()[:24]}{'-sanitized' if sanitize else ''}.so"
+    with _locked(path.with_suffix(".lock")):  # several pytest workers want the same file
+        if not path.exists():
+            cpp, part = path.with_suffix(".cpp"), path.with_suffix(f".{os.getpid()}")
+            cpp.write_text(text)
+            done = subprocess.run(
+                [compiler, *options, str(cpp), "-o", str(part)], capture_output=True, text=True, env=_plain()
+            )
+            if done.returncode:
+                raise RuntimeError(done.stderr)
+            os.replace(part, path)
+    return path
+
+
+@contextlib.contextmanager
+def _locked(path):
+    import fcntl
+
+    with open(path, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+class Module:
+    """The kernels of a .cu file that `expressions` name ("take_rows<float>")."""
+
+    def __init__(self, source, expressions, include=()):
+        library = ctypes.CDLL(str(_build(pathlib.Path(source).resolve(), expressions, include)))
+        # A sanitized module has one set of statics (the sanitizers see no thread-local ones): one launch at a time.
+        self.lock = threading.Lock() if sanitize else contextlib.nullcontext()
+        self.kernels = {}
+        for i, expression in enumerate(expressions):
+            launch, signature = getattr(library, f"launch_{i}"), getattr(library, f"signature_{i}")
+            launch.restype = signature.restype = ctypes.c_char_p
+            launch.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_uint]
+            launch.argtypes += [ctypes.c_int, ctypes.c_void_p]
+            self.kernels[expression] = launch, signature().decode().split()
+
+    def launch(self, kernel, grid, block, args, shared=0, threads=1):
+        """Run a kernel; arrays and NumPy scalars of just the types that it declares."""
+        launch, signature = self.kernels[kernel]
+        if len(args) != len(signature):
+            raise TypeError(f"{kernel} takes {len(signature)} arguments, got {len(args)}")
+        held = []
+        for k, (a, wanted) in enumerate(zip(args, signature, strict=True)):
+            if wanted[0] == "*":
+                have = {"f2": "V2"}.get(a.dtype.str[1:], a.dtype.str[1:])
+                # structs (boxes with their areas) are arrays of their numbers
+                if wanted[1:] not in (have, "void") and (wanted[1] != "V" or have == "V2" or wanted[1:] == "V2"):
+                    raise TypeError(f"{kernel}: argument {k} is {wanted[1:]}*, got an array of {a.dtype}")
+                held.append(np.uint64(a.ctypes.data))
+            else:
+                if not hasattr(a, "dtype") or a.dtype.str[1:] != wanted:
+                    raise TypeError(f"{kernel}: argument {k} is {wanted}, got {getattr(a, 'dtype', type(a).__name__)}")
+                held.append(a)
+        held = [np.asarray(h) for h in held]
+        table = (ctypes.c_void_p * len(held))(*[h.ctypes.data for h in held])
+        grid = (ctypes.c_uint * 3)(*grid, *(1,) * (3 - len(grid)))
+        block = (ctypes.c_uint * 3)(*block, *(1,) * (3 - len(block)))
+        written = [a for a in args if isinstance(a, np.ndarray) and a.flags.writeable]
+        before = [a.copy() for a in written] if len(orders) > 1 else []
+        first = []
+        for order in orders:
+            if first:
+                for a, old in zip(written, before, strict=True):
+                    a[...] = old
+            with self.lock:
+                error = launch(grid, block, shared, ORDERS[order], 1, threads, table)
+            if error:
+                raise KernelError(f"{kernel}: {error.decode()}")
+            if not first:
+                first = [a.copy() for a in written] or [None]
+            elif not all(map(_alike, first, written)):
+                raise KernelError(f"{kernel}: {order} threads give another result than {orders[0]} ones: a race")
+
+
+def _alike(a, b):
+    if a.dtype.kind in "iub":
+        return np.array_equal(a, b)
+    a, b = a.astype(np.float64), b.astype(np.float64)  # atomic sums round differently in another order
+    return np.allclose(
+        a, b, rtol=1e-3, atol=1e-5 * (1 + np.nanmax(np.abs(a), initial=0, where=np.isfinite(a))), equal_nan=True
+    )

@@ -1,0 +1,98 @@
+"""Launches of nms.cu; the functions and arguments of `cpu/nms.py`."""
+
+from arrayvision.cuda import runtime, suppress
+from arrayvision.cuda.runtime import argsort, empty, zeros
+from arrayvision.cuda.suppress import FLOATS, TYPES, c_type, in_dtype, real
+
+_BOX = {kind: f"AxisAligned<{real(kind)}>" for kind in FLOATS}
+TILE = 256
+KERNELS = runtime.Kernels(
+    "nms.cu",
+    [
+        *suppress.KEY_EXPRESSIONS,
+        *suppress.expressions("AxisAligned<float>", "float"),
+        "strike_tile<AxisAligned<double>, double>",
+        "prepare<AxisAligned<double>, int64_t>",
+        *(f"shapes<{T}, {_BOX[T]}, {real(T)}>" for T in FLOATS),
+        *(f"{kernel}<{T}>" for kernel in ("take_rows", "take_picked", "soften") for T in FLOATS),
+        "compose",
+        "belong",
+    ],
+)
+
+
+def _suppress(boxes, scores, labels, threshold, offset, score_threshold, max_num):
+    kind, n = c_type(boxes), len(boxes)
+    number = real(kind)
+    shapes = empty(boxes, (n, 5), TYPES[number])
+    KERNELS.launch(f"shapes<{kind}, {_BOX[kind]}, {number}>", n, n, boxes, offset, shapes)
+    threshold = in_dtype(kind, threshold)
+    if score_threshold is not None:
+        score_threshold = in_dtype(kind, score_threshold)
+    return suppress.ranked(
+        KERNELS, shapes, _BOX[kind], number, TILE, scores, labels, threshold, offset, score_threshold, max_num
+    )
+
+
+def nms(boxes, scores, labels, threshold, offset, score_threshold, max_num):
+    """Indices of the kept boxes by falling score. `score_threshold` None filters nothing; `max_num` -1 keeps all."""
+    if len(boxes) == 0:
+        return suppress.none(boxes)
+    order, _, _, ranks, count = _suppress(boxes, scores, labels, threshold, offset, score_threshold, max_num)
+    return suppress.kept(KERNELS, order, ranks, count)
+
+
+def match(boxes, scores, threshold):
+    """Groups of a kept box and those it suppressed, by score: (members of all groups in turn, each group's length)."""
+    n = len(boxes)
+    if n == 0:
+        return suppress.none(boxes), suppress.none(boxes)
+    order, owner, inside, _, _ = _suppress(boxes, scores, None, threshold, 0, None, -1)
+    rank, counts = empty(boxes, (n,), "int64"), zeros(boxes, (n,), "int32")
+    KERNELS.launch("belong", n, n, owner, inside, rank, counts)
+    lengths = counts[counts > 0]
+    size = int(lengths.sum())
+    members = empty(boxes, (size,), "int64")
+    KERNELS.launch("compose", size, size, order, argsort(rank), members)
+    return members, lengths
+
+
+def soft(boxes, scores, labels, threshold, sigma, min_score, method, offset):
+    """Indices in the order of picking, and the scores they had then."""
+    kind, n = c_type(boxes), len(boxes)
+    number = TYPES[real(kind)]
+    keep, decayed, count = empty(boxes, (n,), "int64"), empty(boxes, (n,), number), zeros(boxes, (1,), "int64")
+    if n == 0:
+        return keep, decayed
+    shapes, left = empty(boxes, (n, 5), number), empty(boxes, (n,), number)
+    lowest = -3.4028234663852886e38 if number == "float32" else -1.7976931348623157e308  # -infinity marks those picked
+    args = in_dtype(kind, threshold), in_dtype(kind, sigma), in_dtype(kind, max(min_score, lowest))
+    how = ("naive", "linear", "gaussian").index(method)
+    some_labels = keep if labels is None else labels  # not read if there are none
+    block = min(1024, -(-n // 32) * 32)
+    KERNELS.launch(
+        f"soften<{kind}>", (1,), n, boxes, scores, labels is not None, some_labels, *args, how, offset,
+        shapes, left, keep, decayed, count, block=block,
+    )  # fmt: skip
+    picked = int(count[0])
+    return keep[:picked], decayed[:picked]
+
+
+def falling(scores):
+    """Indices by falling score, NaN last."""
+    n, kind = scores.shape[0], c_type(scores)
+    key = suppress.key_of(kind)
+    keys = empty(scores, (n,), TYPES[key])
+    KERNELS.launch(f"score_keys<{kind}, {key}>", n, n, scores, 0, False, keys)
+    return argsort(keys)
+
+
+def take_rows(boxes, scores, keep, dets, inds):
+    """dets[k] = the box keep[k] and its score; inds[k] = keep[k]."""
+    suppress.take_rows(KERNELS, boxes, scores, keep, dets, inds)
+
+
+def take_picked(boxes, picked_scores, keep, dets, inds):
+    """As take_rows, with scores given in the order of `keep`."""
+    n, width = keep.shape[0], boxes.shape[1]
+    KERNELS.launch(f"take_picked<{c_type(boxes)}>", n * (width + 1), n, width, boxes, picked_scores, keep, dets, inds)

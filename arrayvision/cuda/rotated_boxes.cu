@@ -1,0 +1,44 @@
+// IoU and suppression of rotated boxes and quadrilaterals.
+#include "polygons.cuh"
+#include "suppress.cuh"
+
+constexpr int ROWS = 16;
+
+// `single`: IoUs count as floats.
+template <class S> __device__ inline bool above(const S& p, const S& q, double threshold, double single) {
+  if (fmin(p.area, q.area) < 0.9999 * threshold * fmax(p.area, q.area)) return false;
+  const double inter = overlap(p, q);
+  if (!(inter > 0)) return false;
+  const double iou = inter / (p.area + q.area - inter);
+  return (single != 0 ? double(float(iou)) : iou) > threshold;
+}
+
+template <class T, class S>
+__global__ void all_pairs(int64_t m, int64_t n, const S* first_shapes, const S* second_shapes, bool foreground, T* out) {
+  __shared__ __align__(8) unsigned char memory[ROWS * sizeof(S)];
+  S* const row = reinterpret_cast<S*>(memory);
+  const int64_t j = first();
+  S mine;
+  if (j < n) mine = second_shapes[j];
+  for (int64_t top = int64_t(blockIdx.y) * ROWS; top < m; top += int64_t(gridDim.y) * ROWS) {
+    const int rows = int(m - top < ROWS ? m - top : ROWS);
+    if (threadIdx.x < rows) row[threadIdx.x] = first_shapes[top + threadIdx.x];
+    __syncthreads();
+    if (j < n)
+      for (int i = 0; i < rows; ++i) {
+        const double inter = overlap(row[i], mine);
+        const double whole = foreground ? row[i].area : row[i].area + mine.area - inter;
+        out[(top + i) * n + j] = T(acc_t<T>(inter > 0 ? inter / whole : 0.0));
+      }
+    __syncthreads();  // before the next strip takes the rows' place
+  }
+}
+
+template <class T, class S>
+__global__ void aligned_pairs(int64_t n, const S* first_shapes, const S* second_shapes, bool foreground, T* out) {
+  for (int64_t i = first(); i < n; i += stride()) {
+    const S p = first_shapes[i], q = second_shapes[i];
+    const double inter = overlap(p, q), whole = foreground ? p.area : p.area + q.area - inter;
+    out[i] = T(acc_t<T>(inter > 0 ? inter / whole : 0.0));
+  }
+}

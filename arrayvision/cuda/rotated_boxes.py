@@ -1,0 +1,54 @@
+"""Launches of rotated_boxes.cu; the functions and arguments of `cpu/rotated_boxes.py`."""
+
+from arrayvision.cuda import nms as axis_aligned
+from arrayvision.cuda import runtime, suppress
+from arrayvision.cuda.runtime import empty
+from arrayvision.cuda.suppress import FLOATS, c_type, in_dtype
+
+BLOCK, ROWS, TILE = 128, 16, 128
+_WIDTH = {"Rotated": 9, "Quad": 14}  # numbers in a shape
+KERNELS = runtime.Kernels(
+    "rotated_boxes.cu",
+    [
+        *suppress.KEY_EXPRESSIONS,
+        *(e for box in _WIDTH for e in suppress.expressions(box, "double")),
+        *(f"shapes<{T}, {box}, double>" for box in _WIDTH for T in FLOATS),
+        *(f"{kernel}<{T}, {box}>" for kernel in ("all_pairs", "aligned_pairs") for box in _WIDTH for T in FLOATS),
+    ],
+)
+
+
+def shapes_of(boxes, clockwise=True):
+    """Boxes (N, 5) or quadrilaterals (N, 8) as rows of polygons.cuh, and which of the two they are."""
+    box, n = "Rotated" if boxes.shape[1] == 5 else "Quad", len(boxes)
+    shapes = empty(boxes, (n, _WIDTH[box]), "float64")
+    KERNELS.launch(f"shapes<{c_type(boxes)}, {box}, double>", n, n, boxes, 1 if clockwise else -1, shapes)
+    return shapes, box
+
+
+def overlaps(first, second, foreground, aligned, clockwise, out):
+    """Fill out with IoUs, or with intersections over the first one's area."""
+    m, n, kind = len(first), len(second), c_type(first)
+    (p, box), (q, _) = shapes_of(first, clockwise), shapes_of(second, clockwise)
+    if aligned:
+        KERNELS.launch(f"aligned_pairs<{kind}, {box}>", m, m, p, q, foreground, out)
+    else:
+        grid = -(-n // BLOCK), min(-(-m // ROWS), 65535)
+        KERNELS.launch(f"all_pairs<{kind}, {box}>", grid, m, n, p, q, foreground, out, block=BLOCK)
+
+
+def nms(boxes, scores, labels, threshold, clockwise, score_threshold, max_num):
+    """Indices of the kept boxes (N, 5) or (N, 8) by falling score; arguments as `nms.nms`."""
+    if len(boxes) == 0:
+        return suppress.none(boxes)
+    kind = c_type(boxes)
+    shapes, box = shapes_of(boxes, clockwise)
+    threshold = float(in_dtype(kind, threshold))
+    single = kind != "double"
+    order, _, _, ranks, count = suppress.ranked(
+        KERNELS, shapes, box, "double", TILE, scores, labels, threshold, single, score_threshold, max_num
+    )
+    return suppress.kept(axis_aligned.KERNELS, order, ranks, count)
+
+
+take_rows = axis_aligned.take_rows

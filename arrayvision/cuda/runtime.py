@@ -1,0 +1,177 @@
+"""Compiles, caches and launches the kernels of .cu files.
+
+`Kernels("nms.cu", expressions)` stands for a file's kernels; `.launch("take_rows<float>", size, *args)` runs one on the
+caller's stream. On arrays in the CPU's memory it runs in the emulator (see `array.EMULATED`).
+
+Compiled code is kept under a digest of the source, every header, the options, NVRTC's version and the architecture: a
+changed header is a new file. CuPy loads it and launches; its own way of compiling is not used, since its cache doesn't
+see headers and needs a device.
+"""
+
+import functools
+import hashlib
+import json
+import pathlib
+import re
+import threading
+
+import numpy as np
+
+from arrayvision import array, cache
+
+HERE = pathlib.Path(__file__).parent
+INCLUDE = HERE / "include"
+OPTIONS = ("-std=c++17", "--fmad=false", "-default-device", f"-I{INCLUDE}")
+ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)  # what CI compiles for
+C_TYPES = {"float16": "half_t", "bfloat16": "bfloat16_t", "float32": "float", "float64": "double"}
+MAX_BLOCKS = 2**31 - 1
+
+_SCALARS = {"int": np.int32, "unsigned": np.uint32, "int64_t": np.int64, "uint64_t": np.uint64, "bool": np.bool_}
+_SCALARS |= {"float": np.float32, "double": np.float64}
+_KERNEL = re.compile(
+    r"template\s*<([^<>]*)>\s*__global__\s+void\s+(\w+)\s*\(([^{;]*?)\)\s*\{|__global__\s+void\s+(\w+)\s*\(([^{;]*?)\)\s*\{"
+)
+
+
+class Kernels:
+    """The kernels of a .cu file. Nothing is compiled before the first launch, or `compile`."""
+
+    def __init__(self, source, expressions, options=()):
+        self.source, self.expressions = HERE / source, tuple(expressions)
+        self.options = (*OPTIONS, *options)
+        self._lock = threading.Lock()
+        self._loaded = {}  # device -> expression -> kernel, and "emulated"
+
+    def compile(self, arch: int):
+        """The compiled code's file (its bytes, if none can be written) for an architecture, and its kernels' symbols."""
+        from arrayvision.cuda import nvrtc
+
+        headers = sorted(INCLUDE.glob("*.cuh"))
+        key = hashlib.sha256(repr((self.expressions, self.options[:-1], nvrtc.version(), arch)).encode())
+        for path in (self.source, *headers):
+            key.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+        folder = cache.folder("cuda")
+        stem = f"{self.source.stem}-{key.hexdigest()[:24]}-sm_{arch}"
+        if folder is not None:
+            code, names = folder / f"{stem}.bin", folder / f"{stem}.json"
+            if names.exists() and code.exists():
+                return code, json.loads(names.read_text())
+        content, symbols = nvrtc.compile(
+            self.source.read_text(), self.source.name, self.expressions, self.options, arch
+        )
+        if folder is None:
+            return content, symbols
+        cache.write(code, content)
+        cache.write(names, json.dumps(symbols).encode())  # last: it says that the other is there
+        return code, symbols
+
+    def launch(self, kernel, size, *args, block=256, shared=0, device=None):
+        """Run a kernel over `size` threads, or over a grid given as a tuple of blocks; nothing is run for none.
+
+        Scalars are packed as the types that the kernel declares. The stream is the caller's library's current one.
+        """
+        grid = size if isinstance(size, tuple) else (min(-(-size // block), MAX_BLOCKS),)
+        if 0 in grid:
+            return
+        args = [a if w is None else w(a) for a, w in zip(args, self.parameters(kernel), strict=True)]
+        like = next(a for a in args if hasattr(a, "shape") and not isinstance(a, np.generic))
+        if isinstance(like, np.ndarray):
+            self.emulated().launch(kernel, grid, (block,), args, shared)
+            return
+        cupy, library = array.import_cupy(), array.library_of(like)
+        ordinal = library.ordinal(library.device(like))
+        with cupy.cuda.Device(ordinal):
+            function = self._on(ordinal)[kernel]
+            stream = cupy.cuda.ExternalStream(library.stream(library.device(like)), ordinal)
+            packed = [np.uint64(library.pointer(a)) if not isinstance(a, np.generic) else a for a in args]
+            with stream:
+                function(grid, (block,), tuple(packed), shared_mem=shared)
+
+    def load(self, ordinal: int):
+        """Load this file's code on a device (before a CUDA graph is captured, say)."""
+        self._on(ordinal)
+
+    def _on(self, ordinal):
+        loaded = self._loaded.get(ordinal)
+        if loaded is None:
+            cupy = array.import_cupy()
+            with self._lock, cupy.cuda.Device(ordinal) as device:
+                code, symbols = self.compile(int(device.compute_capability))
+                if isinstance(code, bytes):
+                    module = cupy.cuda.function.Module()
+                    module.load(code)
+                    loaded = {e: module.get_function(s) for e, s in symbols.items()}
+                    self._loaded[ordinal, "module"] = module
+                else:
+                    module = cupy.RawModule(path=str(code))
+                    loaded = {e: module.get_function(s) for e, s in symbols.items()}
+                self._loaded[ordinal] = loaded  # for good: unloading would end captured graphs
+        return loaded
+
+    def emulated(self):
+        """This file's kernels in the emulator."""
+        module = self._loaded.get("emulated")
+        if module is None:
+            from arrayvision.cuda.emulator import Module
+
+            with self._lock:
+                module = self._loaded["emulated"] = Module(self.source, self.expressions, (INCLUDE,))
+        return module
+
+    @functools.cache  # noqa: B019  one for each file, for good
+    def parameters(self, kernel):
+        """For each parameter of a kernel: None for a pointer, else the NumPy type that holds its value."""
+        name, _, given = kernel.partition("<")
+        template, parameters = self._declared()[name]
+        types = dict(zip(template, _split(given.rstrip(">")), strict=True)) if given else {}
+        return [_parameter(p, types) for p in _split(parameters)]
+
+    @functools.cache  # noqa: B019
+    def _declared(self):
+        found = {}
+        for path in (self.source, *sorted(INCLUDE.glob("*.cuh"))):
+            for template, name, parameters, plain, plain_parameters in _KERNEL.findall(path.read_text()):
+                names = [t.split()[-1] for t in template.split(",")] if template else []
+                found[name or plain] = names, parameters or plain_parameters
+        return found
+
+
+def _split(text):
+    """At commas outside angle brackets."""
+    parts, depth, part = [], 0, ""
+    for c in text:
+        depth += (c == "<") - (c == ">")
+        if c == "," and depth == 0:
+            parts.append(part.strip())
+            part = ""
+        else:
+            part += c
+    return [*parts, part.strip()] if part.strip() else parts
+
+
+def _parameter(text, types):
+    if "*" in text:
+        return None
+    kind = text.replace("const ", "").rsplit(None, 1)[0].strip()
+    if kind.startswith("acc_t<"):
+        kind = types.get(kind[6:-1], kind[6:-1])
+        kind = "double" if kind == "double" else "float"
+    return _SCALARS[types.get(kind, kind)]
+
+
+def empty(like, shape, dtype: str):
+    """Memory for a kernel, from the library and on the device of `like`."""
+    library = array.library_of(like)
+    return library.empty(shape, dtype, library.device(like))[1]
+
+
+def zeros(like, shape, dtype: str):
+    """The same, filled with zeros."""
+    out = empty(like, shape, dtype)
+    array.library_of(like).zero(out)
+    return out
+
+
+def argsort(keys):
+    """The stable order of integers, as int64."""
+    return array.library_of(keys).argsort(keys)

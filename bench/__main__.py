@@ -1,0 +1,92 @@
+"""`python -m bench [NAMES] [--out FILE] [--seconds S]`: times cases whose names contain one of NAMES."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import pathlib
+import platform
+import sys
+
+HERE = pathlib.Path(__file__).parent
+
+
+def modules():
+    """Every file with a function `cases()`."""
+    for path in sorted([*HERE.glob("*.py"), *HERE.glob("ops/*.py")]):
+        if not path.name.startswith("_") and path.name != "measure.py":
+            module = importlib.import_module(".".join(("bench", *path.relative_to(HERE).with_suffix("").parts)))
+            if hasattr(module, "cases"):
+                yield module
+
+
+def machine():
+    """What the figures depend on."""
+    import numba
+    import numpy
+
+    from arrayvision import __version__, get_num_threads
+    from bench.measure import peer
+
+    found = {"arrayvision": __version__, "Python": platform.python_version(), "NumPy": numpy.__version__}
+    found |= {"Numba": numba.__version__, "processor": _processor(), "threads": get_num_threads()}
+    torch = peer("torch")
+    if torch is not None:
+        torch.set_num_threads(get_num_threads())
+        found |= {"torch": torch.__version__, "torch threads": torch.get_num_threads()}
+        if torch.cuda.is_available():
+            found["GPU"] = torch.cuda.get_device_name()
+    for name in ("torchvision", "cv2", "scipy", "mmcv", "cupy"):
+        module = peer(name)
+        if module is not None:
+            found[name] = module.__version__
+    return found
+
+
+def _processor():
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Time, print a table, and write JSON if asked."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--out", help="write the results to this file, as JSON (bench/results/NAME.json)")
+    parser.add_argument("--seconds", type=float, default=2.0, help="how long to time each case, about")
+    args = parser.parse_args(arguments)
+    from bench.measure import run
+
+    about = machine()
+    print(", ".join(f"{k} {v}" for k, v in about.items()))
+    print(f"{'case':58} {'ours, ms':>10}  peers: ms (ratio)")
+    results = []
+    for module in modules():
+        for case in module.cases():
+            if args.names and not any(n in case.name for n in args.names):
+                continue
+            row = run(case, args.seconds)
+            results.append(row)
+            peers = "  ".join(
+                f"{n} {row['milliseconds'][n]:.3f} ({r:.1f}x{'' if row['agree'].get(n, True) else ', RESULTS DIFFER'})"
+                for n, r in row["ratios"].items()
+            )
+            goal = f"at least {case.at_least:g}x" if case.at_least else ""
+            goal += f"within {case.within:g} ms" if case.within else ""
+            mark = "" if row["reached"] else "  MISSED"
+            print(f"{case.name:58} {row['milliseconds']['arrayvision']:10.4f}  {peers}  {goal}{mark}", flush=True)
+    if args.out:
+        path = pathlib.Path(args.out)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"machine": about, "results": results}, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
+    sys.exit(main())

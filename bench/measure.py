@@ -1,0 +1,101 @@
+"""Cases and how they are timed: side by side, in turns, in one process; medians."""
+
+from __future__ import annotations
+
+import importlib
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Case(NamedTuple):
+    """What is timed: a call of ours and the same by others.
+
+    `at_least` is the ratio (a peer's time over ours) that we mean to reach against each peer; `within`, milliseconds
+    that ours may take. `agree(ours, theirs)` tells whether two results are the same.
+    """
+
+    name: str
+    ours: Callable[[], object]
+    peers: Mapping[str, Callable[[], object]] = {}
+    at_least: float | None = None
+    within: float | None = None
+    agree: Callable[[object, object], bool] | None = None
+    note: str = ""
+
+
+def peer(name: str):
+    """A module if it can be imported, else None."""
+    try:
+        return importlib.import_module(name)
+    except Exception:  # a peer that is broken is as good as missing
+        return None
+
+
+def same(a, b) -> bool:
+    """Equal numbers, in order."""
+    return np.array_equal(to_numpy(a), to_numpy(b))
+
+
+def same_set(a, b) -> bool:
+    """Equal numbers in any order: peers break ties as they like."""
+    return np.array_equal(np.sort(to_numpy(a)), np.sort(to_numpy(b)))
+
+
+def to_numpy(x):
+    """The first array of a result."""
+    if isinstance(x, (tuple, list)):
+        x = x[0]
+    return x.get() if hasattr(x, "get") else x.cpu().numpy() if hasattr(x, "cpu") else np.asarray(x)
+
+
+def synchronise():
+    """Wait for the GPU, if there is one."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def run(case: Case, seconds: float = 2.0) -> dict:
+    """Time a case: rounds in which each takes its turn, for about `seconds` in all but at least five."""
+    calls = {"arrayvision": case.ours, **case.peers}
+    results, once = {}, {}
+    for name, call in calls.items():
+        call()
+        start = time.perf_counter()
+        results[name] = call()
+        once[name] = time.perf_counter() - start
+    agrees = {n: case.agree(results["arrayvision"], r) for n, r in results.items() if case.agree and n != "arrayvision"}
+    del results
+    total = sum(once.values())
+    repeat = {n: max(1, int(2e-4 / max(t, 1e-7))) for n, t in once.items()}  # short calls are timed in loops
+    rounds = int(np.clip(seconds / max(total, 1e-3), 5, 101))
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(rounds):
+        for name, call in calls.items():
+            synchronise()
+            start = time.perf_counter()
+            for _ in range(repeat[name]):
+                call()
+            synchronise()
+            times[name].append((time.perf_counter() - start) / repeat[name])
+    median = {name: statistics.median(t) * 1e3 for name, t in times.items()}
+    ours = median["arrayvision"]
+    ratios = {name: t / ours for name, t in median.items() if name != "arrayvision"}
+    reached = all(r >= case.at_least for r in ratios.values()) if case.at_least else True
+    reached = reached and (case.within is None or ours <= case.within)
+    return {
+        "case": case.name,
+        "milliseconds": {n: round(t, 4) for n, t in median.items()},
+        "ratios": {n: round(r, 2) for n, r in ratios.items()},
+        "agree": agrees,
+        "at_least": case.at_least,
+        "within_milliseconds": case.within,
+        "reached": bool(reached),
+        "rounds": rounds,
+        "note": case.note,
+    }

@@ -1,0 +1,112 @@
+"""Compiling without a GPU, the cache of compiled code, and what launches are given."""
+
+import pathlib
+import shutil
+
+import numpy as np
+import pytest
+
+from arrayvision import cache, warmup
+from arrayvision.cuda import nvrtc, runtime
+
+FILES = warmup.cuda_files()
+
+
+@pytest.fixture
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("ARRAYVISION_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.mark.parametrize("arch", runtime.ARCHITECTURES)
+@pytest.mark.parametrize("file", FILES)
+def test_every_file_compiles_for_every_architecture(file, arch):
+    kernels = warmup.cuda_kernels(file)
+    code, symbols = kernels.compile(arch)
+    assert set(symbols) == set(kernels.expressions)
+    content = code if isinstance(code, bytes) else code.read_bytes()
+    assert content[:4] == b"\x7fELF"
+    for symbol in symbols.values():
+        assert symbol.encode() in content
+
+
+def test_an_architecture_of_the_future_becomes_ptx(own_cache):
+    code, symbols = warmup.cuda_kernels("bbox_overlaps").compile(199)
+    text = code.read_bytes().decode().rstrip("\0")
+    assert ".version" in text and f".target sm_{nvrtc.architectures()[-1]}" in text
+    assert all(symbol in text for symbol in symbols.values())
+
+
+def test_a_changed_source_or_header_is_compiled_anew(tmp_path, own_cache, monkeypatch):
+    include = tmp_path / "include"
+    shutil.copytree(runtime.INCLUDE, include)
+    monkeypatch.setattr(runtime, "INCLUDE", include)
+    (include / "number.cuh").write_text("constexpr int NUMBER = 1;\n")
+    source = tmp_path / "own.cu"
+    source.write_text('#include "prelude.cuh"\n#include "number.cuh"\n__global__ void own(int* x) { *x = NUMBER; }\n')
+    monkeypatch.setattr(runtime, "OPTIONS", (*runtime.OPTIONS[:-1], f"-I{include}"))
+
+    def files(count):
+        code, _ = runtime.Kernels(source, ["own"]).compile(90)
+        assert len(list(own_cache.rglob("*.bin"))) == count
+        return code.read_bytes()
+
+    def emulated():
+        x = np.zeros(1, np.int32)
+        runtime.Kernels(source, ["own"]).launch("own", (1,), x, block=1)
+        return x[0]
+
+    first = files(1)
+    assert files(1) == first and emulated() == 1
+    (include / "number.cuh").write_text("constexpr int NUMBER = 2;\n")
+    second = files(2)
+    assert second != first and emulated() == 2
+    source.write_text(source.read_text().replace("*x = NUMBER", "*x = 3 * NUMBER"))
+    assert files(3) not in (first, second) and emulated() == 6
+
+
+def test_without_a_folder_to_write_kernels_compile_all_the_same(monkeypatch):
+    monkeypatch.setattr(cache, "folder", lambda *parts: None)
+    code, symbols = warmup.cuda_kernels("bbox_overlaps").compile(90)
+    assert isinstance(code, bytes) and len(symbols) == 8
+
+
+def test_a_source_that_does_not_compile_says_where(tmp_path):
+    source = tmp_path / "broken.cu"
+    source.write_text('#include "prelude.cuh"\n__global__ void broken(int* x) { *x = nothing; }\n')
+    with pytest.raises(nvrtc.CompileError, match=r'broken.cu\(2\).*"nothing" is undefined'):
+        runtime.Kernels(source, ["broken"]).compile(90)
+
+
+def test_scalars_are_packed_as_declared():
+    kernels = warmup.cuda_kernels("nms")
+    assert kernels.parameters("score_keys<half_t, int>") == [np.int64, None, np.float32, np.bool_, None]
+    assert kernels.parameters("score_keys<double, int64_t>")[2] is np.float64
+    assert kernels.parameters("take_rows<float>")[:2] == [np.int64, np.int32]
+    kinds = kernels.parameters("strike_tile<AxisAligned<double>, double>")
+    assert kinds[:2] == [np.int32, np.int32] and kinds[4:7] == [np.float64, np.float64, np.int64]
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_declared_types_are_those_that_the_compiler_sees(file):
+    """The emulator's signatures come from the C++ compiler, the runtime's from the source's text."""
+    kernels = warmup.cuda_kernels(file)
+    for expression, (_, signature) in kernels.emulated().kernels.items():
+        declared = [p and np.dtype(p).str[1:] for p in kernels.parameters(expression)]
+        assert declared == [None if s[0] == "*" else s for s in signature], expression
+
+
+def test_nothing_is_launched_for_nothing():
+    warmup.cuda_kernels("nms").launch(
+        "compose", 0, 0, np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.int64)
+    )
+
+
+def test_every_kernel_of_every_file_is_listed():
+    """A kernel that is not instantiated is not compiled, and so not tested."""
+    for file in FILES:
+        kernels = warmup.cuda_kernels(file)
+        used = {e.split("<")[0] for e in kernels.expressions}
+        source = pathlib.Path(kernels.source).read_text()
+        for _, name, _, plain, _ in runtime._KERNEL.findall(source):
+            assert (name or plain) in used, f"{file}: {name or plain}"

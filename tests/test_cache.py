@@ -1,0 +1,105 @@
+"""Compiled CPU kernels: cached, never stale, and no error where nothing can be written."""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+import arrayvision
+
+PACKAGE = pathlib.Path(arrayvision.__file__).parent
+ONCE = """
+import numpy as np
+from arrayvision import ops
+print(ops.bbox_overlaps(np.array([[0, 0, 2, 2.]]), np.array([[0, 0, 2, 1.]]))[0, 0])
+from arrayvision.cpu import bbox_overlaps
+stats = bbox_overlaps.all_pairs.stats
+print("hits", sum(stats.cache_hits.values()), "misses", sum(stats.cache_misses.values()))
+"""
+
+
+def run(text, where=PACKAGE.parent, **environment):
+    environment = {**os.environ, "PYTHONPATH": str(where), **environment}
+    done = subprocess.run(
+        [sys.executable, "-c", text], capture_output=True, text=True, env=environment, cwd="/", timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """A package of our own to change."""
+    shutil.copytree(PACKAGE, tmp_path / "own" / "arrayvision", ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path / "own"
+
+
+def test_a_kernel_is_compiled_once(tmp_path):
+    environment = {"ARRAYVISION_CACHE": str(tmp_path / "cache")}
+    assert "0.5\nhits 0 misses 1" in run(ONCE, **environment)
+    assert "0.5\nhits 1 misses 0" in run(ONCE, **environment)
+
+
+def test_a_changed_helper_in_another_file_is_noticed(copy, tmp_path):
+    """With the same size and time, which is what Numba's own cache looks at."""
+    environment = {"ARRAYVISION_CACHE": str(tmp_path / "cache")}
+    helper = copy / "arrayvision/cpu/helper.py"
+    helper.write_text("from arrayvision.cpu import kernel\n@kernel\ndef number():\n    return 3\n")
+    user = copy / "arrayvision/cpu/user.py"
+    user.write_text(
+        "from arrayvision.cpu import kernel\nfrom arrayvision.cpu.helper import number\n@kernel\ndef f():\n    return number()\n"
+    )
+    ask = "from arrayvision.cpu.user import f; print(f(), f.stats.cache_hits)"
+    assert run(ask, copy, **environment).startswith("3 ")
+    assert "3 Counter({(): 1})" in run(ask, copy, **environment)
+    before = helper.stat()
+    helper.write_text(helper.read_text().replace("return 3", "return 4"))
+    os.utime(helper, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert run(
+        ask, copy, **environment, PYTHONDONTWRITEBYTECODE="1", PYTHONPYCACHEPREFIX=str(tmp_path / "pyc")
+    ).startswith("4 ")
+
+
+def test_bounds_checks_are_another_kernel(tmp_path):
+    """A warm cache must not serve kernels compiled without them."""
+    environment = {"ARRAYVISION_CACHE": str(tmp_path / "cache")}
+    run(ONCE, **environment)
+    assert "hits 0 misses 1" in run(ONCE, **environment, NUMBA_BOUNDSCHECK="1")
+
+
+def test_a_damaged_cache_is_compiled_anew(tmp_path):
+    environment = {"ARRAYVISION_CACHE": str(tmp_path / "cache")}
+    run(ONCE, **environment)
+    for path in (tmp_path / "cache").rglob("*.nb*"):
+        path.write_bytes(path.read_bytes()[:20])
+    assert "0.5\n" in run(ONCE, **environment)
+
+
+@pytest.mark.parametrize("what", ["a file", "a folder that can't be made"])
+def test_an_unwritable_home(tmp_path, what):
+    """No folder can be made below a file, not even by root."""
+    (tmp_path / "file").write_text("")
+    home = tmp_path / "file" if what == "a file" else tmp_path / "file" / "deeper"
+    clean = dict.fromkeys(("XDG_CACHE_HOME", "ARRAYVISION_CACHE"), "")
+    assert "0.5\n" in run(ONCE, HOME=str(home), **clean)
+
+
+def test_a_read_only_installation(copy, tmp_path):
+    for path in [copy, *copy.rglob("*")]:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    files = sorted(copy.rglob("*"))
+    environment = {"ARRAYVISION_CACHE": str(tmp_path / "cache"), "PYTHONDONTWRITEBYTECODE": "1"}
+    assert "0.5\nhits 0 misses 1" in run(ONCE, copy, **environment)
+    assert "0.5\nhits 1 misses 0" in run(ONCE, copy, **environment)
+    assert sorted(copy.rglob("*")) == files  # root may write there all the same: nothing was
+    for path in [copy, *copy.rglob("*")]:
+        path.chmod(0o755)
+
+
+def test_a_disk_that_fills_up(tmp_path):
+    """The folder goes away after it was tried."""
+    text = "import shutil, arrayvision.cpu as c; p = c.folder(); shutil.rmtree(p); open(p, 'w').close()\n" + ONCE
+    assert "0.5\n" in run(text, ARRAYVISION_CACHE=str(tmp_path / "cache"))

@@ -1,0 +1,85 @@
+"""The command line, and the demo's picture."""
+
+import os
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+
+from arrayvision import cli, demo
+
+
+def run(*arguments, **kwargs):
+    return subprocess.run(
+        [sys.executable, "-m", "arrayvision", *arguments], capture_output=True, text=True, timeout=300, **kwargs
+    )
+
+
+def test_demo_draws_what_is_kept(tmp_path, capsys):
+    assert cli.main(["demo", "--out", str(tmp_path / "deep" / "out.png")]) == 0
+    table = dict(line.split("  ", 1) for line in capsys.readouterr().out.splitlines())
+    boxes, kept = (int(table[k].split()[0].replace(",", "")) for k in ("boxes in", "boxes kept"))
+    assert boxes > 5000 and 300 < kept < boxes / 5
+    assert table["back end"].strip() == "cpu" and "ms" in table["first call"]
+    picture, photo = cv2.imread(str(tmp_path / "deep" / "out.png")), cv2.imread(str(demo.PHOTO))
+    assert picture.shape == photo.shape
+    changed = (picture.astype(int) != photo).any(2)
+    assert 0.02 < changed.mean() < 0.3
+    colors = np.unique(picture[changed].reshape(-1, 3), axis=0).tolist()
+    assert all(list(color) in colors for color in demo.COLORS)  # three classes
+
+
+def test_demo_of_another_photo(tmp_path):
+    """A piece of the deep field with one large galaxy, which a good box must hold."""
+    piece = cv2.imread(str(demo.PHOTO))[400:540, 660:800]
+    cv2.imwrite(str(tmp_path / "one.png"), piece)
+    rows = dict(demo.run(tmp_path / "one.png", tmp_path / "out.png"))
+    assert rows["photo"] == "one.png, 140 x 140" and (tmp_path / "out.png").exists()
+    boxes, scores, classes = demo.propose(piece)
+    good = boxes[scores > 0.4]
+    y, x = np.unravel_index(cv2.GaussianBlur(piece.sum(2).astype(np.float32), (0, 0), 5).argmax(), piece.shape[:2])
+    assert ((good[:, 0] < x) & (good[:, 2] > x) & (good[:, 1] < y) & (good[:, 3] > y)).any()
+    assert 1 <= len(set(classes)) <= 3 and classes.max() == 2
+
+
+def test_demo_of_what_is_no_photo(tmp_path, capsys):
+    (tmp_path / "text.png").write_text("no picture")
+    for path, message in ((tmp_path / "none.png", "no such photo"), (tmp_path / "text.png", "no picture")):
+        assert cli.main(["demo", str(path), "--out", str(tmp_path / "out.png")]) == 2
+        assert message in capsys.readouterr().err
+    cv2.imwrite(str(tmp_path / "black.png"), np.zeros((60, 60, 3), np.uint8))
+    assert cli.main(["demo", str(tmp_path / "black.png"), "--out", str(tmp_path / "out.png")]) == 0
+
+
+def test_env(capsys):
+    assert cli.main(["env"]) == 0
+    out = capsys.readouterr().out
+    for word in ("Python", "NumPy", "Numba", "OpenCV", "PyTorch", "CUDA", "CPU threads", "Cache"):
+        assert word in out
+
+
+def test_warmup(tmp_path, monkeypatch):
+    done = run(
+        "warmup",
+        "bbox_overlaps",
+        "--arch",
+        "75,90",
+        env={**os.environ, "ARRAYVISION_CACHE": str(tmp_path)},
+    )
+    assert done.returncode == 0 and str(tmp_path) in done.stdout, done.stderr
+    assert len(list(tmp_path.rglob("cuda/*.bin"))) == 2 and list(tmp_path.rglob("cpu/*/*.nbi"))
+    done = run("warmup", "nothing")
+    assert done.returncode == 2 and "unknown kernels nothing; there are bbox_overlaps" in done.stderr
+    done = run("warmup", "--arch", "ninety")
+    assert done.returncode == 2 and "--arch must be numbers" in done.stderr
+
+
+def test_bench(capsys):
+    assert cli.main(["bench", "bbox_overlaps, 1 x 1, NumPy"]) == 0
+    assert "bbox_overlaps, 1 x 1, NumPy" in capsys.readouterr().out
+
+
+def test_wrong_commands():
+    assert run("paint").returncode == 2
+    assert "usage" in run().stderr

@@ -1,0 +1,42 @@
+"""The README's examples run, and its table is what the code has."""
+
+import pathlib
+import re
+
+import pytest
+
+from arrayvision import ops
+from tests.conftest import has_gpu
+
+ROOT = pathlib.Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.S)
+
+
+def name_of(example):
+    return re.findall(r"import (\w+)", example)[0]
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=name_of)
+def test_examples(example, capsys):
+    if "cupy" in example and not has_gpu():
+        compile(example, "README.md", "exec")
+        pytest.skip("CuPy needs a CUDA device")
+    exec(example, {})
+    printed = capsys.readouterr().out.split("\n")
+    promised = re.findall(r"print\(.*\)  # (.*)", example)
+    assert printed[: len(promised)] == promised
+
+
+def test_the_table_of_operators():
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \| (\w+) \|", README, re.M)
+    assert sorted(name for name, _, _ in rows) == sorted(ops.__all__)
+    for name, cpu, cuda in rows:
+        file = getattr(ops, name).__module__.rsplit(".", 1)[-1]
+        for backend, said in (("cpu", cpu), ("cuda", cuda)):
+            assert (ROOT / "arrayvision" / backend / f"{file}.py").exists() == (said == "yes"), name
+
+
+def test_links():
+    for target in re.findall(r"\]\(([^)#:]+)\)", README):
+        assert (ROOT / target).exists(), target

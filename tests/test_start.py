@@ -1,0 +1,78 @@
+"""What importing costs and brings in."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+
+def python(text, *flags):
+    done = subprocess.run([sys.executable, *flags, "-c", text], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def test_importing_brings_in_the_standard_library_alone():
+    text = """
+import sys
+before = set(sys.modules)
+import arrayvision
+new = {name.split(".")[0] for name in set(sys.modules) - before}
+print(sorted(new - set(sys.stdlib_module_names) - {"arrayvision"}))
+"""
+    assert python(text).stdout.strip() == "[]"
+
+
+@pytest.mark.alone
+def test_importing_takes_less_than_30_ms():
+    text = "import time; t = time.perf_counter(); import arrayvision; print(time.perf_counter() - t)"
+    assert min(float(python(text).stdout) for _ in range(5)) < 0.03
+
+
+@pytest.mark.alone
+def test_a_fresh_process_suppresses_within_1200_ms():
+    """From the interpreter's start to a result, with a warm cache."""
+    import time
+
+    text = "import numpy as np; from arrayvision import ops; ops.nms(np.zeros((1, 4), np.float32), np.ones(1, np.float32), 0.5)"
+    times = []
+    for _ in range(6):
+        start = time.perf_counter()
+        python(text)
+        times.append(time.perf_counter() - start)
+    assert min(times) < 1.2, times
+
+
+def test_torch_and_jax_are_not_imported_by_an_operator():
+    text = """
+import sys, numpy as np
+from arrayvision import ops
+ops.nms(np.zeros((1, 4), np.float32), np.ones(1, np.float32), 0.5)
+print([m for m in ("torch", "jax", "cupy", "cv2", "tqdm", "fsspec") if m in sys.modules])
+"""
+    assert python(text).stdout.strip() == "[]"
+
+
+def test_every_public_name_is_there():
+    import arrayvision
+
+    for name in arrayvision.__all__:
+        assert getattr(arrayvision, name) is not None
+    for name in arrayvision.ops.__all__:
+        assert callable(getattr(arrayvision.ops, name)) and getattr(arrayvision.ops, name).__doc__
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = arrayvision.nothing
+
+
+def test_docstrings_examples():
+    import doctest
+
+    from arrayvision.ops import bbox_overlaps, nms, rotated_boxes  # noqa: F401
+
+    tried = 0
+    for name in ("bbox_overlaps", "nms", "rotated_boxes"):
+        result = doctest.testmod(sys.modules[f"arrayvision.ops.{name}"])
+        assert not result.failed
+        tried += result.attempted
+    assert tried > 20 and os.sep
