@@ -182,6 +182,9 @@ def test_fused_evaluation_equals_convolution_and_norm_gradients_too(bias, norm):
         strict=True,
     ):
         close(ours, wanted, 256)
+    wrapped = ConvModule.create_from_conv_bn(bricks.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).eval()
+    assert wrapped.efficient_conv_bn_eval_forward is not None
+    close(wrapped(x), wrapped.norm(wrapped.conv(x)))
     layer.train()
     close(layer(x), layer.norm(layer.conv(x)))
     layer.turn_on_efficient_conv_bn_eval(False)

@@ -177,8 +177,8 @@ class ResNet(nn.Module):
     Examples
     --------
     >>> import torch
-    >>> [tuple(x.shape[1:]) for x in ResNet(18)(torch.zeros(1, 3, 32, 32))]
-    [(64, 8, 8), (128, 4, 4), (256, 2, 2), (512, 1, 1)]
+    >>> [tuple(x.shape[1:]) for x in ResNet(18)(torch.zeros(1, 3, 64, 64))]
+    [(64, 16, 16), (128, 8, 8), (256, 4, 4), (512, 2, 2)]
     """
 
     arch_settings: ClassVar[dict[int, tuple[Any, tuple[int, ...]]]] = {

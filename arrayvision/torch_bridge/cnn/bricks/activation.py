@@ -83,6 +83,9 @@ class HSwish(nn.Module):
 class Swish(nn.Module):
     """x * sigmoid(x). P. Ramachandran et al., "Searching for Activation Functions", 2017."""
 
+    def __init__(self):
+        super().__init__()
+
     def forward(self, x: Tensor) -> Tensor:
         return F.silu(x)
 

@@ -14,6 +14,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 
 from arrayvision.errors import InvalidKind, InvalidValue, require
 from arrayvision.registry import MODELS
+from arrayvision.torch_bridge.cnn.bricks import wrappers
 from arrayvision.torch_bridge.cnn.bricks.activation import build_activation_layer
 from arrayvision.torch_bridge.cnn.bricks.conv import build_conv_layer
 from arrayvision.torch_bridge.cnn.bricks.init import constant_init, kaiming_init
@@ -35,8 +36,8 @@ def fused_weights(conv: nn.Module, bn: nn.Module) -> tuple[Tensor, Tensor]:
 
 def is_plain_conv(conv: nn.Module) -> bool:
     """Whether a layer computes what torch's Conv1d, 2d or 3d does from its weight, so that a factor can go into it."""
-    kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-    return isinstance(conv, kinds) and type(conv).forward in [kind.forward for kind in kinds]
+    plain = (nn.Conv1d, nn.Conv2d, nn.Conv3d, wrappers.Conv2d, wrappers.Conv3d)
+    return isinstance(conv, plain) and type(conv).forward in [kind.forward for kind in plain]
 
 
 def efficient_conv_bn_eval_forward(bn: _BatchNorm, conv: _ConvNd, x: Tensor) -> Tensor:
@@ -76,6 +77,7 @@ class ConvModule(nn.Module):
 
     Examples
     --------
+    >>> import torch
     >>> layer = ConvModule(3, 8, 3, padding=1, norm_cfg=dict(type="BN"))
     >>> layer(torch.zeros(2, 3, 4, 4)).shape
     torch.Size([2, 8, 4, 4])

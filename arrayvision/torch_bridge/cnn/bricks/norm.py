@@ -67,8 +67,9 @@ def build_norm_layer(cfg: dict, num_features: int, postfix: int | str = "") -> t
 
     Examples
     --------
-    >>> build_norm_layer(dict(type="GN", num_groups=2), 8, postfix=1)
-    ('gn1', GroupNorm(2, 8, eps=1e-05, affine=True))
+    >>> name, layer = build_norm_layer(dict(type="GN", num_groups=2), 8, postfix=1)
+    >>> name, layer.num_groups
+    ('gn1', 2)
     """
     check_cfg("build_norm_layer", cfg)
     require(

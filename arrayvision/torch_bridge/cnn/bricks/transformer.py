@@ -106,6 +106,7 @@ class AdaptivePadding(nn.Module):
 
     Examples
     --------
+    >>> import torch
     >>> AdaptivePadding(kernel_size=16, stride=16)(torch.zeros(1, 1, 15, 17)).shape
     torch.Size([1, 1, 16, 32])
     """

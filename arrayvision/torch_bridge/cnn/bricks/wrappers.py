@@ -1,7 +1,7 @@
 """Torch's layers under the names that configs use; all accept empty batches."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from arrayvision.registry import MODELS
 
@@ -13,32 +13,53 @@ from arrayvision.registry import MODELS
 class Conv2d(nn.Conv2d):
     """torch.nn.Conv2d."""
 
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x)
+
 
 @MODELS.register_module("Conv3d")
 class Conv3d(nn.Conv3d):
     """torch.nn.Conv3d."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x)
 
 
 @MODELS.register_module(["ConvTranspose2d", "deconv"])
 class ConvTranspose2d(nn.ConvTranspose2d):
     """torch.nn.ConvTranspose2d."""
 
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x)
+
 
 @MODELS.register_module(["ConvTranspose3d", "deconv3d"])
 class ConvTranspose3d(nn.ConvTranspose3d):
     """torch.nn.ConvTranspose3d."""
 
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x)
+
 
 class MaxPool2d(nn.MaxPool2d):
     """torch.nn.MaxPool2d."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x)
 
 
 class MaxPool3d(nn.MaxPool3d):
     """torch.nn.MaxPool3d."""
 
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x)
+
 
 class Linear(nn.Linear):
     """torch.nn.Linear."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x)
 
 
 # ---- what code that still answers for old versions of torch imports --------------------------------------------------
