@@ -760,7 +760,11 @@ class RandomFlip(BaseTransform):
         if self.swap_seg_labels is not None:
             flipped = before = np.ascontiguousarray(flipped)
             flipped = flipped.copy()
-            for pair in self.swap_seg_labels:
+            labels = self.swap_seg_labels
+            expect(
+                self, isinstance(labels, (tuple, list)), f"swap_seg_labels must be pairs, got {labels!r}", InvalidKind
+            )
+            for pair in labels:
                 good = isinstance(pair, (tuple, list)) and len(pair) == 2
                 expect(self, good, f"swap_seg_labels must be pairs, got {self.swap_seg_labels!r}", InvalidKind)
                 flipped[before == pair[0]] = pair[1]

@@ -295,3 +295,41 @@ def test_configs_of_mmengine_build():
         assert Compose(cfg.pipeline)(dict(img=np.zeros((3, 4, 3), np.uint8)))["img"].shape == (8, 8, 3)
         """
     )
+
+
+@needs_mmengine
+def test_configs_written_as_python_import_classes(tmp_path):
+    config = tmp_path / "config.py"
+    config.write_text(
+        textwrap.dedent(
+            """
+            from mmcv.cnn import ConvModule
+            from mmcv.ops import RoIAlign
+            from mmcv.transforms import RandomFlip
+            from mmcv.transforms.processing import Resize
+            from torch.nn import GELU, BatchNorm2d
+
+            model = dict(type=ConvModule, in_channels=3, out_channels=4, kernel_size=1,
+                         norm_cfg=dict(type=BatchNorm2d), act_cfg=dict(type=GELU))
+            pipeline = [dict(type=Resize, scale=(3, 4)), dict(type=RandomFlip, prob=1.0)]
+            roi = dict(type=RoIAlign)
+            """
+        )
+    )
+    said = run(
+        """
+        import sys
+        import numpy as np, torch
+        from mmengine.config import Config
+        from mmengine.registry import MODELS
+        from mmcv.transforms import Compose
+        cfg = Config.fromfile(sys.argv[1], lazy_import=True)
+        layer = MODELS.build(cfg.model)
+        assert type(layer.bn) is torch.nn.BatchNorm2d and type(layer.activate) is torch.nn.GELU
+        assert Compose(cfg.pipeline)(dict(img=np.zeros((9, 9, 3), np.uint8)))["img"].shape == (4, 3, 3)
+        cfg.dump(sys.argv[1] + ".dumped.py")
+        print(open(sys.argv[1] + ".dumped.py").read())
+        """,
+        str(config),
+    )
+    assert "type='mmcv.cnn.ConvModule'" in said and "type='mmcv.ops.RoIAlign'" in said
