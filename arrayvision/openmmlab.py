@@ -276,8 +276,8 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         if root != "mmcv" or inner not in _PATHS:
             return None
         spec = importlib.machinery.ModuleSpec(fullname, self, origin=__file__, is_package=inner in _PAGES)
-        if spec.submodule_search_locations is not None:
-            spec.submodule_search_locations.append(str(pathlib.Path(__file__).parent.joinpath(*inner.split("."))))
+        if spec.submodule_search_locations is not None:  # a folder that is not there: nothing is found on disk
+            spec.submodule_search_locations.append(str(pathlib.Path(__file__).parent.joinpath(*fullname.split("."))))
         return spec
 
     def create_module(self, spec):

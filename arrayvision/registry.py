@@ -15,6 +15,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -35,6 +36,8 @@ class Registry:
     def __init__(self, name: str, modules: tuple[str, ...] = ()):
         self.name = name
         self._modules = modules
+        self._filling: set[str] = set()
+        self._lock = threading.RLock()
         self._entries: dict[str, Any] = {}  # name -> class, or (module, attribute) until it is first used
         self._linked: Any = None  # mmengine's registry of this kind, once arrayvision.openmmlab.install() has run
 
@@ -105,9 +108,16 @@ class Registry:
         return entry
 
     def _fill(self):
-        while self._modules:
-            module, self._modules = self._modules[0], self._modules[1:]  # first: the module may look something up
-            importlib.import_module(module)
+        if self._modules:
+            with self._lock:  # another thread waits until all are imported
+                for module in self._modules:
+                    if module not in self._filling:  # what it imports may look something up
+                        self._filling.add(module)
+                        try:
+                            importlib.import_module(module)
+                        finally:
+                            self._filling.discard(module)
+                        self._modules = tuple(m for m in self._modules if m != module)
 
     def get(self, name: str, scope: str | None = None) -> Any:
         """The class of that name, or None. With mmengine in use, its registries (the current scope's first) are asked too."""

@@ -87,3 +87,25 @@ def test_the_registries_fill_themselves():
         "assert MODELS.build({'type': 'ConvModule', 'in_channels': 1, 'out_channels': 1, 'kernel_size': 1}).with_bias"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_first_look_up_from_many_threads_sees_all_names(tmp_path, monkeypatch):
+    import threading
+
+    (tmp_path / "fills_slowly.py").write_text(
+        "import time\nfrom shapes_under_test import SHAPES\nassert SHAPES.get('Early') is None\ntime.sleep(0.3)\n"
+        "SHAPES.register_module('Late', module=dict)\n"
+    )
+    (tmp_path / "shapes_under_test.py").write_text(
+        "from arrayvision.registry import Registry\nSHAPES = Registry('SHAPES', ('fills_slowly',))\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    from shapes_under_test import SHAPES
+
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(SHAPES.get("Late"))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert found == [dict] * 4

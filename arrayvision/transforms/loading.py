@@ -82,6 +82,8 @@ class LoadImageFromFile(_FromFile):
         path = need(self, results, "img_path")
         try:
             img = _decoded(self, path, self.color_type)
+        except ImportError:  # of a back end: no image can be read
+            raise
         except Exception:
             if self.ignore_empty:
                 return None
