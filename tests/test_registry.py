@@ -109,3 +109,26 @@ def test_a_first_look_up_from_many_threads_sees_all_names(tmp_path, monkeypatch)
     for thread in threads:
         thread.join(10)
     assert found == [dict] * 4
+
+
+MODEL_NAMES = """
+    Conv1d Conv2d Conv3d Conv ConvWS ConvAWS Conv2dAdaptivePadding DCN DCNv2 SAC SparseConv2d SparseConv3d
+    SparseConvTranspose2d SparseConvTranspose3d SparseInverseConv2d SparseInverseConv3d SubMConv2d SubMConv3d
+    BN BN1d BN2d BN3d SyncBN MMSyncBN GN LN IN IN1d IN2d IN3d
+    ReLU LeakyReLU PReLU RReLU ReLU6 ELU Sigmoid Tanh SiLU GELU Clamp Clip HSigmoid HSwish Swish
+    zero reflect replicate nearest bilinear deconv deconv3d pixel_shuffle carafe Dropout DropPath
+    ConvModule ContextBlock NonLocal2d GeneralizedAttention CrissCrossAttention MultiScaleDeformableAttention
+    MultiheadAttention FFN BaseTransformerLayer TransformerLayerSequence
+"""
+TRANSFORM_NAMES = """
+    LoadImageFromFile LoadAnnotations Compose KeyMapper TransformBroadcaster RandomChoice RandomApply Normalize Resize Pad
+    CenterCrop RandomGrayscale MultiScaleFlipAug TestTimeAug RandomChoiceResize RandomFlip RandomResize ToTensor ImageToTensor
+"""
+
+
+def test_every_name_that_configs_use_is_registered():
+    from arrayvision.registry import MODELS, TRANSFORMS
+
+    assert not [name for name in MODEL_NAMES.split() if name not in MODELS]
+    assert not [name for name in TRANSFORM_NAMES.split() if name not in TRANSFORMS]
+    assert all(TRANSFORMS.get(name).__name__ == name for name in TRANSFORM_NAMES.split())
