@@ -115,7 +115,9 @@ def _sources(path: str) -> list[str]:
     if path in _MOVED:
         inner[-1] = _MOVED[path]
     found = [".".join([base, *inner[:depth]]) for depth in range(len(inner), -1, -1)]
-    return [*found, "arrayvision.ops", f"{_CNN}.bricks.wrappers"] if root == "ops" else found
+    if root == "ops":
+        found += ["arrayvision.ops", f"{_CNN}.bricks.wrappers", f"{_CNN}.bricks.merge"]
+    return found
 
 
 def _imported(name: str) -> types.ModuleType | None:

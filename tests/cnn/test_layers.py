@@ -12,6 +12,7 @@ from torch import nn
 import arrayvision.torch_bridge.cnn as cnn
 from arrayvision.registry import MODELS
 from arrayvision.torch_bridge.cnn import bricks
+from arrayvision.torch_bridge.cnn.bricks import merge
 from arrayvision.torch_bridge.cnn.bricks.conv_module import ConvModule
 from arrayvision.torch_bridge.cnn.bricks.init import BaseModule
 from arrayvision.torch_bridge.cnn.bricks.norm import infer_abbr as norm_abbreviation
@@ -476,6 +477,33 @@ def test_generalized_attention_in_a_range_looks_no_further():
     assert changed[5, 6] and not changed[~reach].any()
     with pytest.raises(ValueError, match="in_channels must be 256 or 512 with a spatial_range, got 8"):
         cnn.GeneralizedAttention(8, spatial_range=1, num_heads=2)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "size"), [((4, 6), (9, 14), None), ((9, 14), (4, 6), (4, 6)), ((5, 7), (5, 7), (10, 14))]
+)
+def test_merge_cells(first, second, size):
+    a, b = torch.randn(2, 3, *first), torch.randn(2, 3, *second)
+    target = size or max(first, second)
+
+    def fit(x):
+        if tuple(x.shape[2:]) < target:
+            return F.interpolate(x, size=target)
+        step = [math.ceil(n / t) for n, t in zip(x.shape[2:], target, strict=True)]
+        extra = [s * t - n for n, t, s in zip(x.shape[2:], target, step, strict=True)]
+        sides = [(e // 2, e - e // 2) for e in extra]
+        return F.max_pool2d(F.pad(x, (*sides[1], *sides[0])), step)
+
+    x, y = fit(a), fit(b)
+    plain = {"with_out_conv": False}
+    assert torch.equal(merge.SumCell(3, 4, **plain)(a, b, size), x + y)
+    assert torch.equal(merge.ConcatCell(3, 4, **plain)(a, b, size), torch.cat([x, y], 1))
+    close(merge.GlobalPoolingCell(**plain)(a, b, size), y + torch.sigmoid(y.mean((2, 3), keepdim=True)) * x)
+    cell = randomised(merge.ConcatCell(3, 4, with_input1_conv=False))
+    close(cell(a, b, size), cell.out_conv.conv(F.relu(torch.cat([x, y], 1))))
+    assert merge.SumCell(3, 3, with_input1_conv=True)(a, b, size).shape == (2, 3, *target)
+    with pytest.raises(ValueError, match="x1 and x2 must have as many samples and channels"):
+        merge.SumCell(3, 3)(a, b[:, :2])
 
 
 # ---- transformers ----------------------------------------------------------------------------------------------------
