@@ -669,13 +669,14 @@ def test_resnet_stages_and_strides():
 
 
 def test_resnet_freezes_and_checkpoints():
-    model = cnn.ResNet(50, frozen_stages=1, bn_eval=False, with_cp=True)
+    stages = {"num_stages": 2, "strides": (1, 2), "dilations": (1, 1), "out_indices": (0, 1)}
+    model = cnn.ResNet(50, frozen_stages=1, bn_eval=False, with_cp=True, **stages)
     model.train()
     frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
     assert frozen == {n for n, _ in model.named_parameters() if n.startswith(("conv1", "bn1", "layer1"))}
     assert not model.bn1.training and not model.layer1[0].bn1.training and model.layer2[0].bn1.training
     assert not any(m.training for m in cnn.ResNet(18).train().modules() if isinstance(m, nn.BatchNorm2d))
-    plain = cnn.ResNet(50, bn_eval=True, frozen_stages=1)
+    plain = cnn.ResNet(50, bn_eval=True, frozen_stages=1, **stages)
     plain.load_state_dict(model.state_dict())
     model.bn_eval = True
     x = torch.randn(1, 3, 32, 32)

@@ -82,7 +82,7 @@ DETECT = """
     "names",
     [
         ("retinanet/retinanet_r50_fpn_1x_coco", "swin/retinanet_swin-t-p4-w7_fpn_1x_coco"),
-        ("fcos/fcos_r50-caffe_fpn_gn-head_1x_coco", "atss/atss_r50_fpn_1x_coco", "gfl/gfl_r50_fpn_1x_coco"),
+        ("fcos/fcos_r50-caffe_fpn_gn-head_1x_coco", "gfl/gfl_r50_fpn_1x_coco"),
         ("yolo/yolov3_d53_8xb8-320-273e_coco", "detr/detr_r50_8xb2-150e_coco"),
         (
             "faster_rcnn/faster-rcnn_r50_fpn_1x_coco=RoIAlign",
