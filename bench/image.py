@@ -74,6 +74,16 @@ def plain_color():
     return call
 
 
+def plain_color_tiled():
+    """As it is often written: the gray image repeated by NumPy."""
+
+    def call():
+        gray = np.tile(cv2.cvtColor(IMG, cv2.COLOR_BGR2GRAY)[..., None], [1, 1, 3])
+        return cv2.addWeighted(IMG, 0.7, gray, 0.3, 5)
+
+    return call
+
+
 def plain_contrast():
     def call():
         mean = round(cv2.mean(cv2.cvtColor(IMG, cv2.COLOR_BGR2GRAY))[0])
@@ -140,7 +150,12 @@ def _fixed(call):
 CASES = [
     ("imnormalize", _fixed(lambda: image.imnormalize(IMG, MEAN, STD)), {"opencv": plain_normalize}, 6),
     ("imdenormalize", ours_denormalize, {"opencv": plain_denormalize}, 2),
-    ("adjust_color", _fixed(lambda: image.adjust_color(IMG, 0.7, 0.3, 5)), {"opencv": plain_color}, 2),
+    (
+        "adjust_color",
+        _fixed(lambda: image.adjust_color(IMG, 0.7, 0.3, 5)),
+        {"opencv": plain_color, "opencv and np.tile": plain_color_tiled},
+        2,
+    ),
     (
         "adjust_contrast",
         _fixed(lambda: image.adjust_contrast(IMG, 1.3)),

@@ -103,7 +103,7 @@ def opencv_hsv():
 
     def call():
         length, angle = cv2.cartToPolar(FLOW[..., 0], FLOW[..., 1], angleInDegrees=True)
-        saturation = cv2.multiply(length, 1 / length.max())
+        saturation = length * np.float32(1 / length.max())
         hsv = cv2.merge([angle, saturation, np.ones_like(angle)])
         return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
 

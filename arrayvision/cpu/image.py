@@ -103,14 +103,14 @@ def solarize(src, threshold, top, dst, turn, grain, n):
 
 @kernel
 def _fade(src, dst, factor, base):
-    zero, top = np.float32(0), np.float32(255)
+    zero, top = np.int32(0), np.int32(255)
     for i in range(src.shape[0]):
-        dst[i] = np.uint8(np.int32(min(max(np.float32(src[i]) * factor + base, zero), top)))
+        dst[i] = np.uint8(min(max(np.int32(np.float32(src[i]) * factor + base), zero), top))
 
 
 @kernel
 def fade(src, factor, base, dst, turn, grain, n):
-    """dst = src * factor + base in float32, clipped to 0 to 255, fractions cut off."""
+    """dst = src * factor + base in float32, clipped to 0 to 255, fractions cut off; both less than 2**30."""
     start = take(turn, grain)
     while start < n:
         _fade(src[start : start + grain], dst[start : start + grain], factor, base)
@@ -145,21 +145,21 @@ def gray_sums(src, sums, turn, grain, n):
 
 @kernel(fastmath={"contract"})
 def _blend_gray(src, dst, alpha, beta, gamma):
-    zero, top = np.float32(0), np.float32(255)
+    zero, top = np.int32(0), np.int32(255)
     for i in range(src.shape[0] // 3):
         j = 3 * i
         b, g, r = src[j], src[j + 1], src[j + 2]
         gray = (np.uint32(b) * BLUE + np.uint32(g) * GREEN + np.uint32(r) * RED + HALF) >> SHIFT
         base = np.float32(np.int32(gray)) * beta + gamma
-        # through int32: LLVM turns that into vectors, a cast to uint8 not
-        dst[j] = np.uint8(np.int32(np.rint(min(max(np.float32(b) * alpha + base, zero), top))))
-        dst[j + 1] = np.uint8(np.int32(np.rint(min(max(np.float32(g) * alpha + base, zero), top))))
-        dst[j + 2] = np.uint8(np.int32(np.rint(min(max(np.float32(r) * alpha + base, zero), top))))
+        # clipped as int32: LLVM turns that into vectors, floats and a cast to uint8 not so well
+        dst[j] = np.uint8(min(max(np.int32(np.rint(np.float32(b) * alpha + base)), zero), top))
+        dst[j + 1] = np.uint8(min(max(np.int32(np.rint(np.float32(g) * alpha + base)), zero), top))
+        dst[j + 2] = np.uint8(min(max(np.int32(np.rint(np.float32(r) * alpha + base)), zero), top))
 
 
 @kernel
 def blend_gray(src, alpha, beta, gamma, dst, turn, grain, n):
-    """dst = src * alpha + gray(src) * beta + gamma, rounded and clipped, from BGR bytes."""
+    """dst = src * alpha + gray(src) * beta + gamma, rounded and clipped, from BGR bytes; weights up to 2**21."""
     start = take(turn, grain)
     while start < n:
         stop = min(start + grain, n)

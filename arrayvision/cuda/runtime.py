@@ -39,7 +39,7 @@ class Kernels:
     def __init__(self, source, expressions, options=()):
         self.source, self.expressions = HERE / source, tuple(expressions)
         self.options = (*OPTIONS, *options)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._loaded = {}  # device -> expression -> kernel, and "emulated"
 
     def compile(self, arch: int):
@@ -175,3 +175,8 @@ def zeros(like, shape, dtype: str):
 def argsort(keys):
     """The stable order of integers, as int64."""
     return array.library_of(keys).argsort(keys)
+
+
+def deterministic(like):
+    """Whether the caller asked its library for results that are the same in every run (torch has such a switch)."""
+    return array.library_of(like).deterministic()

@@ -45,19 +45,23 @@ def images(*names: str) -> Callable[[F], F]:
     """
 
     def decorate(function):
-        name, first = function.__name__, names[0]
+        name = function.__name__
         signature = inspect.signature(function)
-        leads = next(iter(signature.parameters)) == first
-        others = names[1:]
+        order = list(signature.parameters)
+        places, first = [(n, order.index(n)) for n in names], names[0]
 
         @functools.wraps(function)
         def call(*args, **kwargs):
-            if leads and args and type(args[0]) is np.ndarray and args[0].dtype.char != "e" and not others:
-                try:
-                    return function(*args, **kwargs)
-                except cv2.error as error:
-                    raise _refused(name, first, args[0], error) from None
-            return _convert(function, signature, names, args, kwargs)
+            for n, i in places:
+                x = args[i] if i < len(args) else kwargs.get(n)
+                plain = type(x) is np.ndarray and x.dtype.char != "e" and x.dtype.isnative
+                if not plain and (x is not None or n == first):
+                    return _convert(function, signature, names, args, kwargs)
+            try:
+                return function(*args, **kwargs)
+            except cv2.error as error:
+                n, i = places[0]
+                raise _refused(name, n, args[i] if i < len(args) else kwargs[n], error) from None
 
         return call
 
@@ -66,7 +70,9 @@ def images(*names: str) -> Callable[[F], F]:
 
 def _convert(function, signature, names, args, kwargs):
     name = function.__name__
-    bound = signature.bind(*args, **kwargs)
+    bound = signature.bind(*args, **kwargs)  # TypeError as Python words it, where arguments are missing
+    if bound.arguments[names[0]] is None:
+        raise TypeError(f"{name}: {names[0]} must be an array (NumPy, torch, JAX or with DLPack), got None")
     given = {n: bound.arguments[n] for n in names if bound.arguments.get(n) is not None}
     at = place(name, **given)
     if at.gpu:
@@ -78,8 +84,8 @@ def _convert(function, signature, names, args, kwargs):
             if half is None:
                 half = dtype
             host = at.library.host(x, "float32")
-        elif type(x) is np.ndarray:
-            host = x
+        elif type(x) is np.ndarray:  # OpenCV reads other byte orders as if they were its own
+            host = x if x.dtype.isnative or n == "out" or name.endswith("_") else x.astype(x.dtype.newbyteorder("="))
         else:
             host = np.asarray(at.library.host(x, dtype))
         bound.arguments[n] = host
@@ -126,6 +132,8 @@ def to_numpy(function: str, argument: str, x) -> np.ndarray:
 
 
 def _refused(name, argument, x, error):
+    if isinstance(error, ValueError):  # ours already
+        return error
     reason = (getattr(error, "err", "") or str(error)).strip().splitlines()[0]
     return ValueError(f"{name}: {argument} of shape {x.shape} and dtype {x.dtype} can't be processed: {reason}")
 
@@ -161,7 +169,7 @@ def packed(x: np.ndarray) -> np.ndarray:
         if down or right:
             upright = packed(x[:: -1 if down else 1, :: -1 if right else 1])
             return cv2.flip(upright, -1 if down and right else 0 if down else 1).reshape(x.shape)
-    return np.require(x, x.dtype.newbyteorder("="), requirements="CA")
+    return np.require(x, x.dtype.newbyteorder("="), requirements=["C", "A"])
 
 
 _CV = {np.dtype(name) for name in ("uint8", "uint16", "float32")}

@@ -76,7 +76,12 @@ def read(function: str, source: Any, backend_args: dict | None = None) -> bytes:
             raise TypeError(f"{function}: {file_name(source)} must be opened in binary mode")
         return content
     path = os.fspath(source)
-    remote = _remote(function, path, backend_args)
+    try:
+        remote = _remote(function, path, backend_args)
+    except ImportError:
+        if not path.startswith(("http://", "https://")):
+            raise
+        return _download(function, path)  # fsspec wants aiohttp for what the standard library can do
     if remote is None:
         if not path:
             raise FileNotFoundError(f"{function}: the path is empty")
@@ -91,6 +96,18 @@ def read(function: str, source: Any, backend_args: dict | None = None) -> bytes:
         raise
     except Exception as error:  # of the many that clients of remote stores raise
         raise OSError(f"{function}: {path} can't be read: {error}") from error
+
+
+def _download(function, url):
+    import urllib.error
+    import urllib.request
+
+    try:
+        with urllib.request.urlopen(url, timeout=60) as answer:
+            return answer.read()
+    except urllib.error.HTTPError as error:
+        kind = FileNotFoundError if error.code == 404 else OSError
+        raise kind(f"{function}: {url} can't be read: {error}") from None
 
 
 def write(function: str, path: str, content: bytes, backend_args: dict | None = None) -> None:

@@ -121,12 +121,8 @@ def _resize(name, img, size, interpolation, backend, out=None):
         resized = _array.like(resized, img)
     else:
         code = _CV2[check.choice(name, "interpolation", interpolation, tuple(_CV2))]
-        if (
-            out is not None
-            and (out.shape[:2] == (size[1], size[0]))
-            and out.dtype == img.dtype
-            and img.dtype.name in _array._KNOWN
-        ):
+        fits = out is not None and out.shape[:2] == size[::-1] and out.dtype == img.dtype
+        if fits and out.flags.c_contiguous and out.flags.writeable and img.dtype.name in _array._KNOWN:
             written = cv2.resize(img, size, dst=out, interpolation=code)
             if written is out:
                 return out
@@ -303,15 +299,14 @@ def imresize_to_multiple(
         size = _scaled((w, h), [check.number(name, "scale_factor", f, above=0) for f in factors])
     elif isinstance(size, int):
         size = (size, size)
-    size = _pair(name, "size", size)
+    wide, high = _pair(name, "size", size)
     if check.flag(name, "keep_ratio", keep_ratio):
-        size = rescale_size((w, h), size, return_scale=False)
+        wide, high = rescale_size((w, h), (wide, high))
     divisors = divisor if isinstance(divisor, tuple) else (divisor, divisor)
     if len(divisors) != 2:
         raise ValueError(f"{name}: divisor must be an int or two, got {len(divisors)}")
     dw, dh = (check.integer(name, "divisor", d, 1) for d in divisors)
-    size = (-(-size[0] // dw) * dw, -(-size[1] // dh) * dh)
-    return imresize(img, size, return_scale, interpolation, out, backend)
+    return imresize(img, (-(-wide // dw) * dw, -(-high // dh) * dh), return_scale, interpolation, out, backend)
 
 
 # ---- flipping --------------------------------------------------------------------------------------------------------
@@ -691,11 +686,11 @@ def imrotate(
         center = ((w - 1) * 0.5, (h - 1) * 0.5)
     elif not isinstance(center, tuple) or len(center) != 2:
         raise BadKind(f"{name}: center must be a tuple of two numbers, got {center!r}")
-    center = tuple(check.number(name, "center", c) for c in center)
-    if not all(map(math.isfinite, center)):
+    x, y = (check.number(name, "center", c) for c in center)
+    if not (math.isfinite(x) and math.isfinite(y)):
         raise ValueError(f"{name}: center must be finite, got {center}")
     border = _array.bordered(name, "border_value", border_value, img)
-    matrix = cv2.getRotationMatrix2D(center, -angle, scale)
+    matrix = cv2.getRotationMatrix2D((x, y), -angle, scale)
     if auto_bound:
         cos, sin = abs(matrix[0, 0]), abs(matrix[0, 1])
         new_w, new_h = h * sin + w * cos, h * cos + w * sin

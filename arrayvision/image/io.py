@@ -49,7 +49,20 @@ def pillow(module: str):
     return _optional(f"PIL.{module}", "pillow")
 
 
+_SYMBOLS = {"turbojpeg": "TurboJPEG", "pillow": "Image", "tifffile": "tifffile"}
+
+
+def __getattr__(name):
+    """The symbols by which older code knows the optional back ends; setting one to None turns the back end off."""
+    for backend, symbol in _SYMBOLS.items():
+        if name == symbol:
+            return _module_of(backend)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 def _module_of(backend):
+    if globals().get(_SYMBOLS.get(backend, ""), ...) is None:
+        raise ImportError(f"{backend} is turned off: {_SYMBOLS[backend]} was set to None")
     if backend == "turbojpeg":
         return _optional("simplejpeg", "simplejpeg")
     if backend == "pillow":
@@ -356,6 +369,8 @@ def _encode(name, img, path, params):
         buffer = io.BytesIO()
         _module_of("tifffile").imwrite(buffer, img, photometric="minisblack", planarconfig="contig")
         return buffer.getvalue()
+    if extension in (".tif", ".tiff") and img.dtype.kind == "f" and not params:
+        params = [cv2.IMWRITE_TIFF_COMPRESSION, 5]  # LZW: some OpenCVs would store floats as logarithms, with losses
     if extension in (".jpg", ".jpeg", ".jpe") and img.dtype != np.uint8:
         raise ValueError(f"{name}: img must be uint8 for {extension}, got {img.dtype}")
     if not extension or not cv2.haveImageWriter(f"x{extension}"):

@@ -14,6 +14,7 @@ from arrayvision.image.io import pillow, processing_backend
 from arrayvision.typing import Array
 
 _LEVELS = np.arange(256)
+_MOST = 1 << 21
 
 
 def _run(kernel, pixels, out, *args, channels=3, cost=0.5):
@@ -369,11 +370,15 @@ def _enhance(kind, img, factor):
 
 def _fade(img, factor, base):
     """img * factor + base, clipped to 0 to 255, in img's dtype: fractions of integers are cut off."""
-    factor, base = np.float32(factor), np.float32(base)
     if img.dtype == np.uint8:
         out = np.empty(img.shape, np.uint8)
-        return _run(kernels.fade, _array.rows(img), out, factor, base, channels=1, cost=0.1)
-    return np.clip(img.astype(np.float32) * factor + base, 0, 255).astype(img.dtype)
+        return _run(kernels.fade, _array.rows(img), out, np.float32(factor), np.float32(base), channels=1, cost=0.1)
+    return np.clip(img.astype(np.float32) * np.float32(factor) + np.float32(base), 0, 255).astype(img.dtype)
+
+
+def _weight(value):
+    """A weight of bytes as the kernels take it: beyond 2**21 all results are 0 or 255 anyway."""
+    return min(max(value, -_MOST), _MOST)
 
 
 @images("img")
@@ -412,7 +417,7 @@ def adjust_brightness(img: Array, factor: float = 1.0, backend: str | None = Non
     if _by_pillow(name, backend, img):
         _array.color(name, "img", img)
         return _enhance("Brightness", img, factor)
-    return _fade(img, factor, 0)
+    return _fade(img, _weight(factor) if img.dtype == np.uint8 else factor, 0)
 
 
 def _finite(name, argument, value):
@@ -460,7 +465,7 @@ def adjust_contrast(img: Array, factor: float = 1.0, backend: str | None = None)
         return _enhance("Contrast", img, factor)
     if img.dtype == np.uint8:
         img = _array.packed(img)
-        mean = kernels.gray_mean(_array.rows(img))
+        mean, factor = kernels.gray_mean(_array.rows(img)), _weight(factor)
     else:
         mean = round(float(cv2.cvtColor(img, cv2.COLOR_BGR2GRAY).mean(dtype=np.float64)))
     return _fade(img, factor, mean * (1 - factor))
@@ -506,7 +511,7 @@ def adjust_color(
     if _by_pillow(name, backend, img):
         return _enhance("Color", img, alpha)
     if img.dtype == np.uint8:
-        weights = np.float32(alpha), np.float32(beta), np.float32(gamma)
+        weights = (np.float32(_weight(w)) for w in (alpha, beta, gamma))
         return _run(kernels.blend_gray, _array.rows(img), np.empty(img.shape, np.uint8), *weights, cost=1)
     gray = cv2.cvtColor(cv2.cvtColor(img, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
     return np.clip(cv2.addWeighted(img, alpha, gray, beta, gamma), 0, 255)

@@ -254,11 +254,13 @@ class VideoReader:
         return img
 
     def _ended(self, frame: int) -> None:
-        """Raise if the video ends well before the end that it tells."""
+        """Raise if the file is shorter than its container tells, or the video has far fewer frames."""
+        if _cut_off(self._source):
+            raise OSError(f"VideoReader: {self._filename} is cut off: it ends after {frame} frames")
         told = self._vcap.get(cv2.CAP_PROP_FRAME_COUNT)
         if _tells_count(self._source) and 0 < told < 1 << 40 and frame < told - max(2, told / 100):
             raise OSError(
-                f"VideoReader: {self._filename} is damaged or cut off: it has {int(told)} frames, and ends after {frame}"
+                f"VideoReader: {self._filename} is damaged: it has {int(told)} frames, and ends after {frame}"
             )
 
     def read(self) -> np.ndarray | None:
@@ -486,6 +488,41 @@ def _tells_count(source):
     return head[4:8] == b"ftyp" or (head[:4] == b"RIFF" and head[8:] == b"AVI ")
 
 
+def _cut_off(source):
+    """Whether a file is shorter than the sizes in its MP4, AVI or Matroska structure tell."""
+    try:
+        size = os.path.getsize(source)
+        with open(source, "rb") as file:
+            head = file.read(64)
+            if head[:4] == b"RIFF":
+                return int.from_bytes(head[4:8], "little") + 8 > size
+            if head[:4] == b"\x1a\x45\xdf\xa3":  # EBML's header, then the segment with everything else
+                length, start = _vint(head, 4)
+                at = start + length
+                length, start = _vint(head, at + 4)
+                return head[at : at + 4] == b"\x18\x53\x80\x67" and length is not None and start + length > size
+            at = 0
+            while head[4:8] == b"ftyp" and at + 8 <= size:  # boxes, one after another
+                file.seek(at)
+                box = file.read(16)
+                length = int.from_bytes(box[:4], "big")
+                if length == 1:
+                    length = int.from_bytes(box[8:16], "big")
+                if length < 8:  # 0: to the end of the file
+                    return False
+                at += length
+            return at > size
+    except (OSError, IndexError, TypeError):
+        return False
+
+
+def _vint(data, at):
+    """An EBML number (None if it is unknown), and where it ends."""
+    width = 9 - data[at].bit_length()
+    value = int.from_bytes(data[at : at + width], "big") & (1 << 7 * width) - 1
+    return (None if value == (1 << 7 * width) - 1 else value), at + width
+
+
 def frames2video(
     frame_dir: str,
     video_file: str,
@@ -543,7 +580,7 @@ def frames2video(
         raise ValueError(f"{name}: end must be greater than start, got {end} and {start}")
     h, w = imread(path(start), backend="cv2").shape[:2]
     with _files.replacing(os.fspath(video_file)) as part:
-        writer = cv2.VideoWriter(part, cv2.VideoWriter_fourcc(*fourcc), fps, (w, h))
+        writer = cv2.VideoWriter(part, cv2.VideoWriter.fourcc(*fourcc), fps, (w, h))
         try:
             if not writer.isOpened():
                 raise OSError(f"{name}: {os.fspath(video_file)} can't be written with fourcc {fourcc!r}")

@@ -351,13 +351,29 @@ def flow_warp(img: Array, flow: Array, filling_value: int = 0, interpolate_mode:
     source = source.view(np.uint8) if img.dtype == bool else source
     out = np.empty_like(source)
     fill = source.dtype.type(fill)
-    view = _array.read_only(source), _array.read_only(_array.packed(flow)), fill
-    rows = max(1, 8192 // max(1, img.shape[1]))
-    cost = img.shape[1] * 5
-    if interpolate_mode == "nearest":
-        parallel_for(kernels.warp_nearest, img.shape[0], rows, *view, out, cost=cost)
-    else:
-        parallel_for(kernels.warp_bilinear, img.shape[0], rows, *view, img.dtype.kind != "f", out, cost=cost)
+    h, w, channels = img.shape
+    pixels, vectors, rows = _array.rows(source), _array.rows(flow), max(1, 8192 // max(1, w))
+    if source.dtype == np.uint8 and channels == 3 and interpolate_mode == "bilinear":
+        flat = out.reshape(-1)
+        parallel_for(kernels.warp_bytes, h, rows, pixels, vectors, w, h, fill, flat, cost=w * 4)
+        return out.view(bool) if img.dtype == bool else out
+    kind = np.float32 if img.dtype.itemsize < 4 or img.dtype == np.float32 else np.float64
+    parallel_for(
+        kernels.warp,
+        h,
+        rows,
+        pixels,
+        vectors,
+        w,
+        h,
+        channels,
+        interpolate_mode == "nearest",
+        img.dtype.kind != "f",
+        np.empty(0, kind),
+        fill,
+        out.reshape(-1),
+        cost=w * 4,
+    )
     return out.view(bool) if img.dtype == bool else out
 
 

@@ -66,6 +66,6 @@ def _three(color: Any) -> tuple:
     if len(color) != 3:
         raise BadValue(f"color_val: color must have 3 numbers, got {len(color)}")
     for value in color:
-        if not isinstance(value, (int, float, np.number)) or not 0 <= value <= 255 or value != value // 1:
+        if not isinstance(value, (int, float, np.number)) or not 0 <= value <= 255 or value != int(value):
             raise BadValue(f"color_val: color must be of ints from 0 to 255, got {color}")
     return tuple(map(int, color))

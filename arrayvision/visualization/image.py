@@ -330,7 +330,7 @@ def _draw(canvas, box, turned, color, thickness):
 
 def _write(canvas, text, anchor, color, scale):
     """Write a text above a point, within the image, on a plate that contrasts with its color."""
-    font, height, width = cv2.FONT_HERSHEY_COMPLEX, *canvas.shape[:2]
+    font, (height, width) = cv2.FONT_HERSHEY_COMPLEX, canvas.shape[:2]
     (w, h), below = cv2.getTextSize(text, font, scale, 1)
     x = min(max(anchor[0], 0), max(width - w - 1, 0))
     bottom = min(max(anchor[1] - 2, h + below), height - 1)

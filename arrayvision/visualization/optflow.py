@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -78,10 +79,10 @@ def flow2rgb(flow: Array, color_wheel: np.ndarray | None = None, unknown_thr: fl
     kind = np.float32 if flow.dtype == np.float32 else np.float64
     vectors = _array.rows(flow.astype(kind, copy=False))
     h, w = flow.shape[:2]
-    unknown, n = kind(min(unknown_thr, np.finfo(kind).max)), h * w
-    most = np.zeros(-(-n // kernels.GRAIN))
+    unknown, n = kind(min(unknown_thr, float(np.finfo(kind).max))), h * w
+    most: np.ndarray = np.zeros(-(-n // kernels.GRAIN))
     parallel_for(kernels.largest, n, kernels.GRAIN, vectors, unknown, most, cost=0.5)
-    longest = np.sqrt(most.max(initial=0))
+    longest = math.sqrt(most.max(initial=0))
     scale = kind(1 / longest if longest > np.finfo(np.float64).eps else 1)
     out = np.empty((h, w, 3), np.float32)
     wheel = _array.read_only(np.ascontiguousarray(wheel, np.float32))

@@ -1,0 +1,16 @@
+"""Deformable RoI pooling: RoIAlign whose bins are moved (`cpu/roi_bins.py`)."""
+
+from arrayvision.cpu import roi_bins
+from arrayvision.cpu.roi_bins import ALIGN
+
+
+def forward(x, last, rois, offset, scale, sampling, gamma, out):
+    """x (B, H, W, C) if `last` else (B, C, H, W), rois (K, 5), offset (K, 2, oh, ow) or None, out (K, C, oh, ow)."""
+    roi_bins.forward(ALIGN, x, last, rois, offset, scale, sampling, True, gamma, out)
+
+
+def backward(grad, x, last, rois, offset, scale, sampling, gamma, out, out_offset):
+    """Fill out (B, C, H, W) with the features' gradient, out_offset (K, 2, oh, ow) with the offset's (both may be None)."""
+    roi_bins.backward(ALIGN, grad, rois, offset, scale, sampling, True, gamma, out)
+    if out_offset is not None:
+        roi_bins.edges(ALIGN, grad, x, last, rois, offset, scale, sampling, True, gamma, out_offset)

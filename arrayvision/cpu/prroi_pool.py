@@ -1,0 +1,27 @@
+"""Precise RoI pooling: exact averages of the bilinear surface (`cpu/roi_bins.py`)."""
+
+import numpy as np
+
+from arrayvision.cpu import roi_bins
+from arrayvision.cpu.roi_bins import PRECISE
+
+
+def forward(x, last, rois, scale, out):
+    """x (B, H, W, C) if `last` else (B, C, H, W), rois (K, 5), out (K, C, oh, ow)."""
+    roi_bins.forward(PRECISE, x, last, rois, None, scale, 0, True, 0.0, out)
+
+
+def backward(grad, x, last, rois, scale, out, out_rois):
+    """Fill out (B, C, H, W) with the features' gradient and out_rois (K, 5) with the regions'."""
+    roi_bins.backward(PRECISE, grad, rois, None, scale, 0, True, 0.0, out)
+    k, _, oh, ow = grad.shape
+    edges = np.zeros((k, 4, oh, ow), grad.dtype)
+    roi_bins.edges(PRECISE, grad, x, last, rois, None, scale, 0, True, 0.0, edges)
+    share_y, share_x = (np.arange(n + 1, dtype=grad.dtype) / max(n, 1) for n in (oh, ow))
+    top, bottom, left, right = edges.transpose(1, 0, 2, 3)
+    top, bottom, left, right = top.sum(2), bottom.sum(2), left.sum(1), right.sum(1)
+    out_rois[:, 0] = 0
+    out_rois[:, 1] = (left * (1 - share_x[:-1]) + right * (1 - share_x[1:])).sum(1) * scale
+    out_rois[:, 2] = (top * (1 - share_y[:-1]) + bottom * (1 - share_y[1:])).sum(1) * scale
+    out_rois[:, 3] = (left * share_x[:-1] + right * share_x[1:]).sum(1) * scale
+    out_rois[:, 4] = (top * share_y[:-1] + bottom * share_y[1:]).sum(1) * scale

@@ -1,0 +1,148 @@
+"""RoIAlign: averages over grids of bilinear samples (`cpu/roi_bins.py`), or their maxima."""
+
+import numpy as np
+
+from arrayvision.cpu import kernel, roi_bins
+from arrayvision.cpu.bilinear import all_finite, by_image, channels_last, place_of, reach, transpose
+from arrayvision.cpu.roi_bins import ALIGN, frame
+from arrayvision.cpu.threads import parallel_for, take
+
+
+def forward(x, last, rois, scale, sampling, aligned, out):
+    """Average: x (B, H, W, C) if `last` else (B, C, H, W), rois (K, 5), out (K, C, oh, ow)."""
+    roi_bins.forward(ALIGN, x, last, rois, None, scale, sampling, aligned, 0.0, out)
+
+
+def backward(grad, rois, scale, sampling, aligned, out):
+    """Fill out (B, C, H, W) with the features' gradient."""
+    roi_bins.backward(ALIGN, grad, rois, None, scale, sampling, aligned, 0.0, out)
+
+
+@kernel
+def positions(start, size, g, length):
+    """The positions of a bin's samples along one axis that lie inside, and whether all do."""
+    first, many = reach(start, size, g, -1.0, np.float64(length))
+    found, n = np.empty(many, np.float64), 0
+    for k in range(many):
+        p = start + (first + k + 0.5) * (size / g)
+        if p >= -1 and p <= length:
+            found[n] = p
+            n += 1
+    return found[:n], n == g
+
+
+@kernel
+def greater(best, which, p, q, r, s, a, b, c, d, number):
+    """Where a sample, interpolated from four pixels, is greater than the best so far (or the first NaN), it is the best."""
+    for i in range(best.shape[0]):
+        v = a * p[i] + b * q[i] + c * r[i] + d * s[i]
+        if not (v <= best[i]) and best[i] == best[i]:
+            best[i], which[i] = v, number
+
+
+@kernel
+def nothing(best, which):
+    """A sample outside the map is 0."""
+    for i in range(best.shape[0]):
+        if best[i] < 0:
+            best[i], which[i] = 0, -1
+
+
+@kernel
+def forward_max_some(x, rois, scale, sampling, aligned, out, which, turn, grain, n):
+    height, width, channels, oh, ow = x.shape[1], x.shape[2], x.shape[3], out.shape[2], out.shape[3]
+    bins, numbers = np.empty((oh * ow, channels), out.dtype), np.empty((oh * ow, channels), np.int32)
+    start = take(turn, grain)
+    while start < n:
+        for r in range(start, min(start + grain, n)):
+            roi = rois[r]
+            if not all_finite(roi):
+                out[r], which[r] = np.nan, -1
+                continue
+            image = x[int(roi[0])]
+            y0, x0, bh, bw, gh, gw = frame(ALIGN, roi, scale, sampling, aligned, oh, ow)
+            for i in range(oh):
+                ys, all_y = positions(y0 + i * bh, bh, gh, height)
+                for j in range(ow):
+                    xs, all_x = positions(x0 + j * bw, bw, gw, width)
+                    best, number = bins[i * ow + j], numbers[i * ow + j]
+                    if gh > 0 and gw > 0:
+                        best[:], number[:] = -np.inf, -1
+                    else:
+                        best[:], number[:] = 0, -1
+                    for u in range(ys.shape[0]):
+                        yl, yh, fy = place_of(ys[u], height)
+                        for v in range(xs.shape[0]):
+                            xl, xh, fx = place_of(xs[v], width)
+                            a, b = out.dtype.type((1 - fy) * (1 - fx)), out.dtype.type((1 - fy) * fx)
+                            c, d = out.dtype.type(fy * (1 - fx)), out.dtype.type(fy * fx)
+                            p, q, s, t = image[yl, xl], image[yl, xh], image[yh, xl], image[yh, xh]
+                            greater(best, number, p, q, s, t, a, b, c, d, np.int32(u * xs.shape[0] + v))
+                    if not (all_y and all_x):
+                        nothing(best, number)
+            transpose(bins, out[r].reshape(channels, oh * ow))
+            transpose(numbers, which[r].reshape(channels, oh * ow))
+        start = take(turn, grain)
+
+
+@kernel
+def backward_max_some(grad, which, rois, order, starts, scale, sampling, aligned, out, turn, grain, n):
+    """A task for each image and channel."""
+    channels, height, width, oh, ow = out.shape[1], out.shape[2], out.shape[3], grad.shape[2], grad.shape[3]
+    start = take(turn, grain)
+    while start < n:
+        for task in range(start, min(start + grain, n)):
+            image, c = task // channels, task % channels
+            total = out[image, c]
+            total[:] = 0
+            for q in range(starts[image], starts[image + 1]):
+                r = order[q]
+                if not all_finite(rois[r]):
+                    continue
+                y0, x0, bh, bw, gh, gw = frame(ALIGN, rois[r], scale, sampling, aligned, oh, ow)
+                for i in range(oh):
+                    ys, _ = positions(y0 + i * bh, bh, gh, height)
+                    for j in range(ow):
+                        number, g = which[r, c, i, j], grad[r, c, i, j]
+                        if number < 0:
+                            continue
+                        xs, _ = positions(x0 + j * bw, bw, gw, width)
+                        if number >= ys.shape[0] * xs.shape[0]:  # not of this forward pass
+                            continue
+                        yl, yh, fy = place_of(ys[number // xs.shape[0]], height)
+                        xl, xh, fx = place_of(xs[number % xs.shape[0]], width)
+                        total[yl, xl] += g * (1 - fy) * (1 - fx)
+                        total[yl, xh] += g * (1 - fy) * fx
+                        total[yh, xl] += g * fy * (1 - fx)
+                        total[yh, xh] += g * fy * fx
+        start = take(turn, grain)
+
+
+def forward_max(x, last, rois, scale, sampling, aligned, out, which):
+    """Maximum; `which` (K, C, oh, ow) gets the number of the sample it is, among those inside the map, -1 for none."""
+    if not out.size:
+        return
+    if not x.size:
+        out[:], which[:] = 0, -1
+        return
+    if not last:
+        x = channels_last(x)
+    each = out.shape[2] * out.shape[3] * (200 + 20 * out.shape[1])
+    parallel_for(
+        forward_max_some, len(rois), max(1, min(16, 50_000 // each)),
+        x, rois, scale, sampling, aligned, out, which, cost=each,
+    )  # fmt: skip
+
+
+def backward_max(grad, which, rois, scale, sampling, aligned, out):
+    """Fill out (B, C, H, W) with the features' gradient of `forward_max`."""
+    batch, channels, height, width = out.shape
+    if not (out.size and grad.size):
+        out[:] = 0
+        return
+    order, starts = by_image(rois, batch)
+    each = height * width + len(rois) * grad.shape[2] * grad.shape[3] * 40 // batch
+    parallel_for(
+        backward_max_some, batch * channels, max(1, 50_000 // each),
+        grad, which, rois, order, starts, scale, sampling, aligned, out, cost=each,
+    )  # fmt: skip

@@ -1,0 +1,383 @@
+"""Pooling of upright bins: RoIAlign, its deformable and Bezier kin, and the exact integral (Precise RoI pooling).
+
+A bin is a product of an interval in y and one in x, so its weights are products of weights along the axes
+(`cpu/bilinear.py`). The kinds differ in where bins lie and in how an interval weighs pixels; all else is here, once.
+
+Features are (B, H, W, C), or (B, C, H, W), of which then each RoI's window alone is turned channels-last: for few RoIs
+that is less work than to turn all.
+"""
+
+import numpy as np
+
+from arrayvision.cpu import kernel
+from arrayvision.cpu.bilinear import (
+    all_finite,
+    by_image,
+    channels_last,
+    dot,
+    gather,
+    outer,
+    room,
+    samples,
+    scatter,
+    slopes,
+    transpose,
+    window,
+)
+from arrayvision.cpu.threads import parallel_for, take
+
+ALIGN, PRECISE, BEZIER = 0, 1, 2
+LANES = 64  # channels that a task of the backward pass owns
+
+
+@kernel
+def frame(kind, roi, scale, sampling, aligned, oh, ow):
+    """(y, x) of the first bin's corner, a bin's height and width, samples in a bin along y and x.
+
+    Sizes from which the number of samples follows are computed in the RoI's own dtype, as everyone does: the count jumps.
+    """
+    one = roi.dtype.type(1)
+    s, off = roi.dtype.type(scale), roi.dtype.type(0.5 if aligned else 0)
+    half = 0.5 if aligned else 0.0
+    if kind == BEZIER:
+        w = max(abs(roi[1] * s - roi[7] * s), abs(roi[15] * s - roi[9] * s))
+        h = max(abs(roi[2] * s - roi[8] * s), abs(roi[16] * s - roi[10] * s))
+        y = x = 0.0
+        height, width = np.float64(h), np.float64(w)
+    else:
+        if kind == PRECISE:
+            off, half = one - one, 0.0
+        w = (roi[3] * s - off) - (roi[1] * s - off)
+        h = (roi[4] * s - off) - (roi[2] * s - off)
+        y, x = roi[2] * np.float64(scale) - half, roi[1] * np.float64(scale) - half
+        width = (np.float64(roi[3]) - np.float64(roi[1])) * scale
+        height = (np.float64(roi[4]) - np.float64(roi[2])) * scale
+    if kind == PRECISE:
+        return y, x, max(height, 0.0) / oh, max(width, 0.0) / ow, 0.0, 0.0
+    if not aligned:
+        w, h = max(w, one), max(h, one)
+        width, height = max(width, 1.0), max(height, 1.0)
+    gh = np.float64(sampling if sampling > 0 else np.ceil(h / roi.dtype.type(oh)))
+    gw = np.float64(sampling if sampling > 0 else np.ceil(w / roi.dtype.type(ow)))
+    return y, x, height / oh, width / ow, gh, gw
+
+
+@kernel
+def curve(a, b, c, d, u):
+    v = 1 - u
+    return v * v * v * a + 3 * u * v * v * b + 3 * u * u * v * c + u * u * u * d
+
+
+@kernel
+def between(roi, scale, i, oh, j, ow):
+    """The point of a bin (i, j) between the upper curve (points 0 to 3) and the lower one (points 7 to 4)."""
+    u, v = j / ow, i / oh
+    r = roi
+    x0, y0 = curve(r[1], r[3], r[5], r[7], u), curve(r[2], r[4], r[6], r[8], u)
+    x1, y1 = curve(r[15], r[13], r[11], r[9], u), curve(r[16], r[14], r[12], r[10], u)
+    return (y1 * v + y0 * (1 - v)) * scale, (x1 * v + x0 * (1 - v)) * scale
+
+
+@kernel
+def ramp(u):
+    """The integral of the hat function max(0, 1 - |t|) up to u."""
+    if u <= -1:
+        return 0.0
+    if u >= 1:
+        return 1.0
+    return 0.5 * (1 + u) * (1 + u) if u < 0 else 1 - 0.5 * (1 - u) * (1 - u)
+
+
+@kernel
+def integral(start, size, length, index, weight):
+    """The exact average of the interpolated line over [start, start + size], 0 outside the map, as `samples`."""
+    if not (size > 0 and np.isfinite(size)):
+        return 0
+    n = 0
+    first, last = max(np.floor(start), 0.0), min(np.ceil(start + size), length - 1.0)
+    for k in range(int(max(last - first + 1, 0.0))):
+        pixel = int(first) + k
+        index[n] = pixel
+        weight[n] = (ramp(start + size - pixel) - ramp(start - pixel)) / size
+        n += 1
+    return n
+
+
+@kernel
+def axes(kind, roi, offset, scale, sampling, aligned, gamma, oh, ow, height, width):
+    """The taps along y and x: rows, weights and counts of each list; bin (i, j)'s lists are i and j, or both
+    i * ow + j where each bin has its own (`own`)."""
+    y, x, bh, bw, gh, gw = frame(kind, roi, scale, sampling, aligned, oh, ow)
+    own = kind == BEZIER or offset.shape[0] > 0
+    many_y, many_x = (oh * ow, oh * ow) if own else (oh, ow)
+    if kind == PRECISE:
+        ry, rx = int(min(bh + 3, height + 2.0)), int(min(bw + 3, width + 2.0))
+    else:
+        ry, rx = room(gh, height), room(gw, width)
+    rows, wy, ny = np.empty((many_y, ry), np.int64), np.empty((many_y, ry), roi.dtype), np.empty(many_y, np.int64)
+    cols, wx, nx = np.empty((many_x, rx), np.int64), np.empty((many_x, rx), roi.dtype), np.empty(many_x, np.int64)
+    if not own:
+        for i in range(oh):
+            if kind == PRECISE:
+                ny[i] = integral(y + i * bh, bh, height, rows[i], wy[i])
+            else:
+                ny[i] = samples(y + i * bh, bh, gh, height, rows[i], wy[i])
+        for j in range(ow):
+            if kind == PRECISE:
+                nx[j] = integral(x + j * bw, bw, width, cols[j], wx[j])
+            else:
+                nx[j] = samples(x + j * bw, bw, gw, width, cols[j], wx[j])
+        return own, rows, wy, ny, cols, wx, nx
+    half = 0.5 if aligned else 0.0
+    for i in range(oh):
+        for j in range(ow):
+            k = i * ow + j
+            if kind == BEZIER:
+                cy, cx = between(roi, scale, i, oh, j, ow)
+                top, left = cy - half - 0.5 * bh, cx - half - 0.5 * bw
+            else:
+                top = y + i * bh + gamma * bh * oh * offset[1, i, j]
+                left = x + j * bw + gamma * bw * ow * offset[0, i, j]
+            ny[k] = samples(top, bh, gh, height, rows[k], wy[k])
+            nx[k] = samples(left, bw, gw, width, cols[k], wx[k])
+    return own, rows, wy, ny, cols, wx, nx
+
+
+@kernel
+def extent(index, count):
+    """The least and the greatest pixel of all lists; (0, -1) of none."""
+    least, greatest = 2**62, -1
+    for i in range(count.shape[0]):
+        for k in range(count[i]):
+            least, greatest = min(least, index[i, k]), max(greatest, index[i, k])
+    return (least, greatest) if greatest >= 0 else (0, -1)
+
+
+@kernel
+def forward_some(kind, x, planes, rois, offsets, scale, sampling, aligned, gamma, height, width, out, turn, grain, n):
+    """out (K, C, oh, ow) from x (B * H * W, C) or, where that is empty, from planes (B, C, H, W)."""
+    channels, oh, ow = out.shape[1], out.shape[2], out.shape[3]
+    windows = x.shape[0] == 0
+    bins = np.empty((oh * ow, channels), out.dtype)
+    start = take(turn, grain)
+    while start < n:
+        for r in range(start, min(start + grain, n)):
+            roi, target = rois[r], out[r].reshape(channels, oh * ow)
+            offset = offsets[r] if offsets.shape[0] > 0 else offsets.reshape((0, oh, ow))
+            if not all_finite(roi):
+                target[:] = np.nan
+                continue
+            image = int(roi[0])
+            own, rows, wy, ny, cols, wx, nx = axes(
+                kind, roi, offset, scale, sampling, aligned, gamma, oh, ow, height, width
+            )
+            top, left, stride = 0, 0, width
+            if windows:
+                top, bottom = extent(rows, ny)
+                left, right = extent(cols, nx)
+                stride = right - left + 1
+                source = np.empty(((bottom - top + 1) * stride, channels), out.dtype)
+                window(planes[image], top, left, bottom - top + 1, stride, source)
+            else:
+                source = x[image * height * width : (image + 1) * height * width]
+            index, weight = (
+                np.empty(rows.shape[1] * cols.shape[1], np.int64),
+                np.empty(rows.shape[1] * cols.shape[1], out.dtype),
+            )
+            for i in range(oh):
+                for j in range(ow):
+                    a, b = (i * ow + j, i * ow + j) if own else (i, j)
+                    count = outer(rows[a], wy[a], ny[a], cols[b], wx[b], nx[b], top, left, stride, index, weight)
+                    bins[i * ow + j] = 0
+                    gather(bins[i * ow + j], source, index, weight, count)
+            transpose(bins, target)
+        start = take(turn, grain)
+
+
+@kernel
+def backward_some(
+    kind, grad, rois, order, starts, offsets, scale, sampling, aligned, gamma, out, blocks, turn, grain, n
+):
+    """out (B, C, H, W), a task for each image and `LANES` channels; RoIs in their order, so sums don't depend on tasks."""
+    oh, ow = grad.shape[2], grad.shape[3]
+    channels, height, width = out.shape[1], out.shape[2], out.shape[3]
+    lanes = min(LANES, channels)
+    memory, small = np.empty(height * width * lanes, out.dtype), np.empty(oh * ow * lanes, out.dtype)
+    start = take(turn, grain)
+    while start < n:
+        for task in range(start, min(start + grain, n)):
+            image, c = task // blocks, (task % blocks) * LANES
+            d = min(c + LANES, channels)
+            total = memory[: height * width * (d - c)].reshape(height * width, d - c)
+            bins = small[: oh * ow * (d - c)].reshape(oh * ow, d - c)
+            total[:] = 0
+            for q in range(starts[image], starts[image + 1]):
+                r = order[q]
+                roi = rois[r]
+                if not all_finite(roi):
+                    continue
+                offset = offsets[r] if offsets.shape[0] > 0 else offsets.reshape((0, oh, ow))
+                own, rows, wy, ny, cols, wx, nx = axes(
+                    kind, roi, offset, scale, sampling, aligned, gamma, oh, ow, height, width
+                )
+                transpose(grad[r, c:d].reshape(d - c, oh * ow), bins)
+                index, weight = (
+                    np.empty(rows.shape[1] * cols.shape[1], np.int64),
+                    np.empty(rows.shape[1] * cols.shape[1], out.dtype),
+                )
+                for i in range(oh):
+                    for j in range(ow):
+                        a, b = (i * ow + j, i * ow + j) if own else (i, j)
+                        count = outer(rows[a], wy[a], ny[a], cols[b], wx[b], nx[b], 0, 0, width, index, weight)
+                        scatter(total, index, weight, count, bins[i * ow + j])
+            transpose_all(total, out[image, c:d].reshape(d - c, height * width))
+        start = take(turn, grain)
+
+
+@kernel
+def transpose_all(src, dst):
+    for p in range(0, src.shape[0], 64):
+        for c in range(0, src.shape[1], 16):
+            transpose(src[p : p + 64, c : c + 16], dst[c : c + 16, p : p + 64])
+
+
+@kernel
+def areas(kind, rois, scale, sampling, aligned, oh, ow, height, width):
+    """About how many pixels the RoIs' windows have in all."""
+    total = 0.0
+    for r in range(rois.shape[0]):
+        if all_finite(rois[r]):
+            _, _, bh, bw, _, _ = frame(kind, rois[r], scale, sampling, aligned, oh, ow)
+            total += min(abs(bh) * oh + 2, np.float64(height)) * min(abs(bw) * ow + 2, np.float64(width))
+    return total
+
+
+NONE = {np.dtype(t): np.empty((0, 1, 1, 1), t) for t in ("float32", "float64")}
+for _none in NONE.values():
+    _none.flags.writeable = False  # as inputs are: one compiled kernel for both
+
+
+def forward(kind, x, last, rois, offsets, scale, sampling, aligned, gamma, out):
+    """Pool features x, (B, H, W, C) if `last` else (B, C, H, W), into out (K, C, oh, ow)."""
+    if not out.size:
+        return
+    if last:
+        batch, height, width, channels = x.shape
+    else:
+        batch, channels, height, width = x.shape
+    if not height * width:
+        out[:] = 0
+        return
+    oh, ow = out.shape[2:]
+    windows = False
+    if not last:
+        windows = areas(kind, rois, scale, sampling, aligned, oh, ow, height, width) < 0.5 * batch * height * width
+        if not windows:
+            x = channels_last(x)
+    none = NONE[x.dtype]
+    x, planes = (none.reshape(0, 1), x) if windows else (x.reshape(batch * height * width, channels), none)
+    if offsets is None:
+        offsets = none
+    each = 200 + oh * ow * (40 + 2 * channels)
+    parallel_for(
+        forward_some, len(rois), max(1, min(16, 50_000 // each)),
+        kind, x, planes, rois, offsets, scale, sampling, aligned, gamma, height, width, out, cost=each,
+    )  # fmt: skip
+
+
+def backward(kind, grad, rois, offsets, scale, sampling, aligned, gamma, out):
+    """Fill out (B, C, H, W) with the gradient of `forward` for its features, given that of its result."""
+    batch, channels, height, width = out.shape
+    if not (out.size and grad.size):
+        out[:] = 0
+        return
+    order, starts = by_image(rois, batch)
+    blocks = -(-channels // LANES)
+    if offsets is None:
+        offsets = NONE[grad.dtype]
+    each = height * width * 40 + len(rois) * grad.shape[2] * grad.shape[3] * 200 // batch
+    parallel_for(
+        backward_some, batch * blocks, 1,
+        kind, grad, rois, order, starts, offsets, scale, sampling, aligned, gamma, out, blocks, cost=each,
+    )  # fmt: skip
+
+
+@kernel
+def hat(t):
+    return max(0.0, 1 - abs(t))
+
+
+@kernel
+def integral_edges(start, size, count, index, weight, by_start, by_stop):
+    """The derivatives of `integral`'s weights by where the interval starts and stops."""
+    for k in range(count):
+        by_start[k] = (weight[k] - hat(start - index[k])) / size
+        by_stop[k] = (hat(start + size - index[k]) - weight[k]) / size
+
+
+@kernel
+def edges_some(kind, grad, x, rois, offsets, scale, sampling, aligned, gamma, height, width, out, turn, grain, n):
+    """What a change of a bin's place does to sum(grad * result). PRECISE: out (K, 4, oh, ow) by top, bottom, left, right.
+    ALIGN: out (K, 2, oh, ow) by its offset along x and y."""
+    channels, oh, ow = grad.shape[1], grad.shape[2], grad.shape[3]
+    bins = np.empty((oh * ow, channels), out.dtype)
+    start = take(turn, grain)
+    while start < n:
+        for r in range(start, min(start + grain, n)):
+            roi = rois[r]
+            if not all_finite(roi):
+                out[r] = 0
+                continue
+            image = int(roi[0])
+            source = x[image * height * width : (image + 1) * height * width]
+            transpose(grad[r].reshape(channels, oh * ow), bins)
+            y, left, bh, bw, gh, gw = frame(kind, roi, scale, sampling, aligned, oh, ow)
+            if kind == PRECISE:
+                ry, rx = int(min(bh + 3, height + 2.0)), int(min(bw + 3, width + 2.0))
+            else:
+                ry, rx = room(gh, height), room(gw, width)
+            rows, cols = np.empty(ry, np.int64), np.empty(rx, np.int64)
+            ty, tx = np.zeros((3, ry), np.float64), np.zeros((3, rx), np.float64)
+            for i in range(oh):
+                for j in range(ow):
+                    top, at = y + i * bh, left + j * bw
+                    if kind == PRECISE:
+                        ny, nx = integral(top, bh, height, rows, ty[0]), integral(at, bw, width, cols, tx[0])
+                        integral_edges(top, bh, ny, rows, ty[0], ty[1], ty[2])
+                        integral_edges(at, bw, nx, cols, tx[0], tx[1], tx[2])
+                    else:
+                        top += gamma * bh * oh * offsets[r, 1, i, j]
+                        at += gamma * bw * ow * offsets[r, 0, i, j]
+                        ny = slopes(top, bh, gh, height, rows, ty[0], ty[1])
+                        nx = slopes(at, bw, gw, width, cols, tx[0], tx[1])
+                    a = b = c = d = 0.0
+                    for p in range(ny):
+                        for q in range(nx):
+                            value = np.float64(dot(source[rows[p] * width + cols[q]], bins[i * ow + j]))
+                            a += ty[1, p] * tx[0, q] * value
+                            b += ty[2, p] * tx[0, q] * value
+                            c += ty[0, p] * tx[1, q] * value
+                            d += ty[0, p] * tx[2, q] * value
+                    if kind == PRECISE:
+                        out[r, 0, i, j], out[r, 1, i, j], out[r, 2, i, j], out[r, 3, i, j] = a, b, c, d
+                    else:
+                        out[r, 0, i, j], out[r, 1, i, j] = c * gamma * bw * ow, a * gamma * bh * oh
+        start = take(turn, grain)
+
+
+def edges(kind, grad, x, last, rois, offsets, scale, sampling, aligned, gamma, out):
+    """Fill out with `edges_some`."""
+    if not (x.size and grad.size):
+        out[:] = 0
+        return
+    if not last:
+        x = channels_last(x)
+    batch, height, width, channels = x.shape
+    if offsets is None:
+        offsets = NONE[x.dtype]
+    each = grad.shape[2] * grad.shape[3] * (100 + 8 * channels)
+    parallel_for(
+        edges_some, len(rois), max(1, min(16, 50_000 // each)),
+        kind, grad, x.reshape(batch * height * width, channels), rois, offsets, scale, sampling, aligned, gamma,
+        height, width, out, cost=each,
+    )  # fmt: skip

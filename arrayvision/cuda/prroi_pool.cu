@@ -1,0 +1,57 @@
+// Precise RoI pooling (roi_bins.cuh), and the gradient of the regions' coordinates.
+#include "prelude.cuh"
+#include "roi_bins.cuh"
+
+template <class A> __device__ inline A hat(A t) { return max(A(0), 1 - abs(t)); }
+
+// What moving each of a bin's four edges does to sum(grad * result): edges (K, 4, oh, ow), top, bottom, left, right. A warp
+// holds a bin: its lanes share the channels out, and add their sums up in a fixed order.
+template <class T>
+__global__ void edge_gradient(int64_t n, const T* grad, const T* x, bool last, const acc_t<T>* rois, int batch, int channels, int h, int w, int oh, int ow, acc_t<T> scale, acc_t<T>* edges) {
+  using A = acc_t<T>;
+  for (int64_t t = first(); t < n; t += stride()) {
+    const int lane = int(t % LANES), bins = oh * ow, bin = int(t / LANES % bins);
+    const int64_t k = t / LANES / bins, size = int64_t(h) * w, along = last ? 1 : size, pixel = last ? channels : 1;
+    const A* roi = rois + k * 5;
+    A sum[4] = {};
+    if (valid(roi, 5, batch)) {
+      const Frame<A> o = frame<PRECISE>(roi, scale, 0, true, oh, ow);
+      const A top = o.y + A(bin / ow) * o.bh, left = o.x + A(bin % ow) * o.bw;
+      int y0, y1, x0, x1;
+      touched(top, o.bh, h, y0, y1);
+      touched(left, o.bw, w, x0, x1);
+      for (int y = y0; y < y1; ++y) {
+        const A wy = share_of(top, o.bh, y), a = (wy - hat(top - A(y))) / o.bh, b = (hat(top + o.bh - A(y)) - wy) / o.bh;
+        for (int p = x0; p < x1; ++p) {
+          const A wx = share_of(left, o.bw, p), c = (wx - hat(left - A(p))) / o.bw, d = (hat(left + o.bw - A(p)) - wx) / o.bw;
+          A value = 0;
+          for (int q = lane; q < channels; q += LANES)
+            value += A(grad[(k * channels + q) * bins + bin]) * A(x[int64_t(roi[0]) * channels * size + q * along + (int64_t(y) * w + p) * pixel]);
+          sum[0] += a * wx * value, sum[1] += b * wx * value, sum[2] += wy * c * value, sum[3] += wy * d * value;
+        }
+      }
+    }
+    for (int edge = 0; edge < 4; ++edge) {
+      for (int step = LANES / 2; step > 0; step /= 2) sum[edge] += __shfl_down_sync(0xffffffffu, sum[edge], step);
+      if (lane == 0) edges[(k * 4 + edge) * bins + bin] = sum[edge];
+    }
+  }
+}
+
+// Coordinates move the edges of all bins, in proportion to where these lie.
+template <class T>
+__global__ void roi_gradient(int64_t n, const acc_t<T>* edges, int oh, int ow, acc_t<T> scale, T* out) {
+  using A = acc_t<T>;
+  for (int64_t k = first(); k < n; k += stride()) {
+    A x1 = 0, y1 = 0, x2 = 0, y2 = 0;
+    const int bins = oh * ow;
+    for (int bin = 0; bin < bins; ++bin) {
+      const A* e = edges + k * 4 * bins + bin;
+      const A i = A(bin / ow), j = A(bin % ow);
+      y1 += e[0] * (1 - i / A(oh)) + e[bins] * (1 - (i + 1) / A(oh)), y2 += e[0] * i / A(oh) + e[bins] * (i + 1) / A(oh);
+      x1 += e[2 * bins] * (1 - j / A(ow)) + e[3 * bins] * (1 - (j + 1) / A(ow)), x2 += e[2 * bins] * j / A(ow) + e[3 * bins] * (j + 1) / A(ow);
+    }
+    T* o = out + k * 5;
+    o[0] = T(A(0)), o[1] = T(x1 * scale), o[2] = T(y1 * scale), o[3] = T(x2 * scale), o[4] = T(y2 * scale);
+  }
+}

@@ -1,0 +1,28 @@
+"""Launches of prroi_pool.cu; the functions and arguments of `cpu/prroi_pool.py`."""
+
+from arrayvision.cuda import roi_bins, runtime
+from arrayvision.cuda.roi_bins import LANES, PRECISE, layout
+from arrayvision.cuda.runtime import zeros
+from arrayvision.cuda.suppress import FLOATS, TYPES, c_type, real
+
+KERNELS = runtime.Kernels(
+    "prroi_pool.cu",
+    [*roi_bins.expressions(PRECISE), *(f"{k}<{T}>" for k in ("edge_gradient", "roi_gradient") for T in FLOATS)],
+)
+
+
+def forward(x, last, rois, scale, out):
+    """x (B, H, W, C) if `last` else (B, C, H, W), rois (K, 5), out (K, C, oh, ow)."""
+    roi_bins.forward(KERNELS, PRECISE, x, last, rois, None, scale, 0, True, False, 0.0, out)
+
+
+def backward(grad, x, last, rois, scale, out, out_rois):
+    """Fill out (B, C, H, W) with the features' gradient and out_rois (K, 5) with the regions'."""
+    roi_bins.backward(KERNELS, PRECISE, grad, rois, None, scale, 0, True, False, 0.0, out)
+    k, _, oh, ow = grad.shape
+    kind, shape = c_type(grad), layout(x, last)
+    edges = zeros(grad, (k, 4, oh, ow), TYPES[real(kind)])
+    if 0 not in shape:
+        n = k * oh * ow * LANES
+        KERNELS.launch(f"edge_gradient<{kind}>", n, n, grad, x, last, rois, *shape, oh, ow, scale, edges)
+    KERNELS.launch(f"roi_gradient<{kind}>", k, k, edges, oh, ow, scale, out_rois)

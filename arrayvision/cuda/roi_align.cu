@@ -1,0 +1,73 @@
+// RoIAlign: averages (roi_bins.cuh) and maxima over grids of bilinear samples.
+#include "prelude.cuh"
+#include "roi_bins.cuh"
+
+// `which` is the number of the greatest sample among those that `reach` names, -1 for one outside the map, or none.
+template <class T>
+__global__ void pool_max(int64_t n, const T* x, bool last, const acc_t<T>* rois, int batch, int channels, int h, int w, int oh, int ow, acc_t<T> scale, int sampling, bool aligned, T* out, int* which) {
+  using A = acc_t<T>;
+  for (int64_t t = first(); t < n; t += stride()) {
+    const Task task(t, last, oh * ow, channels);
+    const A* roi = rois + task.k * 5;
+    const bool good = valid(roi, 5, batch);
+    const int64_t image = good ? int64_t(roi[0]) : 0, size = int64_t(h) * w, pixel = last ? channels : 1, along = last ? 1 : size;
+    const Frame<A> o = frame<ALIGN>(roi, scale, sampling, aligned, oh, ow);
+    const A top = o.y + A(task.bin / ow) * o.bh, left = o.x + A(task.bin % ow) * o.bw;
+    A from_y, from_x, fy, fx;
+    int yl, yh, xl, xh;
+    const int ny = reach(top, o.bh, o.gh, A(-1), A(h), from_y), nx = reach(left, o.bw, o.gw, A(-1), A(w), from_x);
+    for (int g = 0; g < GROUP; ++g) {
+      const int c = task.c + g * task.step;
+      if (c >= channels) break;
+      const T* const source = x + image * channels * size + c * along;
+      const bool some = o.gh > 0 && o.gw > 0;
+      A best = some ? A(-INFINITY) : A(0);
+      int64_t number = -1, inside = 0;
+      for (int u = 0; good && some && u < ny; ++u) {
+        if (!place(top + (from_y + A(u) + A(0.5)) * o.bh / o.gh, h, yl, yh, fy)) continue;
+        for (int v = 0; v < nx; ++v) {
+          if (!place(left + (from_x + A(v) + A(0.5)) * o.bw / o.gw, w, xl, xh, fx)) continue;
+          ++inside;
+          const A value = (1 - fy) * ((1 - fx) * A(source[(int64_t(yl) * w + xl) * pixel]) + fx * A(source[(int64_t(yl) * w + xh) * pixel])) +
+                          fy * ((1 - fx) * A(source[(int64_t(yh) * w + xl) * pixel]) + fx * A(source[(int64_t(yh) * w + xh) * pixel]));
+          if (!(value <= best) && best == best) best = value, number = int64_t(u) * nx + v;
+        }
+      }
+      if (some && A(inside) < o.gh * o.gw && best < 0) best = 0, number = -1;
+      const int64_t place_out = (task.k * channels + c) * oh * ow + task.bin;
+      out[place_out] = T(good ? best : A(NAN));
+      which[place_out] = good ? int(number) : -1;
+    }
+  }
+}
+
+// A thread holds one number of the gradient; or, `in_order`, an image's channel.
+template <class T>
+__global__ void spread_max(int64_t n, int64_t regions, bool in_order, const T* grad, const int* which, const acc_t<T>* rois, int batch, int channels, int h, int w, int oh, int ow, acc_t<T> scale, int sampling, bool aligned, acc_t<T>* out) {
+  using A = acc_t<T>;
+  const int64_t bins = int64_t(oh) * ow;
+  for (int64_t t = first(); t < n; t += stride()) {
+    const int64_t begin = in_order ? 0 : t / bins / channels, end = in_order ? regions : begin + 1;
+    const int c = int(in_order ? t % channels : t / bins % channels);
+    for (int64_t k = begin; k < end; ++k) {
+      const A* roi = rois + k * 5;
+      if (!valid(roi, 5, batch) || (in_order && int64_t(roi[0]) != t / channels)) continue;
+      const Frame<A> o = frame<ALIGN>(roi, scale, sampling, aligned, oh, ow);
+      A* const target = out + (int64_t(roi[0]) * channels + c) * h * w;
+      for (int64_t bin = in_order ? 0 : t % bins; bin < (in_order ? bins : t % bins + 1); ++bin) {
+        const int64_t at = (k * channels + c) * bins + bin;
+        const A top = o.y + A(bin / ow) * o.bh, left = o.x + A(bin % ow) * o.bw;
+        A from_y, from_x, fy, fx;
+        int yl, yh, xl, xh;
+        const int ny = reach(top, o.bh, o.gh, A(-1), A(h), from_y), nx = reach(left, o.bw, o.gw, A(-1), A(w), from_x);
+        if (which[at] < 0 || nx == 0 || which[at] / nx >= ny) continue;
+        if (!place(top + (from_y + A(which[at] / nx) + A(0.5)) * o.bh / o.gh, h, yl, yh, fy)) continue;
+        if (!place(left + (from_x + A(which[at] % nx) + A(0.5)) * o.bw / o.gw, w, xl, xh, fx)) continue;
+        four(yl, yh, fy, xl, xh, fx, A(grad[at]), [&](int r, int q, A v) {
+          if (in_order) target[int64_t(r) * w + q] += v;
+          else atomicAdd(target + int64_t(r) * w + q, v);
+        });
+      }
+    }
+  }
+}

@@ -1,0 +1,3 @@
+// RoIAlign of rotated regions (roi_bins.cuh).
+#include "prelude.cuh"
+#include "roi_bins.cuh"

@@ -1,0 +1,107 @@
+"""What the RoI operators share: checks of features and RoIs, sizes, and features in the layout they lie in."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from arrayvision import check
+from arrayvision.array import FLOATS
+from arrayvision.errors import InvalidKind, InvalidValue
+
+
+def size(name: str, argument: str, value) -> tuple[int, int]:
+    """A size (height, width), given so or as one int for both."""
+    if isinstance(value, (tuple, list)):
+        if len(value) != 2:
+            raise InvalidValue(f"{name}: {argument} must be an int or two, got {len(value)} numbers")
+        height, width = value
+    elif hasattr(value, "__index__"):
+        height = width = value
+    else:
+        raise InvalidKind(f"{name}: {argument} must be an int or two, got {type(value).__name__}")
+    return check.integer(name, argument, height, 0), check.integer(name, argument, width, 0)
+
+
+def input_shape(name: str, value) -> tuple[int, int, int, int]:
+    """The shape (B, C, H, W) of the features that a gradient is for."""
+    try:
+        value = tuple(value)
+    except TypeError:
+        raise InvalidKind(f"{name}: input_shape must be four ints, got {type(value).__name__}") from None
+    if len(value) != 4:
+        raise InvalidValue(f"{name}: input_shape must be four ints, got {len(value)}")
+    b, c, h, w = (check.integer(name, "input_shape", v, 0) for v in value)
+    return b, c, h, w
+
+
+def scale(name: str, value) -> float:
+    """`spatial_scale`: finite."""
+    value = check.number(name, "spatial_scale", value)
+    if not math.isfinite(value):
+        raise InvalidValue(f"{name}: spatial_scale must be finite, got {value:g}")
+    return value
+
+
+def sampling(name: str, value, argument: str = "sampling_ratio") -> int:
+    """`sampling_ratio`: at least 0; negative ones count as 0, as in other libraries."""
+    value = max(check.integer(name, argument, value), 0)
+    if value > 2**16:
+        raise InvalidValue(f"{name}: {argument} must be at most 65536, got {value}")
+    return value
+
+
+def features(at, name: str, argument: str, x) -> tuple[str, str]:
+    """Check features (B, C, H, W); their result's dtype, and the dtype of RoIs and sums beside them."""
+    check.shape(name, argument, x, "B", "C", "H", "W")
+    dtype = at.floats(name, **{argument: x})
+    if math.prod(x.shape[-2:]) >= 2**31:
+        raise InvalidValue(f"{name}: {argument} must have fewer than 2**31 positions, got {tuple(x.shape)}")
+    return dtype, "float64" if dtype == "float64" else "float32"
+
+
+def read(at, x, dtype: str):
+    """What a kernel sees of features: (B, H, W, C), True if they lie so, else (B, C, H, W), False."""
+    _, c, h, w = x.shape
+    if at.gpu:
+        if c > 1 and h * w > 1 and hasattr(x, "permute") and x.permute(0, 2, 3, 1).is_contiguous():
+            return at.read(x.permute(0, 2, 3, 1), dtype), True
+        flags = getattr(x, "flags", None)
+        if c > 1 and h * w > 1 and flags is not None and x.transpose(0, 2, 3, 1).flags.c_contiguous:
+            return at.read(x.transpose(0, 2, 3, 1), dtype), True
+        return at.read(x, dtype), False
+    if at.backend == "cpu" and dtype != "float64":
+        dtype = "float32"
+    a = at.library.host(x, dtype)
+    last = a.transpose(0, 2, 3, 1)
+    if last.flags.c_contiguous and last.flags.aligned:
+        view = last.view(np.ndarray)
+        view.flags.writeable = False
+        return view, True
+    return at.read(x, dtype), False
+
+
+def rois(at, name: str, argument: str, x, width: int, batch: int, dtype: str):
+    """Check RoIs (K, width), whose first column is the image's index, and read them. On the CPU an index that names no
+    image is a ValueError; a GPU's values can't be seen without waiting for it: its kernels give NaN."""
+    check.shape(name, argument, x, "K", width)
+    if at.dtype(x) not in FLOATS:
+        at.floats(name, **{argument: x})
+    view = at.read(x, dtype)
+    if at.backend == "cpu" and len(view):
+        from arrayvision.cpu.bilinear import check_batch
+
+        bad = check_batch(view, batch)
+        if bad >= 0:
+            raise InvalidValue(
+                f"{name}: {argument}[{bad}] has batch index {view[bad, 0]:g}, which must be within [0, {batch})"
+            )
+    return view
+
+
+def check_grad(name: str, grad, rois, shape) -> None:
+    """Check a result's gradient against the regions and the features' shape."""
+    check.same_length(name, "grad", grad, "rois", rois)
+    if grad.shape[1] != shape[1]:
+        raise InvalidValue(f"{name}: grad must have the features' {shape[1]} channels, got {grad.shape[1]}")

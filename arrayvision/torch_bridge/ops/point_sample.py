@@ -1,0 +1,300 @@
+"""Features at points given in relative coordinates, on tensors; and the conversions between kinds of coordinates."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from arrayvision import check
+from arrayvision.errors import InvalidKind, InvalidValue
+from arrayvision.ops import _roi
+from arrayvision.torch_bridge.ops._modules import shown
+
+
+def normalize(grid: Tensor) -> Tensor:
+    """Coordinates within [-1, 1] as within [0, 1].
+
+    Parameters
+    ----------
+    grid : Tensor
+        Of any shape.
+
+    Returns
+    -------
+    Tensor
+        (grid + 1) / 2.
+    """
+    return (grid + 1.0) / 2.0
+
+
+def denormalize(grid: Tensor) -> Tensor:
+    """Coordinates within [0, 1] as within [-1, 1].
+
+    Parameters
+    ----------
+    grid : Tensor
+        Of any shape.
+
+    Returns
+    -------
+    Tensor
+        2 * grid - 1.
+    """
+    return grid * 2.0 - 1.0
+
+
+def generate_grid(num_grid: int, size: tuple[int, int], device: torch.device | str) -> Tensor:
+    """The centres of a grid's cells in the unit square, row by row.
+
+    Parameters
+    ----------
+    num_grid : int
+        How many times.
+    size : (int, int)
+        Rows and columns.
+    device : torch.device
+        Where.
+
+    Returns
+    -------
+    Tensor (num_grid, rows * columns, 2)
+        (x, y), float32.
+
+    Examples
+    --------
+    >>> generate_grid(1, (1, 2), "cpu")
+    tensor([[[0.2500, 0.5000],
+             [0.7500, 0.5000]]])
+    """
+    rows, columns = size
+    y = (torch.arange(rows, device=device, dtype=torch.float32) + 0.5) / rows
+    x = (torch.arange(columns, device=device, dtype=torch.float32) + 0.5) / columns
+    grid = torch.stack([x.expand(rows, columns), y[:, None].expand(rows, columns)], -1)
+    return grid.reshape(1, -1, 2).expand(num_grid, -1, -1)
+
+
+def rel_roi_point_to_abs_img_point(rois: Tensor, rel_roi_points: Tensor) -> Tensor:
+    """Points relative to regions as points of the image. The result carries no gradient.
+
+    Parameters
+    ----------
+    rois : Tensor (N, 4) or (N, 5)
+        (x1, y1, x2, y2), or with the image's index before.
+    rel_roi_points : Tensor (N, P, 2)
+        (x, y) within [0, 1].
+
+    Returns
+    -------
+    Tensor (N, P, 2)
+        (x, y) in the image's pixels.
+
+    Raises
+    ------
+    ValueError
+        If a shape is wrong, or lengths differ.
+    """
+    name = "rel_roi_point_to_abs_img_point"
+    if rois.dim() != 2 or rois.shape[1] not in (4, 5):
+        raise InvalidValue(f"{name}: rois must have shape (N, 4) or (N, 5), got {tuple(rois.shape)}")
+    check.shape(name, "rel_roi_points", rel_roi_points, "N", "P", 2)
+    check.same_length(name, "rel_roi_points", rel_roi_points, "rois", rois)
+    with torch.no_grad():
+        corner, other = rois[:, None, -4:-2], rois[:, None, -2:]
+        return rel_roi_points * (other - corner) + corner
+
+
+def get_shape_from_feature_map(x: Tensor) -> Tensor:
+    """A feature map's (width, height).
+
+    Parameters
+    ----------
+    x : Tensor (N, C, H, W)
+        The map.
+
+    Returns
+    -------
+    Tensor (1, 1, 2)
+        In float32, on its device.
+    """
+    height, width = x.shape[2:]
+    return torch.tensor([width, height], dtype=torch.float32, device=x.device).view(1, 1, 2)
+
+
+def abs_img_point_to_rel_img_point(
+    abs_img_points: Tensor, img: tuple[int, int] | Tensor, spatial_scale: float = 1.0
+) -> Tensor:
+    """Points of the image as points relative to it, or to a feature map.
+
+    Parameters
+    ----------
+    abs_img_points : Tensor (N, P, 2)
+        (x, y) in the image's pixels.
+    img : (int, int) or Tensor (N, C, H, W)
+        (height, width), or the image or feature map.
+    spatial_scale : float
+        The features' size over the image's.
+
+    Returns
+    -------
+    Tensor (N, P, 2)
+        (x, y), within [0, 1] inside.
+
+    Raises
+    ------
+    TypeError
+        If img is neither.
+    """
+    if isinstance(img, (tuple, list)) and len(img) == 2:
+        size = torch.tensor([img[1], img[0]], dtype=torch.float32, device=abs_img_points.device).view(1, 1, 2)
+    elif isinstance(img, Tensor) and img.dim() == 4:
+        size = get_shape_from_feature_map(img)
+    else:
+        raise InvalidKind(
+            "abs_img_point_to_rel_img_point: img must be (height, width) or a tensor of shape (N, C, H, W), got "
+            f"{type(img).__name__}"
+        )
+    return abs_img_points / size.to(abs_img_points.dtype) * spatial_scale
+
+
+def rel_roi_point_to_rel_img_point(
+    rois: Tensor, rel_roi_points: Tensor, img: tuple[int, int] | Tensor, spatial_scale: float = 1.0
+) -> Tensor:
+    """Points relative to regions as points relative to the image, or to a feature map. It carries no gradient.
+
+    Parameters
+    ----------
+    rois : Tensor (N, 4) or (N, 5)
+        (x1, y1, x2, y2), or with the image's index before.
+    rel_roi_points : Tensor (N, P, 2)
+        (x, y) within [0, 1].
+    img : (int, int) or Tensor (N, C, H, W)
+        (height, width), or the image or feature map.
+    spatial_scale : float
+        The features' size over the image's.
+
+    Returns
+    -------
+    Tensor (N, P, 2)
+        (x, y), within [0, 1] inside.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `rel_roi_point_to_abs_img_point` and `abs_img_point_to_rel_img_point`.
+
+    Examples
+    --------
+    >>> rel_roi_point_to_rel_img_point(torch.tensor([[0, 2.0, 2, 4, 4]]), torch.full((1, 1, 2), 0.5), (8, 16))
+    tensor([[[0.1875, 0.3750]]])
+    """
+    points = rel_roi_point_to_abs_img_point(rois, rel_roi_points)
+    return abs_img_point_to_rel_img_point(points, img, spatial_scale)
+
+
+def point_sample(input: Tensor, points: Tensor, align_corners: bool = False, **kwargs) -> Tensor:
+    """Features at points, bilinearly interpolated; differentiable in both.
+
+    Parameters
+    ----------
+    input : Tensor (N, C, H, W)
+        Feature maps.
+    points : Tensor (N, P, 2) or (N, rows, columns, 2)
+        (x, y); the map is the unit square.
+    align_corners : bool
+        False: the unit square's corners are the border pixels' outer corners. True: they are their centres.
+    **kwargs
+        Passed to torch.nn.functional.grid_sample: `mode`, `padding_mode`.
+
+    Returns
+    -------
+    Tensor (N, C, P) or (N, C, rows, columns)
+        Outside the map, 0.
+
+    Raises
+    ------
+    ValueError
+        If a shape is wrong.
+
+    Examples
+    --------
+    >>> point_sample(torch.arange(4.0).reshape(1, 1, 2, 2), torch.tensor([[[0.5, 0.5], [0.25, 0.25]]]))
+    tensor([[[1.5000, 0.0000]]])
+    """
+    check.shape("point_sample", "input", input, "N", "C", "H", "W")
+    if points.dim() not in (3, 4) or points.shape[-1] != 2:
+        raise InvalidValue(
+            f"point_sample: points must have shape (N, P, 2) or (N, rows, columns, 2), got {tuple(points.shape)}"
+        )
+    check.same_length("point_sample", "points", points, "input", input)
+    flat = points.dim() == 3
+    grid = denormalize(points.unsqueeze(2) if flat else points)
+    out = F.grid_sample(input, grid, align_corners=align_corners, **kwargs)
+    return out.squeeze(3) if flat else out
+
+
+class SimpleRoIAlign(nn.Module):
+    """RoIAlign with one sample a bin, at its centre; differentiable in the features.
+
+    Parameters
+    ----------
+    output_size : int or (int, int)
+        Bins (height, width).
+    spatial_scale : float
+        The features' size over the image's: coordinates are multiplied by it.
+    aligned : bool
+        True: pixel i's centre is at i + 0.5. False: the map's corners are the border pixels' centres (older models).
+
+    Notes
+    -----
+    A. Kirillov et al., "PointRend: Image Segmentation as Rendering", 2020. Results are in the order of the regions.
+    """
+
+    def __init__(self, output_size: int | tuple[int, ...], spatial_scale: float, aligned: bool = True) -> None:
+        super().__init__()
+        self.output_size = _roi.size("SimpleRoIAlign", "output_size", output_size)
+        self.spatial_scale, self.aligned = float(spatial_scale), aligned
+        self.use_torchvision = False  # as RoIAlign has
+
+    def forward(self, features: Tensor, rois: Tensor) -> Tensor:
+        """Features (B, C, H, W) and RoIs (K, 5) to (K, C, height, width)."""
+        check.shape("SimpleRoIAlign", "features", features, "B", "C", "H", "W")
+        check.shape("SimpleRoIAlign", "rois", rois, "K", 5)
+        points = generate_grid(rois.shape[0], self.output_size, rois.device).to(rois.dtype)
+        points = rel_roi_point_to_rel_img_point(rois, points, features, self.spatial_scale)
+        points = points.reshape(rois.shape[0], *self.output_size, 2).to(features.dtype)
+        return _sample_rois(features, rois, points, not self.aligned)
+
+    def __repr__(self):
+        return shown(self, "output_size", "spatial_scale")
+
+
+def _sample_rois(features, rois, points, align_corners):
+    """(K, C, rows, columns) from each region's image, at points (K, rows, columns, 2). The images lie one above the other
+    in a single grid, so that one call serves regions of all images, in any order."""
+    batch, channels, height, width = features.shape
+    size = points.new_tensor([width, height])
+    at = points * (size - 1) if align_corners else points * size - 0.5
+    low = at.detach().floor()
+    share = at - low
+    first = rois[:, 0].detach()
+    if not torch.compiler.is_compiling() and first.numel() and first.device.type == "cpu":
+        bad = ~((first > -1) & (first < batch))
+        if bool(bad.any()):
+            k = int(bad.nonzero()[0])
+            raise InvalidValue(
+                f"SimpleRoIAlign: rois[{k}] has batch index {float(first[k]):g}, which must be within [0, {batch})"
+            )
+    image = first.long().clamp(0, max(batch - 1, 0))[:, None, None]
+    flat = features.permute(0, 2, 3, 1).reshape(batch * height * width, channels)
+    total = 0
+    for dy in (0, 1):
+        for dx in (0, 1):
+            x, y = low[..., 0] + dx, low[..., 1] + dy
+            inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+            weight = (share[..., 0] if dx else 1 - share[..., 0]) * (share[..., 1] if dy else 1 - share[..., 1])
+            column = torch.where(inside, x, 0).long()
+            row = torch.where(inside, y, 0).long()
+            value = flat[(image * height + row) * width + column]
+            total = total + value * torch.where(inside, weight, weight * 0)[..., None]
+    return total.permute(0, 3, 1, 2)

@@ -1,0 +1,506 @@
+"""The RoI operators against plain loops in float64 (`pooling.py`) and the golden data."""
+
+import subprocess
+import sys
+import time
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+import arrayvision
+from arrayvision import array, ops
+from arrayvision.ops import _roi
+from tests.conftest import on
+from tests.golden import cases
+from tests.ops import pooling as plain
+
+SIZE = plain.SIZE
+X = plain.features()
+
+
+class Op(NamedTuple):
+    name: str
+    regions: np.ndarray
+    call: object  # (ops' function's arrays) -> result
+    plain: object
+    back: object  # (gradient, features, regions, what the forward pass said) -> the features' gradient
+    linear: bool = True
+
+
+def _case(label, name, regions, args, plain_args=None, forward=None, back=None, linear=True):
+    function, reference = getattr(ops, name), getattr(plain, name)
+    backward = getattr(ops, f"{name}_backward")
+    return pytest.param(
+        Op(
+            name,
+            regions,
+            forward or (lambda x, r: (function(x, r, SIZE, *args), None)),
+            lambda x, r: reference(x, r, *(plain_args if plain_args is not None else (SIZE, *args))),
+            back or (lambda g, x, r, which: backward(g, r, tuple(x.shape), *args)),
+            linear,
+        ),
+        id=label,
+    )
+
+
+BOXES, ROTATED, CURVES = plain.upright(), plain.rotated(), plain.curves()
+OPERATORS = []
+for aligned in (True, False):
+    for ratio in (0, 2):
+        OPERATORS.append(
+            pytest.param(
+                Op(
+                    "roi_align",
+                    BOXES,
+                    lambda x, r, a=aligned, s=ratio: (ops.roi_align(x, r, SIZE, 0.5, s, "avg", a), None),
+                    lambda x, r, a=aligned, s=ratio: plain.roi_align(x, r, SIZE, 0.5, s, a),
+                    lambda g, x, r, which, a=aligned, s=ratio: ops.roi_align_backward(g, r, x.shape, 0.5, s, a),
+                ),
+                id=f"roi_align-{aligned}-{ratio}",
+            )
+        )
+        OPERATORS.append(
+            pytest.param(
+                Op(
+                    "roi_align",
+                    BOXES,
+                    lambda x, r, a=aligned, s=ratio: ops.roi_align_with_argmax(x, r, SIZE, 0.5, s, a),
+                    lambda x, r, a=aligned, s=ratio: plain.roi_align(x, r, SIZE, 0.5, s, a, "max"),
+                    lambda g, x, r, w, a=aligned, s=ratio: ops.roi_align_max_backward(g, w, r, x.shape, 0.5, s, a),
+                ),
+                id=f"roi_align_max-{aligned}-{ratio}",
+            )
+        )
+        OPERATORS.append(_case(f"bezier_align-{aligned}-{ratio}", "bezier_align", CURVES, (0.5, ratio, aligned)))
+        OPERATORS.append(
+            _case(
+                f"roi_align_rotated-{aligned}-{ratio}", "roi_align_rotated", ROTATED, (0.5, ratio, aligned, ratio == 2)
+            )
+        )
+OPERATORS += [
+    _case("riroi_align_rotated", "riroi_align_rotated", ROTATED, (0.5, 2, 4, False)),
+    _case("riroi_align_rotated-clockwise", "riroi_align_rotated", ROTATED, (0.5, 0, 8, True)),
+    _case(
+        "roi_pool",
+        "roi_pool",
+        BOXES,
+        (0.5,),
+        forward=lambda x, r: ops.roi_pool_with_argmax(x, r, SIZE, 0.5),
+        back=lambda g, x, r, w: ops.roi_pool_backward(g, w, r, x.shape),
+    ),
+    _case("prroi_pool", "prroi_pool", BOXES, (0.5,), back=lambda g, x, r, w: ops.prroi_pool_backward(g, x, r, 0.5)[0]),
+    _case(
+        "deform_roi_pool",
+        "roi_align",
+        BOXES,
+        (0.5, 2, True),
+        forward=lambda x, r: (ops.deform_roi_pool(x, r, None, SIZE, 0.5, 2), None),
+        back=lambda g, x, r, w: ops.deform_roi_pool_backward(g, x, r, None, 0.5, 2)[0],
+    ),
+    _case(
+        "border_align",
+        "border_align",
+        plain.boxes(),
+        (),
+        (4,),
+        forward=lambda x, r: ops.border_align_with_argmax(x, r, 4),
+        back=lambda g, x, r, w: ops.border_align_backward(g, w, r, x.shape, 4),
+    ),
+]
+for points in (1, 5):
+    OPERATORS.append(
+        _case(
+            f"rotated_feature_align-{points}",
+            "rotated_feature_align",
+            plain.positions(),
+            (),
+            (0.5, points),
+            forward=lambda x, r, p=points: (ops.rotated_feature_align(x, r, 0.5, p), None),
+            back=lambda g, x, r, w, p=points: ops.rotated_feature_align_backward(g, r, 0.5, p),
+        )
+    )
+FEW = [p for p in OPERATORS if p.id.endswith(("True-0", "pool", "border_align", "rotated", "align-5"))]
+# Half a unit in the last place of storage, plus float32's sums where that computes.
+ROUNDING = {"float16": 2**-10, "bfloat16": 2**-7, "float32": 2**-18, "float64": 2**-44}
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+@pytest.mark.parametrize("op", FEW)
+def test_plain_loops_every_library_and_dtype(op, dtype, library):
+    if not library.has(dtype):
+        pytest.skip("the library has no such dtype")
+    x, r = library.asarray(X, dtype), library.asarray(op.regions, "float32" if dtype != "float64" else dtype)
+    out, which = op.call(x, r)
+    exact = op.plain(library.numpy(x).astype(np.float64), library.numpy(r).astype(np.float64))
+    assert library.owns(out) and str(out.dtype).rsplit(".", 1)[-1] == dtype and tuple(out.shape) == exact.shape
+    tolerance = ROUNDING[dtype]
+    np.testing.assert_allclose(library.numpy(out).astype(np.float64), exact, rtol=tolerance, atol=tolerance)
+
+    g = library.asarray(np.random.default_rng(9).standard_normal(exact.shape), dtype)
+    gradient = op.back(g, x, r, which)
+    assert library.owns(gradient) and tuple(gradient.shape) == tuple(x.shape)
+    assert str(gradient.dtype).rsplit(".", 1)[-1] == dtype
+    # The operators are linear (maxima: in what they selected), so that <gradient, x> = <g, f(x)>.
+    terms = library.numpy(gradient).astype(np.float64) * library.numpy(x).astype(np.float64)
+    other = library.numpy(g).astype(np.float64) * exact
+    assert abs(terms.sum() - other.sum()) <= 4 * tolerance * (abs(terms).sum() + abs(other).sum())
+
+
+@pytest.mark.parametrize("op", OPERATORS)
+def test_plain_loops(op, backend):
+    out, which = op.call(X, op.regions) if backend != "cuda" else (None, None)
+    if backend == "cuda":
+        pytest.skip("covered by the test of every library")
+    np.testing.assert_allclose(out, op.plain(X, op.regions), rtol=0, atol=2**-44)
+    g = np.random.default_rng(9).standard_normal(out.shape)
+    gradient = op.back(g, X, op.regions, which)
+    rng = np.random.default_rng(10)
+    for c in rng.integers(0, X.shape[1], 2):  # one channel at a time: what else would go where it shouldn't
+        only = np.zeros_like(X)
+        only[:, c] = 1e-3 * rng.standard_normal(X[:, c].shape)
+        moved = (op.plain(X + only, op.regions) - op.plain(X - only, op.regions)) / 2
+        assert abs((gradient * only).sum() - (g * moved).sum()) < (1e-9 if which is None else 1e-3)
+
+
+@pytest.mark.parametrize("name", ["roi_align", "roi_align_rotated", "bezier_align", "rotated_feature_align"])
+def test_golden(name, backend):
+    for case in cases(name):
+        x, r = case.inputs.values()
+        args, tolerance = dict(case.args), 1e-12
+        if name == "roi_align":
+            size, mode = args.pop("output_size"), args.pop("pool_mode")
+            if mode == "max":
+                forward = on(backend, ops.roi_align_with_argmax)
+                out, which = forward(x, r, size, **args)
+                gradient = on(backend, ops.roi_align_max_backward)(case.cots["0"], which, r, x.shape, **args)
+            else:
+                out = on(backend, ops.roi_align)(x, r, size, **args)
+                gradient = on(backend, ops.roi_align_backward)(case.cots["0"], r, x.shape, **args)
+        elif name == "rotated_feature_align":
+            tolerance = 2e-6  # the reference takes sine and cosine in float32
+            out = on(backend, ops.rotated_feature_align)(x, r, **args)
+            gradient = on(backend, ops.rotated_feature_align_backward)(case.cots["0"], r, **args)
+        else:
+            size = args.pop("output_size")
+            out = on(backend, getattr(ops, name))(x, r, size, **args)
+            gradient = on(backend, getattr(ops, f"{name}_backward"))(case.cots["0"], r, x.shape, **args)
+        np.testing.assert_allclose(out, case.outputs["0"], rtol=0, atol=tolerance, err_msg=case.name)
+        np.testing.assert_allclose(gradient, next(iter(case.grads.values())), rtol=0, atol=tolerance, err_msg=case.name)
+
+
+# ---- layouts, threads, emptiness ----------------------------------------------------------------------------------------
+@pytest.mark.parametrize("op", FEW)
+def test_layouts(op, backend):
+    if backend == "cuda":
+        pytest.skip("NumPy layouts")
+    expected, _ = op.call(X, op.regions)
+    misaligned = np.frombuffer(b"\0" + X.tobytes(), np.uint8)[1:].view(np.float64).reshape(X.shape)
+    for x in (
+        np.ascontiguousarray(X.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2),
+        np.asfortranarray(X),
+        X[:, :, ::-1][:, :, ::-1],
+        np.repeat(X, 2, 3)[..., ::2],
+        X.astype(">f8"),
+        misaligned,
+    ):
+        x.flags.writeable = False
+        np.testing.assert_allclose(op.call(x, op.regions)[0], expected, rtol=0, atol=2**-48)
+
+
+def test_channels_last_is_used_in_place():
+    x = np.ascontiguousarray(X.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    at = array.place("test", x=x)
+    view, last = _roi.read(at, x, "float64")
+    assert last and np.shares_memory(view, x) and view.shape == (2, 9, 11, 8)
+    torch = pytest.importorskip("torch")
+    tensor = torch.zeros(2, 8, 5, 6).contiguous(memory_format=torch.channels_last)
+    view, last = _roi.read(array.place("test", x=tensor), tensor, "float32")
+    assert last and view.ctypes.data == tensor.data_ptr()
+
+
+@pytest.mark.parametrize("op", FEW)
+def test_same_bits_for_any_number_of_threads(op):
+    x = np.repeat(np.repeat(X, 12, 1), 3, 3).astype(np.float32)  # enough for helpers to be asked
+    regions = op.regions.astype(np.float32)
+    if op.name == "rotated_feature_align":
+        regions = np.repeat(regions, 3, 2)
+    elif op.name == "border_align":
+        regions = np.tile(regions, (1, 40, 1))
+    else:
+        regions = np.tile(regions, (40, 1))
+    results, before = [], arrayvision.get_num_threads()
+    try:
+        for threads in (1, 2, 5):
+            arrayvision.set_num_threads(threads)
+            out, which = op.call(x, regions)
+            results.append(
+                (out, op.back(np.sin(np.arange(out.size, dtype=np.float32)).reshape(out.shape), x, regions, which))
+            )
+    finally:
+        arrayvision.set_num_threads(before)
+    for out, gradient in results[1:]:
+        assert out.tobytes() == results[0][0].tobytes() and gradient.tobytes() == results[0][1].tobytes()
+
+
+@pytest.mark.parametrize("op", FEW)
+def test_empty(op, library):
+    empty = op.regions[:0] if op.name not in ("border_align", "rotated_feature_align") else op.regions[:, :0]
+    x = X[:, :, :0] if op.name == "rotated_feature_align" else X
+    x, r = library.asarray(x, "float32"), library.asarray(empty, "float32")
+    out, which = op.call(x, r)
+    assert 0 in out.shape and library.owns(out)
+    gradient = op.back(out, x, r, which)
+    assert tuple(gradient.shape) == tuple(x.shape) and not library.numpy(gradient).any()
+    if op.name != "rotated_feature_align":
+        none = library.asarray(X[:, :0], "float32")
+        out, which = op.call(none, library.asarray(op.regions, "float32"))
+        assert out.shape[1] == 0
+        nowhere = library.asarray(X[:, :, :0], "float32")
+        out, _ = op.call(nowhere, library.asarray(op.regions, "float32"))
+        assert not np.nan_to_num(library.numpy(out)).any()
+
+
+# ---- values that make no region -----------------------------------------------------------------------------------------
+REGIONS = [p for p in FEW if p.values[0].name not in ("border_align", "rotated_feature_align")]
+
+
+@pytest.mark.parametrize("op", FEW)
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_not_finite(op, bad, backend):
+    if backend == "cuda":
+        pytest.skip("covered by the emulator")
+    regions = op.regions.copy()
+    rows = regions.reshape(-1, regions.shape[-1])
+    rows[2, 3] = bad
+    out, which = op.call(X, regions)
+    expected, _ = op.call(X, op.regions)
+    changed = np.isnan(out)
+    if op.name == "border_align":
+        assert changed[0, :, 2].all() and changed.sum() == changed[0, :, 2].size
+    elif op.name == "rotated_feature_align":
+        assert changed[0, :, 0, 2].all() and changed.sum() == changed[0, :, 0, 2].size
+    else:
+        assert changed[2].all() and changed.sum() == changed[2].size
+    np.testing.assert_array_equal(out[~changed], expected[~changed])
+    assert np.isfinite(op.back(np.ones_like(out), X, regions, which)).all()
+
+
+@pytest.mark.parametrize("op", REGIONS)
+@pytest.mark.parametrize("index", [2, -1, 1e30, np.nan])
+def test_batch_index(op, index, backend):
+    if backend == "cuda":
+        pytest.skip("covered by the emulator")
+    regions = op.regions.copy()
+    regions[1, 0] = index
+    if backend == "cpu":
+        with pytest.raises(ValueError, match=r"\[1\] has batch index .*, which must be within \[0, 2\)"):
+            op.call(X, regions)
+    else:  # a kernel can't raise
+        out, which = op.call(X, regions)
+        assert np.isnan(out[1]).all() and np.isfinite(np.delete(out, 1, 0)).all()
+        assert np.isfinite(op.back(np.ones_like(out), X, regions, which)).all()
+
+
+@pytest.mark.parametrize("op", REGIONS)
+@pytest.mark.parametrize("size", [1e4, 1e9, 1e30])
+def test_absurd_size(op, size, backend):
+    """It takes no absurd time, and means what it says: with a fixed number of samples, or a maximum, or huge bins."""
+    if backend == "cuda":
+        pytest.skip("covered by the emulator")
+    regions = op.regions[:2].copy()
+    regions[:, 1:5] = -size, -size, size, size
+    if op.name.endswith("rotated"):
+        regions[:, 1:5] = 5, 5, size, size
+    elif op.name == "bezier_align":
+        regions[:, 1:] = np.array([-1, -1, -0.3, -1, 0.3, -1, 1, -1, 1, 1, 0.3, 1, -0.3, 1, -1, 1]) * size
+    for dtype in ("float32", "float64"):
+        out, which = op.call(X.astype(dtype), op.regions.astype(dtype))  # compiles the kernels
+        op.back(out, X.astype(dtype), op.regions.astype(dtype), which)
+    start = time.perf_counter()
+    for dtype in ("float32", "float64"):
+        out, which = op.call(X.astype(dtype), regions.astype(dtype))
+        gradient = op.back(np.ones_like(out), X.astype(dtype), regions.astype(dtype), which)
+        assert np.isfinite(out).all() and np.isfinite(gradient).all()
+    assert time.perf_counter() - start < 3
+
+
+def test_large_region_is_exact(backend):
+    """Samples far outside are skipped, not forgotten: their number still divides the sum."""
+    rois = np.array([[0, -800.0, -600, 900, 700], [1, -3000, 2, 3000, 9]])
+    out = on(backend, ops.roi_align)(X, rois, SIZE, 0.5, 0)
+    np.testing.assert_allclose(out, plain.roi_align(X, rois, SIZE, 0.5, 0, True), rtol=2**-40, atol=0)
+    turned = np.array([[0, 5.0, 4, 500, 300, 0.3]])
+    out = on(backend, ops.roi_align_rotated)(X, turned, (1, 1), 0.5, 0)
+    expected = plain.roi_align_rotated(X, turned, (1, 1), 0.5, 0, True, False)
+    np.testing.assert_allclose(out, expected, rtol=2**-36, atol=0)
+
+
+def test_nan_features(backend):
+    if backend == "cuda":
+        pytest.skip("covered by the emulator")
+    x = X.copy()
+    x[0, 3, 4, 4] = np.nan
+    rois = np.array([[0, 6.0, 6, 14, 14], [1, 6, 6, 14, 14]])
+    for out in (
+        ops.roi_align(x, rois, 1, 0.5),
+        ops.roi_align(x, rois, 1, 0.5, 0, "max"),
+        ops.roi_pool(x, rois, 1, 0.5),
+        ops.prroi_pool(x, rois, 1, 0.5),
+    ):
+        expected = np.zeros(out.shape, bool)
+        expected[0, 3] = True
+        np.testing.assert_array_equal(np.isnan(out), expected)
+
+
+# ---- the other gradients ------------------------------------------------------------------------------------------------
+def difference(f, at, direction, step=1e-6):
+    return (f(at + step * direction) - f(at - step * direction)) / (2 * step)
+
+
+def test_prroi_pool_moves_its_regions(backend):
+    rng = np.random.default_rng(3)
+    g = rng.standard_normal((len(BOXES), X.shape[1], *SIZE))
+    _, gradient = on(backend, ops.prroi_pool_backward)(g, X, BOXES, 0.5)
+    assert not gradient[:, 0].any() and not gradient[-1].any() and abs(gradient[1:-1]).min(0)[1:].max() > 0
+    for _ in range(3):
+        direction = rng.standard_normal(BOXES.shape) * (0, 1, 1, 1, 1)
+        direction[-1] = 0  # without an area: 0, and no derivative
+        slope = difference(lambda r: (g * plain.prroi_pool(X, r, SIZE, 0.5)).sum(), BOXES, direction)
+        assert abs((gradient * direction).sum() - slope) < 1e-6 * abs(gradient).sum()
+
+
+@pytest.mark.parametrize("ratio", [0, 2])
+def test_deform_roi_pool_offset(ratio, backend):
+    rng = np.random.default_rng(4)
+    offset, g = rng.standard_normal((len(BOXES), 2, *SIZE)), rng.standard_normal((len(BOXES), X.shape[1], *SIZE))
+
+    def value(o):
+        return plain.roi_align(X, BOXES, SIZE, 0.5, ratio, True, offset=o, gamma=0.3)
+
+    out = on(backend, ops.deform_roi_pool)(X, BOXES, offset, SIZE, 0.5, ratio, 0.3)
+    np.testing.assert_allclose(out, value(offset), rtol=0, atol=2**-44)
+    for_x, gradient = on(backend, ops.deform_roi_pool_backward)(g, X, BOXES, offset, 0.5, ratio, 0.3)
+    assert abs((for_x * X).sum() - (g * out).sum()) < 1e-9
+    for _ in range(3):
+        direction = rng.standard_normal(offset.shape)
+        slope = difference(lambda o: (g * value(o)).sum(), offset, direction)
+        assert abs((gradient * direction).sum() - slope) < 1e-6 * abs(gradient).sum()
+
+
+# ---- known values -----------------------------------------------------------------------------------------------------
+def test_constant_features_pool_to_the_constant(backend):
+    x = np.full((2, 4, 9, 11), 3.5, np.float32)
+    inside = np.array([[0, 2.0, 2, 16, 14], [1, 4, 3, 12, 11]], np.float32)
+    for out in (
+        on(backend, ops.roi_align)(x, inside, 3, 0.5),
+        on(backend, ops.roi_pool)(x, inside, 3, 0.5),
+        on(backend, ops.prroi_pool)(x, inside, 3, 0.5),
+        on(backend, ops.roi_align_rotated)(x, np.array([[0, 10, 9, 5, 4, 0.7]], np.float32), 3, 0.5),
+    ):
+        np.testing.assert_allclose(out, 3.5, rtol=2**-21)
+
+
+def test_a_quarter_turn_of_orientations(backend):
+    channels = np.arange(8.0).reshape(1, 8, 1, 1) * np.ones((1, 1, 6, 6))
+    out = on(backend, ops.riroi_align_rotated)(channels, np.array([[0, 3, 3, 2, 2, np.pi / 2]]), 1, 1.0, 2, 4)
+    np.testing.assert_allclose(out.ravel(), [3, 0, 1, 2, 7, 4, 5, 6], atol=1e-12)
+
+
+# ---- bad arguments ----------------------------------------------------------------------------------------------------
+BAD = [
+    (lambda: ops.roi_align(X, BOXES[:, :4], 2), ValueError, r"roi_align: rois must have shape \(K, 5\), got \(7, 4\)"),
+    (lambda: ops.roi_align(X[0], BOXES, 2), ValueError, r"roi_align: input must have shape \(B, C, H, W\), got"),
+    (lambda: ops.roi_align(X, BOXES, (2, 2, 2)), ValueError, "output_size must be an int or two, got 3 numbers"),
+    (lambda: ops.roi_align(X, BOXES, -1), ValueError, "output_size must be at least 0, got -1"),
+    (lambda: ops.roi_align(X, BOXES, 2.5), TypeError, "output_size must be an int or two, got float"),
+    (lambda: ops.roi_align(X, BOXES, "7"), TypeError, "output_size must be an int or two, got str"),
+    (lambda: ops.roi_align(X, BOXES, 2, np.nan), ValueError, "spatial_scale must be a number, got nan"),
+    (lambda: ops.roi_align(X, BOXES, 2, np.inf), ValueError, "spatial_scale must be finite, got inf"),
+    (lambda: ops.roi_align(X, BOXES, 2, 1.0, 1.5), TypeError, "sampling_ratio must be an int, got float"),
+    (lambda: ops.roi_align(X, BOXES, 2, 1.0, 10**9), ValueError, "sampling_ratio must be at most 65536"),
+    (lambda: ops.roi_align(X, BOXES, 2, pool_mode="sum"), ValueError, "pool_mode must be 'avg' or 'max', got 'sum'"),
+    (lambda: ops.roi_align(X, BOXES, 2, aligned="yes"), TypeError, "aligned must be True or False"),
+    (
+        lambda: ops.roi_align(X.astype(complex), BOXES, 2),
+        TypeError,
+        "input must hold real numbers, got dtype complex128",
+    ),
+    (lambda: ops.roi_align(X, BOXES.astype("U"), 2), TypeError, "rois must hold real numbers"),
+    (lambda: ops.roi_align(X.tolist(), BOXES, 2), TypeError, "input must be an array"),
+    (
+        lambda: ops.roi_align_backward(X[:5], BOXES, X.shape),
+        ValueError,
+        "grad must have as many rows as rois, got 2 and 7",
+    ),
+    (lambda: ops.roi_align_backward(np.ones((7, 3, 2, 2)), BOXES, X.shape), ValueError, "8 channels, got 3"),
+    (
+        lambda: ops.roi_align_backward(np.ones((7, 8, 2, 2)), BOXES, (2, 8, 9)),
+        ValueError,
+        "input_shape must be four ints",
+    ),
+    (
+        lambda: ops.roi_align_max_backward(np.ones((7, 8, 2, 2)), np.ones((7, 8, 2, 1)), BOXES, X.shape),
+        ValueError,
+        "argmax",
+    ),
+    (lambda: ops.roi_align_rotated(X, BOXES, 2, 1.0), ValueError, r"rois must have shape \(K, 6\), got \(7, 5\)"),
+    (lambda: ops.riroi_align_rotated(X, ROTATED, 2, 1.0, 0, 3), ValueError, "a multiple of 3 channels, got 8"),
+    (
+        lambda: ops.riroi_align_rotated(X, ROTATED, 2, 1.0, 0, 0),
+        ValueError,
+        "num_orientations must be at least 1, got 0",
+    ),
+    (lambda: ops.bezier_align(X, BOXES, 2), ValueError, r"beziers must have shape \(K, 17\), got \(7, 5\)"),
+    (
+        lambda: ops.deform_roi_pool(X, BOXES, np.zeros((7, 2, 3, 3)), 2),
+        ValueError,
+        r"offset must have shape \(7, 2, 2, 2\), got \(7, 2, 3, 3\)",
+    ),
+    (lambda: ops.deform_roi_pool(X, BOXES, None, 2, gamma=np.nan), ValueError, "gamma must be a number, got nan"),
+    (lambda: ops.border_align(X[:, :6], plain.boxes(), 3), ValueError, "a multiple of 4 channels, got 6"),
+    (lambda: ops.border_align(X, plain.boxes(), 0), ValueError, "pool_size must be at least 1, got 0"),
+    (
+        lambda: ops.border_align(X, plain.boxes()[:1], 3),
+        ValueError,
+        r"boxes must have shape \(2, N, 4\), got \(1, 6, 4\)",
+    ),
+    (lambda: ops.rotated_feature_align(X, plain.positions(), 1.0, 3), ValueError, "points must be 1 or 5, got 3"),
+    (
+        lambda: ops.rotated_feature_align(X, plain.positions()[:, 1:]),
+        ValueError,
+        r"best_rbboxes must have shape \(2, 9, 11, 5\)",
+    ),
+    (lambda: ops.prroi_pool_backward(np.ones((7, 7, 2, 2)), X, BOXES), ValueError, "8 channels, got 7"),
+]
+
+
+@pytest.mark.parametrize(("call", "error", "message"), BAD)
+def test_bad_arguments(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_argmax_of_another_call_reads_no_foreign_memory(backend):
+    if backend == "cuda":
+        pytest.skip("covered by the emulator")
+    nonsense = np.full((7, 8, 2, 2), 2**31 - 1)
+    g = np.ones((7, 8, 2, 2))
+    assert np.isfinite(ops.roi_align_max_backward(g, nonsense, BOXES, X.shape)).all()
+    assert not ops.roi_pool_backward(g, nonsense, BOXES, X.shape).any()
+    boxes = plain.boxes()
+    assert not ops.border_align_backward(np.ones((2, 2, 6, 4)), np.full((2, 2, 6, 4), 99), boxes, X.shape, 3).any()
+
+
+def test_mixed_libraries():
+    torch = pytest.importorskip("torch")
+    with pytest.raises(TypeError, match="input is a NumPy array, rois is a torch tensor"):
+        ops.roi_align(X, torch.from_numpy(BOXES), 2)
+
+
+@pytest.mark.alone
+def test_bounds_checked():
+    """The CPU kernels with bounds checks, in a process of their own."""
+    code = "from arrayvision import warmup; [warmup._pooling(n, 'float32') for n in warmup.POOLING]"
+    environment = {**__import__("os").environ, "NUMBA_BOUNDSCHECK": "1", "NUMBA_OPT": "1"}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
