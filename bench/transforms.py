@@ -1,28 +1,18 @@
 """A detection pipeline from a JPEG file to a tensor, against the same steps written with OpenCV.
 
-    python bench/transforms.py [--threads 1 2] [--runs 40] [--json FILE]
-
 LoadImageFromFile (1080p), Resize (1333x800, keep ratio), RandomFlip, Normalize, Pad(32), ImageToTensor. OpenCV: imdecode,
 resize, flip, float32, cvtColor, subtract, multiply, copyMakeBorder, and torch's permute().contiguous(), as such code is
-usually written; "with care" leaves the last copy to NumPy, which is faster at it. All run interleaved in one process with
-the same number of threads; figures are medians, ratios are to the first row. Results are compared before.
+usually written; "with care" leaves the last copy to NumPy, which is faster at it.
 """
 
-import argparse
-import json
 import os
-import pathlib
-import statistics
-import subprocess
-import sys
 import tempfile
-import time
 
 import cv2
 import numpy as np
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT)]  # for `python bench/transforms.py`
+import arrayvision
+from bench.measure import Case, peer
 
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
 
@@ -54,93 +44,44 @@ def by_opencv(path, flip, care=False):
     return torch.from_numpy(img).permute(2, 0, 1).contiguous()
 
 
-def pipeline(decoder, flip, fused=True):
-    """The steps of this package; not fused, an identity stands between those that would be one."""
+def pipeline(decoder, flip):
+    """The steps of this package."""
     from arrayvision.transforms import Compose
 
-    between = [] if fused else [lambda results: results]
     return Compose(
         [
             {"type": "LoadImageFromFile", "imdecode_backend": decoder},
             {"type": "Resize", "scale": (1333, 800), "keep_ratio": True},
             {"type": "RandomFlip", "prob": float(flip)},
             {"type": "Normalize", "mean": MEAN, "std": STD},
-            *between,
             {"type": "Pad", "size_divisor": 32},
-            *between,
             {"type": "ImageToTensor", "keys": ["img"]},
         ]
     )
 
 
-def cases(path):
-    """Name -> function of whether to flip."""
-    found = {
-        "OpenCV": lambda flip: by_opencv(path, flip),
-        "OpenCV, with care": lambda flip: by_opencv(path, flip, True),
-    }
-    for decoder in ("cv2", "turbojpeg"):
-        for fused in (True, False):
-            steps = [pipeline(decoder, flip, fused) for flip in (False, True)]
-            name = f"arrayvision, {decoder}" + ("" if fused else ", steps apart")
-            found[name] = lambda flip, steps=steps: steps[flip]({"img_path": path})["img"]
-    return found
-
-
-def measure(threads, runs):
-    """Medians in milliseconds, half of the runs flipped."""
-    import torch
-
-    import arrayvision
-
-    cv2.setNumThreads(threads)
-    torch.set_num_threads(threads)
-    arrayvision.set_num_threads(threads)
+def cases():
+    """All cases, with one thread and with two; nothing without torch."""
+    torch = peer("torch")
+    if torch is None:
+        return
+    threads = arrayvision.get_num_threads()
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "picture.jpg")
         picture(path)
-        found = cases(path)
-        for flip in (False, True):
-            wanted = found["OpenCV"](flip)
-            for name, case in found.items():
-                difference = float((case(flip) - wanted).abs().max())
-                assert difference <= (0.1 if "turbojpeg" in name else 1e-4), f"{name} differs by {difference}"
-        times = {name: [] for name in found}
-        for run in range(runs):
-            for name, case in found.items():
-                start = time.perf_counter()
-                case(run % 2 == 0)
-                times[name].append((time.perf_counter() - start) * 1e3)
-    return {"threads": threads, "median_ms": {name: statistics.median(values) for name, values in times.items()}}
-
-
-def import_time(module="arrayvision.transforms"):
-    """Milliseconds that importing takes in a fresh interpreter, the least of five; and NumPy's part."""
-    least = []
-    for code in (f"import {module}", "import numpy"):
-        timed = f"import time; t = time.perf_counter(); {code}; print((time.perf_counter() - t) * 1e3)"
-        runs = [float(subprocess.check_output([sys.executable, "-c", timed], cwd=ROOT)) for _ in range(5)]
-        least.append(min(runs))
-    return least
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--runs", type=int, default=40)
-    parser.add_argument("--json", help="write the figures to this file too")
-    args = parser.parse_args()
-    figures = [measure(threads, args.runs) for threads in args.threads]
-    for figure in figures:
-        print(f"{figure['threads']} thread(s)")
-        base = figure["median_ms"]["OpenCV"]
-        for name, value in figure["median_ms"].items():
-            print(f"  {name:40s}{value:8.2f} ms  {base / value:5.2f} x")
-    ours, numpy = import_time()
-    print(f"import arrayvision.transforms: {ours:.0f} ms, of which NumPy {numpy:.0f} ms")
-    if args.json:
-        pathlib.Path(args.json).write_text(json.dumps({"pipelines": figures, "import_ms": ours}, indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+        for count in (1, 2):
+            for module in (torch, arrayvision):
+                module.set_num_threads(count)
+            cv2.setNumThreads(count)
+            for decoder, wanted, off in (("cv2", 1.5, 1e-4), ("turbojpeg", 2, 0.1)):
+                steps = pipeline(decoder, True)
+                yield Case(
+                    f"pipeline of a 1080p JPEG, {decoder}, {count} thread{'s' * (count > 1)}",
+                    lambda steps=steps: steps({"img_path": path})["img"],
+                    {"OpenCV": lambda: by_opencv(path, True), "OpenCV, with care": lambda: by_opencv(path, True, True)},
+                    wanted,
+                    agree=lambda a, b, off=off: float((a - b).abs().max()) <= off,
+                )
+    for module in (torch, arrayvision):
+        module.set_num_threads(threads)
+    cv2.setNumThreads(threads)
