@@ -5,6 +5,14 @@ from arrayvision.ops.bezier_align import bezier_align, bezier_align_backward
 from arrayvision.ops.border_align import border_align, border_align_backward, border_align_with_argmax
 from arrayvision.ops.deform_roi_pool import deform_roi_pool, deform_roi_pool_backward
 from arrayvision.ops.nms import batched_nms, nms, nms_match, soft_nms
+from arrayvision.ops.point_sample import (
+    abs_img_point_to_rel_img_point,
+    denormalize,
+    normalize,
+    point_sample,
+    rel_roi_point_to_abs_img_point,
+    rel_roi_point_to_rel_img_point,
+)
 from arrayvision.ops.prroi_pool import prroi_pool, prroi_pool_backward
 from arrayvision.ops.riroi_align_rotated import riroi_align_rotated, riroi_align_rotated_backward
 from arrayvision.ops.roi_align import roi_align, roi_align_backward, roi_align_max_backward, roi_align_with_argmax
@@ -14,6 +22,7 @@ from arrayvision.ops.rotated_boxes import box_iou_quadri, box_iou_rotated, nms_q
 from arrayvision.ops.rotated_feature_align import rotated_feature_align, rotated_feature_align_backward
 
 __all__ = [
+    "abs_img_point_to_rel_img_point",
     "batched_nms",
     "bbox_overlaps",
     "bezier_align",
@@ -25,12 +34,17 @@ __all__ = [
     "box_iou_rotated",
     "deform_roi_pool",
     "deform_roi_pool_backward",
+    "denormalize",
     "nms",
     "nms_match",
     "nms_quadri",
     "nms_rotated",
+    "normalize",
+    "point_sample",
     "prroi_pool",
     "prroi_pool_backward",
+    "rel_roi_point_to_abs_img_point",
+    "rel_roi_point_to_rel_img_point",
     "riroi_align_rotated",
     "riroi_align_rotated_backward",
     "roi_align",
