@@ -137,8 +137,8 @@ class Torch(NumPy):
                 )
         if x.requires_grad and torch.is_grad_enabled():
             raise TypeError(
-                f"{function}: {argument} requires grad, and arrayvision.ops records no gradients: give {argument}.detach(), "
-                f"or call under torch.no_grad()"
+                f"{function}: {argument} requires grad, and arrayvision.ops records no gradients: use "
+                f"arrayvision.torch_bridge.ops.{function.removesuffix('_backward')}, or give {argument}.detach()"
             )
         if x.layout is not torch.strided:
             raise TypeError(f"{function}: {argument} is a sparse tensor ({x.layout}): give {argument}.to_dense()")

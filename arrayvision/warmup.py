@@ -67,6 +67,31 @@ def _rotated_boxes(dtype):
     ops.nms_quadri(quads, scores, 0.5)
 
 
+def _geometry(name, dtype):
+    import numpy as np
+
+    from arrayvision import ops
+
+    points = np.arange(36, dtype=dtype).reshape(2, 18) ** 2
+    if name == "focal_loss":
+        x, one, target, weight = np.zeros((3, 2), dtype), np.ones((), dtype), np.zeros(3, np.int64), np.ones(2, dtype)
+        ops.sigmoid_focal_loss_backward(one * ops.sigmoid_focal_loss(x, target, weight=weight), x, target)
+        ops.softmax_focal_loss_backward(one * ops.softmax_focal_loss(x, target, weight=weight), x, target)
+    elif name == "diff_iou_rotated":
+        boxes = np.ones((1, 2, 7), dtype)
+        ops.diff_iou_rotated_3d_backward(ops.diff_iou_rotated_3d(boxes, boxes), boxes, boxes)
+    elif name == "convex_iou":
+        ops.convex_iou(points, points[:, :8])
+        ops.convex_giou(points, points[:, :8])
+    elif name == "min_area_polygons":
+        ops.min_area_polygons(points)
+    else:
+        ops.points_in_polygons(points[:, :2], points[:, :8])
+
+
+GEOMETRY = ("convex_iou", "diff_iou_rotated", "focal_loss", "min_area_polygons", "points_in_polygons")
+
+
 def _pooling(name, dtype):
     """Forward and backward, for features in both layouts and few regions and many."""
     import numpy as np
@@ -123,6 +148,7 @@ EXAMPLES: dict[str, Callable[[str], None]] = {
     "bbox_overlaps": _bbox_overlaps,
     "nms": _nms,
     "rotated_boxes": _rotated_boxes,
+    **{name: functools.partial(_geometry, name) for name in GEOMETRY},
     **{name: functools.partial(_pooling, name) for name in POOLING},
 }
 

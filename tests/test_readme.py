@@ -6,6 +6,7 @@ import re
 import pytest
 
 from arrayvision import ops
+from arrayvision.torch_bridge import ops as torch_ops
 from tests.conftest import has_gpu
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -29,12 +30,17 @@ def test_examples(example, capsys):
 
 
 def test_the_table_of_operators():
-    rows = re.findall(r"^\| `(\w+)` \| (\w+) \| (\w+) \|", README, re.M)
-    assert sorted(name for name, _, _ in rows) == sorted(ops.__all__)
-    for name, cpu, cuda in rows:
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \| (\w+) \| (\w+) \|", README, re.M)
+    parts = ("_backward", "_with_argmax")  # an operator's own
+    assert sorted(name for name, *_ in rows) == sorted(n for n in ops.__all__ if not n.endswith(parts))
+    for name, cpu, cuda, gradients in rows:
         file = getattr(ops, name).__module__.rsplit(".", 1)[-1]
         for backend, said in (("cpu", cpu), ("cuda", cuda)):
             assert (ROOT / "arrayvision" / backend / f"{file}.py").exists() == (said == "yes"), name
+        own = f"{name}_backward" in ops.__all__
+        selects = ("nms" in name and name != "nms_match") or name == "convex_giou"
+        assert (own or selects) == (gradients == "yes"), name
+        assert callable(getattr(torch_ops, name))
 
 
 def test_links():

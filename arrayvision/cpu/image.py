@@ -13,23 +13,82 @@ GRAIN = 1 << 16  # pixels a block: a few hundred microseconds at most
 
 
 # ---- normalize -------------------------------------------------------------------------------------------------------
-@kernel
-def _look_up3(src, dst, a, b, c, first, last):
+# Two loops for the two orders of channels: with the order in a variable, LLVM gathers instead of shuffling.
+@kernel(fastmath={"contract"})
+def _normalize3(src, dst, s0, s1, s2, b0, b1, b2):
     for i in range(dst.shape[0] // 3):
         j = 3 * i
-        dst[j] = a[src[j + first]]
-        dst[j + 1] = b[src[j + 1]]
-        dst[j + 2] = c[src[j + last]]
+        x, y, z = np.float32(src[j]), np.float32(src[j + 1]), np.float32(src[j + 2])
+        dst[j], dst[j + 1], dst[j + 2] = (x - b0) * s0, (y - b1) * s1, (z - b2) * s2
+
+
+@kernel(fastmath={"contract"})
+def _normalize3_swapped(src, dst, s0, s1, s2, b0, b1, b2):
+    for i in range(dst.shape[0] // 3):
+        j = 3 * i
+        x, y, z = np.float32(src[j + 2]), np.float32(src[j + 1]), np.float32(src[j])
+        dst[j], dst[j + 1], dst[j + 2] = (x - b0) * s0, (y - b1) * s1, (z - b2) * s2
 
 
 @kernel
-def look_up3(src, tables, swap, dst, turn, grain, n):
-    """dst[p, c] = tables[c, src[p, c']], c' = 2 - c if `swap`: three channels, each by its own table of 256."""
-    first, last = (2, 0) if swap else (0, 2)
+def normalize3(src, b, s, swap, dst, turn, grain, n):
+    """dst[p, c] = (src[p, c'] - b[c]) * s[c] in float32, c' = 2 - c if `swap`; dst may be src."""
     start = take(turn, grain)
     while start < n:
         stop = min(start + grain, n)
-        _look_up3(src[3 * start : 3 * stop], dst[3 * start : 3 * stop], tables[0], tables[1], tables[2], first, last)
+        x, y = src[3 * start : 3 * stop], dst[3 * start : 3 * stop]
+        if swap:
+            _normalize3_swapped(x, y, s[0], s[1], s[2], b[0], b[1], b[2])
+        else:
+            _normalize3(x, y, s[0], s[1], s[2], b[0], b[1], b[2])
+        start = take(turn, grain)
+
+
+@kernel(fastmath={"contract"})
+def _denormalize3(src, dst, s0, s1, s2, b0, b1, b2):
+    for i in range(dst.shape[0] // 3):
+        j = 3 * i
+        x, y, z = src[j] * s0 + b0, src[j + 1] * s1 + b1, src[j + 2] * s2 + b2
+        dst[j], dst[j + 1], dst[j + 2] = x, y, z
+
+
+@kernel(fastmath={"contract"})
+def _denormalize3_swapped(src, dst, s0, s1, s2, b0, b1, b2):
+    for i in range(dst.shape[0] // 3):
+        j = 3 * i
+        x, y, z = src[j] * s0 + b0, src[j + 1] * s1 + b1, src[j + 2] * s2 + b2
+        dst[j], dst[j + 1], dst[j + 2] = z, y, x
+
+
+@kernel
+def denormalize3(src, s, b, swap, dst, turn, grain, n):
+    """dst[p, c'] = src[p, c] * s[c] + b[c], c' = 2 - c if `swap`."""
+    start = take(turn, grain)
+    while start < n:
+        stop = min(start + grain, n)
+        x, y = src[3 * start : 3 * stop], dst[3 * start : 3 * stop]
+        if swap:
+            _denormalize3_swapped(x, y, s[0], s[1], s[2], b[0], b[1], b[2])
+        else:
+            _denormalize3(x, y, s[0], s[1], s[2], b[0], b[1], b[2])
+        start = take(turn, grain)
+
+
+# ---- tables -----------------------------------------------------------------------------------------------------------
+@kernel
+def _look_up3(src, dst, a, b, c):
+    for i in range(dst.shape[0] // 3):
+        j = 3 * i
+        dst[j], dst[j + 1], dst[j + 2] = a[src[j]], b[src[j + 1]], c[src[j + 2]]
+
+
+@kernel
+def look_up3(src, tables, dst, turn, grain, n):
+    """dst[p, c] = tables[c, src[p, c]]: three channels, each by its own table of 256."""
+    start = take(turn, grain)
+    while start < n:
+        stop = min(start + grain, n)
+        _look_up3(src[3 * start : 3 * stop], dst[3 * start : 3 * stop], tables[0], tables[1], tables[2])
         start = take(turn, grain)
 
 
@@ -41,46 +100,6 @@ def look_up(src, tables, dst, turn, grain, n):
     while start < n:
         for i in range(start * channels, min(start + grain, n) * channels):
             dst[i] = tables[i % channels, src[i]]
-        start = take(turn, grain)
-
-
-@kernel(fastmath={"contract"})
-def _affine3(src, dst, s0, s1, s2, b0, b1, b2, first, last):
-    for i in range(dst.shape[0] // 3):
-        j = 3 * i
-        x, y, z = src[j + first], src[j + 1], src[j + last]
-        dst[j], dst[j + 1], dst[j + 2] = (x - b0) * s0, (y - b1) * s1, (z - b2) * s2
-
-
-@kernel
-def subtract_multiply3(src, b, s, swap, dst, turn, grain, n):
-    """dst[p, c] = (src[p, c'] - b[c]) * s[c], c' = 2 - c if `swap`; dst may be src."""
-    first, last = (2, 0) if swap else (0, 2)
-    start = take(turn, grain)
-    while start < n:
-        stop = min(start + grain, n)
-        _affine3(src[3 * start : 3 * stop], dst[3 * start : 3 * stop], s[0], s[1], s[2], b[0], b[1], b[2], first, last)
-        start = take(turn, grain)
-
-
-@kernel(fastmath={"contract"})
-def _multiply_add3(src, dst, s0, s1, s2, b0, b1, b2, first, last):
-    for i in range(dst.shape[0] // 3):
-        j = 3 * i
-        x, y, z = src[j] * s0 + b0, src[j + 1] * s1 + b1, src[j + 2] * s2 + b2
-        dst[j + first], dst[j + 1], dst[j + last] = x, y, z
-
-
-@kernel
-def multiply_add3(src, s, b, swap, dst, turn, grain, n):
-    """dst[p, c'] = src[p, c] * s[c] + b[c], c' = 2 - c if `swap`."""
-    first, last = (2, 0) if swap else (0, 2)
-    start = take(turn, grain)
-    while start < n:
-        stop = min(start + grain, n)
-        _multiply_add3(
-            src[3 * start : 3 * stop], dst[3 * start : 3 * stop], s[0], s[1], s[2], b[0], b[1], b[2], first, last
-        )
         start = take(turn, grain)
 
 

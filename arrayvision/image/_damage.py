@@ -49,10 +49,15 @@ def segments(content):
     """(marker, start, stop) of each JPEG segment's content, the first scan's last."""
     at = 2
     while True:
-        while content[at] == 0xFF and content[at + 1] == 0xFF:
+        if content[at] != 0xFF:  # bytes between segments are passed over, as libjpeg does
+            at = content.find(b"\xff", at)
+            if at < 0:
+                return
+        while content[at + 1] == 0xFF:
             at += 1
-        if content[at] != 0xFF:
-            return
+        if content[at + 1] == 0:
+            at += 2
+            continue
         marker = content[at + 1]
         if marker in _ALONE:
             at += 2

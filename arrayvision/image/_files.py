@@ -14,10 +14,12 @@ _PROTOCOLS = {"local": "file", "petrel": "s3", "ceph": "s3"}  # a back end's old
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
-def options(function: str, backend_args: dict | None, file_client_args: dict | None = None) -> dict | None:
-    """The one of the two that is given; the second is the older name."""
+def options(
+    function: str, backend_args: dict | None, file_client_args: dict | None = None, depth: int = 3
+) -> dict | None:
+    """The one of the two that is given; the second is the older name, warned of `depth` calls up."""
     if file_client_args is not None:
-        warnings.warn(f"{function}: file_client_args is now called backend_args", DeprecationWarning, stacklevel=4)
+        warnings.warn(f"{function}: file_client_args is now called backend_args", DeprecationWarning, stacklevel=depth)
         if backend_args is not None:
             raise ValueError(f"{function}: give backend_args alone, got file_client_args too")
         backend_args = file_client_args

@@ -14,7 +14,7 @@ from arrayvision.image._array import BadKind, BadValue, choice, images
 from arrayvision.image.io import pillow, processing_backend
 from arrayvision.typing import Array
 
-_CV2 = {
+cv2_interp_codes = {
     "nearest": cv2.INTER_NEAREST,
     "bilinear": cv2.INTER_LINEAR,
     "bicubic": cv2.INTER_CUBIC,
@@ -22,7 +22,7 @@ _CV2 = {
     "lanczos": cv2.INTER_LANCZOS4,
 }
 _PILLOW = ("nearest", "bilinear", "bicubic", "box", "lanczos", "hamming")
-_BORDER = {
+cv2_border_modes = {
     "constant": cv2.BORDER_CONSTANT,
     "edge": cv2.BORDER_REPLICATE,
     "reflect": cv2.BORDER_REFLECT_101,
@@ -120,7 +120,7 @@ def _resize(name, img, size, interpolation, backend, out=None):
         resized = np.array(picture.resize(size, getattr(module.Resampling, interpolation.upper())))
         resized = _array.like(resized, img)
     else:
-        code = _CV2[check.choice(name, "interpolation", interpolation, tuple(_CV2))]
+        code = cv2_interp_codes[check.choice(name, "interpolation", interpolation, tuple(cv2_interp_codes))]
         fits = out is not None and out.shape[:2] == size[::-1] and out.dtype == img.dtype
         if fits and out.flags.c_contiguous and out.flags.writeable and img.dtype.name in _array._KNOWN:
             written = cv2.resize(img, size, dst=out, interpolation=code)
@@ -514,7 +514,7 @@ def impad(
     if (img.shape[0] + top + bottom) * (img.shape[1] + left + right) > _PIXELS:
         raise ValueError(f"{name}: padding must give at most {_PIXELS} pixels, got {sides}")
     if padding_mode != "constant":
-        return _array.like(_pad(img, top, bottom, left, right, _BORDER[padding_mode], (0,) * 4), img)
+        return _array.like(_pad(img, top, bottom, left, right, cv2_border_modes[padding_mode], (0,) * 4), img)
     if img.dtype.name not in ("uint8", "int8", "uint16", "int16", "float32", "float64"):
         out = np.empty((img.shape[0] + top + bottom, img.shape[1] + left + right, *img.shape[2:]), img.dtype)
         out[...] = np.asarray(border).astype(img.dtype) if img.ndim == 3 else np.asarray(border[0]).astype(img.dtype)
@@ -605,14 +605,14 @@ def cutout(img: Array, shape: int | tuple[int, int], pad_val: int | float | tupl
 
 # ---- warping ---------------------------------------------------------------------------------------------------------
 def _warp(name, img, matrix, size, border, interpolation, mode="constant"):
-    code = _CV2[choice(name, "interpolation", interpolation, tuple(_CV2))]
+    code = cv2_interp_codes[choice(name, "interpolation", interpolation, tuple(cv2_interp_codes))]
     if max(img.shape[:2]) >= _MOST or max(size) >= _MOST:
         raise ValueError(f"{name}: img and result must be less than {_MOST} pixels wide and high, got {img.shape}")
 
     def warp(x):
         return _array.in_fours(
             lambda part, value: cv2.warpAffine(
-                part, matrix, size, flags=code, borderMode=_BORDER[mode], borderValue=value
+                part, matrix, size, flags=code, borderMode=cv2_border_modes[mode], borderValue=value
             ),
             x,
             border,
@@ -676,7 +676,7 @@ def imrotate(
     _array.image(name, "img", img)
     angle, scale = check.number(name, "angle", angle), check.number(name, "scale", scale, above=0)
     check.flag(name, "auto_bound", auto_bound)
-    choice(name, "border_mode", border_mode, tuple(_BORDER))
+    choice(name, "border_mode", border_mode, tuple(cv2_border_modes))
     if not math.isfinite(angle) or not math.isfinite(scale):
         raise ValueError(f"{name}: angle and scale must be finite, got {angle} and {scale}")
     if center is not None and auto_bound:

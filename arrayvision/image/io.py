@@ -356,7 +356,7 @@ def imwrite(
     path = os.fspath(file_path)
     if auto_mkdir is not None:
         warnings.warn(f"{name}: auto_mkdir is not needed, folders are always made", DeprecationWarning, stacklevel=3)
-    options = _files.options(name, backend_args, file_client_args)
+    options = _files.options(name, backend_args, file_client_args, 4)
     if img.ndim not in (2, 3) or img.size == 0:
         raise ValueError(f"{name}: img must have shape (H, W) or (H, W, C) and pixels, got {tuple(img.shape)}")
     _files.write(name, path, _encode(name, img, path, params), options)

@@ -80,10 +80,6 @@ def imnormalize(img: Array, mean: Array, std: Array, to_rgb: bool = True) -> Arr
     ValueError
         If mean or std has another number of values than img has channels, or to_rgb is set without 3 channels.
 
-    Notes
-    -----
-    For uint8 the 256 possible results of each channel are computed in float64 and looked up.
-
     Examples
     --------
     >>> import numpy as np
@@ -91,30 +87,19 @@ def imnormalize(img: Array, mean: Array, std: Array, to_rgb: bool = True) -> Arr
     array([[[2. , 1.5, 1. ]]], dtype=float32)
     """
     mean, std = _statistics("imnormalize", img, mean, std, to_rgb, "to_rgb")
-    with np.errstate(divide="ignore", invalid="ignore"):
-        out = np.empty(img.shape, np.float32)
-        if img.dtype == np.uint8:
-            tables = ((_LEVELS - mean[:, None]) / std[:, None]).astype(np.float32)
-            if len(mean) == 3:
-                return _run(kernels.look_up3, _array.rows(img), out, _array.read_only(tables), to_rgb, cost=1)
-            return _run(
-                kernels.look_up, _array.rows(img), out, _array.read_only(tables), channels=len(mean), cost=len(mean)
-            )
-        if img.dtype != np.float32:
-            img = img.astype(np.float32)
-        return _normalize(_array.rows(img), mean, std, to_rgb, out)
+    if img.dtype not in (np.uint8, np.float32):
+        img = img.astype(np.float32)
+    return _normalize(_array.rows(img), mean, std, to_rgb, np.empty(img.shape, np.float32))
 
 
 def _normalize(pixels, mean, std, swap, out):
-    with np.errstate(divide="ignore"):
-        scale = (1 / std).astype(np.float32)
+    with np.errstate(divide="ignore", over="ignore"):
+        mean, scale = _array.read_only(mean.astype(np.float32)), _array.read_only((1 / std).astype(np.float32))
     if len(mean) == 3:
-        mean = mean.astype(np.float32)
-        _run(kernels.subtract_multiply3, pixels, out, _array.read_only(mean), _array.read_only(scale), swap)
-        return out
-    source = pixels.reshape(out.shape)
-    np.subtract(source, mean.astype(np.float32), out=out)
-    return np.multiply(out, scale, out=out)
+        return _run(kernels.normalize3, pixels, out, mean, scale, swap)
+    with np.errstate(invalid="ignore"):
+        np.subtract(pixels.reshape(out.shape), mean, out=out)
+        return np.multiply(out, scale, out=out)
 
 
 @images("img")
@@ -198,7 +183,7 @@ def imdenormalize(img: Array, mean: Array, std: Array, to_bgr: bool = True) -> A
     if len(mean) == 3:
         out = np.empty(img.shape, kind)
         std, mean = _array.read_only(std.astype(kind)), _array.read_only(mean.astype(kind))
-        return _run(kernels.multiply_add3, _array.rows(img), out, std, mean, to_bgr)
+        return _run(kernels.denormalize3, _array.rows(img), out, std, mean, to_bgr)
     return (img * std.astype(kind) + mean.astype(kind)).reshape(img.shape).astype(kind, copy=False)
 
 
@@ -604,7 +589,7 @@ def _equalizing(counts):
 
 @images("img")
 def auto_contrast(img: Array, cutoff: float | tuple[float, float] = 0) -> Array:
-    """Stretch each channel so that its darkest value becomes 0 and its lightest 255.
+    """Stretch each channel so that its darkest value becomes 0 and its lightest 255 (or 254, as float64 rounds).
 
     Parameters
     ----------
@@ -616,7 +601,7 @@ def auto_contrast(img: Array, cutoff: float | tuple[float, float] = 0) -> Array:
     Returns
     -------
     array
-        Of img's shape; fractions cut off. A channel of one value is left as it is.
+        Of img's shape; fractions cut off, as Pillow's ImageOps.autocontrast does. A channel of one value is left as it is.
 
     Raises
     ------
@@ -628,8 +613,8 @@ def auto_contrast(img: Array, cutoff: float | tuple[float, float] = 0) -> Array:
     Examples
     --------
     >>> import numpy as np
-    >>> auto_contrast(np.array([[50, 75, 100]], np.uint8))
-    array([[  0, 127, 255]], dtype=uint8)
+    >>> auto_contrast(np.array([[50, 75, 101]], np.uint8))
+    array([[  0, 125, 255]], dtype=uint8)
     """
     name = "auto_contrast"
     if isinstance(cutoff, tuple):
@@ -671,7 +656,7 @@ def _by_histogram(name, img, table_of):
         return cv2.LUT(img.reshape(len(img), -1), tables[0]).reshape(img.shape)
     out, tables = np.empty(img.shape, np.uint8), _array.read_only(tables)
     if channels == 3:
-        return _run(kernels.look_up3, _array.rows(img), out, tables, False, cost=1)
+        return _run(kernels.look_up3, _array.rows(img), out, tables, cost=1)
     return _run(kernels.look_up, _array.rows(img), out, tables, channels=channels, cost=channels)
 
 

@@ -89,12 +89,12 @@ def test_fuzz(tmp_path):
     seed = os.environ.get("ARRAYVISION_FUZZ_SEED", "0")
     code = f"""
 import resource, sys
-resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30))
+resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
 from tests.image.test_damaged import run
 print(*run({str(tmp_path)!r}, {seed}, 60, 10))
 """
     if sys.platform == "win32":
-        code = code.replace("resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30))", "").replace("resource, ", "")
+        code = code.replace("resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))", "").replace("resource, ", "")
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,

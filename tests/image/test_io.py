@@ -168,6 +168,7 @@ def test_over_http(folder, plain, monkeypatch):
     import http.server
     import threading
 
+    monkeypatch.setenv("no_proxy", "*")
     handler = lambda *args: Quiet(*args, directory=str(folder))  # noqa: E731
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -366,6 +367,15 @@ def test_sound_files_are_sound(folder):
         buffer = io.BytesIO()
         tifffile.imwrite(buffer, noise(64, 64), bigtiff=big, tile=(32, 32), photometric="rgb")
         assert damage(buffer.getvalue()) is None
+
+
+def test_bytes_between_segments_are_passed_over():
+    content = cv2.imencode(".jpg", photo())[1].tobytes()
+    at = content.index(b"\xff\xdb")
+    for filler in (b"\0\0\0", b"\xff\xff", b"\0\xff\0\1"):
+        np.testing.assert_array_equal(
+            image.imfrombytes(content[:at] + filler + content[at:]), image.imfrombytes(content)
+        )
 
 
 def test_thumbnail_does_not_hide_a_cut():

@@ -1,5 +1,17 @@
 """The operators as differentiable functions of torch tensors, and their modules."""
 
+from arrayvision.torch_bridge.ops._functions import (
+    BezierAlignFunction,
+    BorderAlignFunction,
+    DeformRoIPoolFunction,
+    PrRoIPoolFunction,
+    RiRoIAlignRotatedFunction,
+    RoIAlignFunction,
+    RoIAlignRotatedFunction,
+    RoIPoolFunction,
+    SigmoidFocalLossFunction,
+    SoftmaxFocalLossFunction,
+)
 from arrayvision.torch_bridge.ops.bezier_align import BezierAlign, bezier_align
 from arrayvision.torch_bridge.ops.border_align import BorderAlign, border_align
 from arrayvision.torch_bridge.ops.boxes import (
@@ -13,12 +25,21 @@ from arrayvision.torch_bridge.ops.boxes import (
     nms_rotated,
     soft_nms,
 )
+from arrayvision.torch_bridge.ops.convex_iou import convex_giou, convex_iou
 from arrayvision.torch_bridge.ops.deform_roi_pool import (
     DeformRoIPool,
     DeformRoIPoolPack,
     ModulatedDeformRoIPoolPack,
     deform_roi_pool,
 )
+from arrayvision.torch_bridge.ops.diff_iou_rotated import diff_iou_rotated_2d, diff_iou_rotated_3d
+from arrayvision.torch_bridge.ops.focal_loss import (
+    SigmoidFocalLoss,
+    SoftmaxFocalLoss,
+    sigmoid_focal_loss,
+    softmax_focal_loss,
+)
+from arrayvision.torch_bridge.ops.min_area_polygons import min_area_polygons
 from arrayvision.torch_bridge.ops.point_sample import (
     SimpleRoIAlign,
     abs_img_point_to_rel_img_point,
@@ -30,6 +51,7 @@ from arrayvision.torch_bridge.ops.point_sample import (
     rel_roi_point_to_abs_img_point,
     rel_roi_point_to_rel_img_point,
 )
+from arrayvision.torch_bridge.ops.points_in_polygons import points_in_polygons
 from arrayvision.torch_bridge.ops.prroi_pool import PrRoIPool, prroi_pool
 from arrayvision.torch_bridge.ops.roi_align import RoIAlign, roi_align
 from arrayvision.torch_bridge.ops.roi_align_rotated import (
@@ -43,16 +65,28 @@ from arrayvision.torch_bridge.ops.rotated_feature_align import rotated_feature_a
 
 __all__ = [
     "BezierAlign",
+    "BezierAlignFunction",
     "BorderAlign",
+    "BorderAlignFunction",
     "DeformRoIPool",
+    "DeformRoIPoolFunction",
     "DeformRoIPoolPack",
     "ModulatedDeformRoIPoolPack",
     "PrRoIPool",
+    "PrRoIPoolFunction",
     "RiRoIAlignRotated",
+    "RiRoIAlignRotatedFunction",
     "RoIAlign",
+    "RoIAlignFunction",
     "RoIAlignRotated",
+    "RoIAlignRotatedFunction",
     "RoIPool",
+    "RoIPoolFunction",
+    "SigmoidFocalLoss",
+    "SigmoidFocalLossFunction",
     "SimpleRoIAlign",
+    "SoftmaxFocalLoss",
+    "SoftmaxFocalLossFunction",
     "abs_img_point_to_rel_img_point",
     "batched_nms",
     "bbox_overlaps",
@@ -60,16 +94,22 @@ __all__ = [
     "border_align",
     "box_iou_quadri",
     "box_iou_rotated",
+    "convex_giou",
+    "convex_iou",
     "deform_roi_pool",
     "denormalize",
+    "diff_iou_rotated_2d",
+    "diff_iou_rotated_3d",
     "generate_grid",
     "get_shape_from_feature_map",
+    "min_area_polygons",
     "nms",
     "nms_match",
     "nms_quadri",
     "nms_rotated",
     "normalize",
     "point_sample",
+    "points_in_polygons",
     "prroi_pool",
     "rel_roi_point_to_abs_img_point",
     "rel_roi_point_to_rel_img_point",
@@ -78,5 +118,7 @@ __all__ = [
     "roi_align_rotated",
     "roi_pool",
     "rotated_feature_align",
+    "sigmoid_focal_loss",
     "soft_nms",
+    "softmax_focal_loss",
 ]

@@ -1,0 +1,20 @@
+"""Launches of convex_iou.cu; the functions and arguments of `cpu/convex_iou.py`."""
+
+from arrayvision.cuda import runtime
+from arrayvision.cuda.suppress import FLOATS, c_type
+
+BLOCK, ROWS = 128, 4
+KERNELS = runtime.Kernels("convex_iou.cu", [f"{kernel}<{T}>" for kernel in ("all_pairs", "gious") for T in FLOATS])
+
+
+def iou(pointsets, polygons, out):
+    """Fill out (N, K) with IoUs."""
+    n, k = len(pointsets), len(polygons)
+    grid = -(-k // BLOCK), min(-(-n // ROWS), 65535)
+    KERNELS.launch(f"all_pairs<{c_type(pointsets)}>", grid, n, k, pointsets, polygons, out, block=BLOCK)
+
+
+def giou(pointsets, polygons, out, grads):
+    """Fill out (N,) with generalized IoUs and grads (N, 18) with their gradients for the points."""
+    n = len(pointsets)
+    KERNELS.launch(f"gious<{c_type(pointsets)}>", n, n, pointsets, polygons, out, grads, block=64)

@@ -1,0 +1,191 @@
+// Focal losses and their gradients; formulas as in cpu/focal_loss.py.
+#include "prelude.cuh"
+
+constexpr int SUMS = 256;  // threads of a block that adds
+
+template <class A> struct Parts { A p, q, log_p, log_q; };  // sigmoid(x), 1 - p, -log(p), -log(1 - p)
+
+__device__ inline float exp_of(float x) { return expf(x); }
+__device__ inline double exp_of(double x) { return exp(x); }
+__device__ inline float log1p_of(float x) { return log1pf(x); }
+__device__ inline double log1p_of(double x) { return log1p(x); }
+
+template <class A> __device__ inline Parts<A> parts(A x) {
+  const bool up = x >= A(0);
+  const A e = exp_of(up ? -x : x), near = A(1) / (A(1) + e), far = e * near, small = log1p_of(e);
+  return {up ? near : far, up ? far : near, (up ? A(0) : -x) + small, (up ? x : A(0)) + small};
+}
+
+template <class A> __device__ inline A bounded(A x) {  // infinities as great numbers: nothing times them is no NaN
+  const A most = A(3e38);
+  return x > most ? most : x < -most ? -most : x;
+}
+
+template <class A> __device__ inline A power(A p, A minus_log, A gamma) {
+  return gamma == A(2) ? p * p : exp_of(-gamma * bounded(minus_log));
+}
+
+template <class A> __device__ inline A sigmoid_loss(A x, bool own, A gamma, A alpha) {
+  const Parts<A> s = parts(x);
+  return own ? alpha * (power(s.q, s.log_q, gamma) * s.log_p) : (A(1) - alpha) * (power(s.p, s.log_p, gamma) * s.log_q);
+}
+
+template <class A> __device__ inline A sigmoid_slope(A x, bool own, A gamma, A alpha) {
+  const Parts<A> s = parts(bounded(x));
+  return own ? -alpha * (power(s.q, s.log_q, gamma) * (gamma * s.p * s.log_p + s.q))
+             : (A(1) - alpha) * (power(s.p, s.log_p, gamma) * (gamma * s.q * s.log_q + s.p));
+}
+
+// A row's weight: its label's, 1 for background, NaN for a label that no class has.
+template <class T> __device__ inline acc_t<T> weight_of(int64_t label, int64_t classes, bool weighted, const T* weight) {
+  if (label > classes) return acc_t<T>(NAN);
+  return weighted && label >= 0 && label < classes ? acc_t<T>(weight[label]) : acc_t<T>(1);
+}
+
+// The sum over a block's threads, in a fixed order; what thread 0 gets.
+__device__ inline double block_sum(double mine) {
+  __shared__ double sums[SUMS];
+  sums[threadIdx.x] = mine;
+  for (int half = SUMS / 2; half; half /= 2) {
+    __syncthreads();
+    if (threadIdx.x < half) sums[threadIdx.x] += sums[threadIdx.x + half];
+  }
+  return sums[0];
+}
+
+template <class T>
+__global__ void sigmoid_each(int64_t size, int64_t classes, const T* x, const int64_t* target, acc_t<T> gamma,
+                             acc_t<T> alpha, bool weighted, const T* weight, T* out) {
+  for (int64_t i = first(); i < size; i += stride()) {
+    const int64_t label = target[i / classes];
+    out[i] = T(sigmoid_loss(acc_t<T>(x[i]), label == i % classes, gamma, alpha) * weight_of(label, classes, weighted, weight));
+  }
+}
+
+template <class T>
+__global__ void sigmoid_sums(int64_t size, int64_t classes, const T* x, const int64_t* target, acc_t<T> gamma,
+                             acc_t<T> alpha, bool weighted, const T* weight, double* sums) {
+  double mine = 0;
+  for (int64_t i = first(); i < size; i += stride()) {
+    const int64_t label = target[i / classes];
+    mine += double(sigmoid_loss(acc_t<T>(x[i]), label == i % classes, gamma, alpha) * weight_of(label, classes, weighted, weight));
+  }
+  mine = block_sum(mine);
+  if (threadIdx.x == 0) sums[blockIdx.x] = mine;
+}
+
+// `each`: grad has an element for each loss; else one, of the sum.
+template <class T>
+__global__ void sigmoid_gradient(int64_t size, int64_t classes, const T* grad, const T* x, const int64_t* target,
+                                 acc_t<T> gamma, acc_t<T> alpha, bool weighted, const T* weight, bool each,
+                                 acc_t<T> share, T* out) {
+  for (int64_t i = first(); i < size; i += stride()) {
+    const int64_t label = target[i / classes];
+    const acc_t<T> above = each ? acc_t<T>(grad[i]) : acc_t<T>(grad[0]) * share;
+    out[i] = T(sigmoid_slope(acc_t<T>(x[i]), label == i % classes, gamma, alpha) *
+               weight_of(label, classes, weighted, weight) * above);
+  }
+}
+
+// ---- softmax: a warp a row ------------------------------------------------------------------------------------------
+template <class A> __device__ inline A warp_max(A v) {
+  for (int k = 16; k; k /= 2) {
+    const A other = __shfl_xor_sync(0xffffffffu, v, k);
+    v = other > v ? other : v;
+  }
+  return v;
+}
+__device__ inline double warp_sum(double v) {
+  for (int k = 16; k; k /= 2) v += __shfl_xor_sync(0xffffffffu, v, k);
+  return v;
+}
+
+template <class A> struct Row { A most; double sum, p, q, minus_log; };
+
+template <class T>
+__device__ inline Row<acc_t<T>> softmax_row(const T* x, int64_t classes, int64_t label, int lane) {
+  using A = acc_t<T>;
+  A most = A(-INFINITY);
+  for (int64_t c = lane; c < classes; c += 32) {
+    const A v = A(x[c]);
+    most = v > most ? v : most;
+  }
+  most = warp_max(most);
+  double own = 0, others = 0;
+  for (int64_t c = lane; c < classes; c += 32) {
+    const double e = double(exp_of(A(x[c]) - most));
+    if (c == label) own = e; else others += e;
+  }
+  own = warp_sum(own);
+  others = warp_sum(others);
+  const double sum = own + others, q = others / sum;
+  return {most, sum, own / sum, q, q < 0.5 ? -log1p(-q) : log(sum) + (double(most) - double(A(x[label])))};
+}
+
+template <class T>
+__device__ inline double softmax_loss(const T* x, int64_t classes, int64_t label, double gamma, double alpha, bool weighted,
+                                      const T* weight, int lane) {
+  if (label < 0) return 0;
+  if (label >= classes) return NAN;
+  const Row<acc_t<T>> row = softmax_row(x, classes, label, lane);
+  return alpha * (gamma == 2 ? row.q * row.q : pow(row.q, gamma)) * row.minus_log * (weighted ? double(acc_t<T>(weight[label])) : 1.0);
+}
+
+template <class T>
+__global__ void softmax_each(int64_t n, int64_t classes, const T* x, const int64_t* target, double gamma, double alpha,
+                             bool weighted, const T* weight, T* out) {
+  const int lane = threadIdx.x % 32;
+  for (int64_t r = first() / 32; r < n; r += stride() / 32) {
+    const double loss = softmax_loss(x + r * classes, classes, target[r], gamma, alpha, weighted, weight, lane);
+    if (lane == 0) out[r] = T(acc_t<T>(loss));
+  }
+}
+
+template <class T>
+__global__ void softmax_sums(int64_t n, int64_t classes, const T* x, const int64_t* target, double gamma, double alpha,
+                             bool weighted, const T* weight, double* sums) {
+  const int lane = threadIdx.x % 32;
+  double mine = 0;
+  for (int64_t r = first() / 32; r < n; r += stride() / 32) {
+    const double loss = softmax_loss(x + r * classes, classes, target[r], gamma, alpha, weighted, weight, lane);
+    if (lane == 0) mine += loss;
+  }
+  mine = block_sum(mine);
+  if (threadIdx.x == 0) sums[blockIdx.x] = mine;
+}
+
+template <class T>
+__global__ void softmax_gradient(int64_t n, int64_t classes, const T* grad, const T* x, const int64_t* target, double gamma,
+                                 double alpha, bool weighted, const T* weight, bool each, double share, T* out) {
+  using A = acc_t<T>;
+  const int lane = threadIdx.x % 32;
+  for (int64_t r = first() / 32; r < n; r += stride() / 32) {
+    const int64_t label = target[r];
+    const T* const row = x + r * classes;
+    double slope = 0, q = 0, sum = 1;
+    A most = 0;
+    if (label >= classes) slope = NAN;
+    if (label >= 0 && label < classes) {
+      const Row<A> s = softmax_row(row, classes, label, lane);
+      slope = gamma == 2 ? s.q * s.q : pow(s.q, gamma);
+      if (gamma > 0 && s.p > 0 && s.q > 0) slope += gamma * s.p * (slope / s.q) * s.minus_log;
+      slope *= alpha * (each ? double(A(grad[r])) : double(A(grad[0])) * share) *
+               (weighted ? double(A(weight[label])) : 1.0);
+      q = s.q, sum = s.sum, most = s.most;
+    }
+    const A factor = A(slope / sum);
+    for (int64_t c = lane; c < classes; c += 32) {
+      A value = label < 0 ? A(0) : label >= classes ? A(slope) : exp_of(A(row[c]) - most) * factor;
+      if (c == label) value = A(-slope * q);
+      out[r * classes + c] = T(value);
+    }
+  }
+}
+
+// The sum of the blocks' sums, times a factor; one block.
+template <class T> __global__ void add_sums(int64_t n, const double* sums, double factor, T* out) {
+  double mine = 0;
+  for (int64_t i = threadIdx.x; i < n; i += SUMS) mine += sums[i];
+  mine = block_sum(mine);
+  if (threadIdx.x == 0) out[0] = T(acc_t<T>(mine * factor));
+}

@@ -1,0 +1,54 @@
+"""IoU of convex hulls; see `arrayvision.ops.convex_iou` for what they compute."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from arrayvision import ops
+from arrayvision.torch_bridge.library import BelowAutograd, once_differentiable, register
+from arrayvision.torch_bridge.ops._dtypes import alike
+
+_convex_iou = register(
+    "convex_iou(Tensor pointsets, Tensor polygons) -> Tensor",
+    ops.convex_iou,
+    lambda a, b: a.new_empty((a.shape[0], b.shape[0])),
+)
+_convex_giou = register(
+    "convex_giou(Tensor pointsets, Tensor polygons) -> (Tensor, Tensor)",
+    ops.convex_giou,
+    lambda a, b: (a.new_empty(a.shape[:1]), a.new_empty(a.shape)),
+    lambda: _ConvexGIoU,
+)
+
+
+class _ConvexGIoU(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(pointsets, polygons):
+        with BelowAutograd():
+            return torch.ops.arrayvision.convex_giou.default(pointsets, polygons)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(output[1])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad, _):
+        return grad.unsqueeze(-1) * ctx.saved_tensors[0], None
+
+
+def convex_iou(pointsets: Tensor, polygons: Tensor) -> Tensor:
+    """`arrayvision.ops.convex_iou` on tensors (N, 18) and (K, 8); the result carries no gradient."""
+    return _convex_iou(*alike(pointsets, polygons))
+
+
+def convex_giou(pointsets: Tensor, polygons: Tensor) -> tuple[Tensor, Tensor]:
+    """`arrayvision.ops.convex_giou` on tensors (N, 18) and (N, 8): the GIoUs (N,) and their gradient (N, 18).
+
+    The GIoUs are differentiable once in `pointsets`, by that gradient; nothing is in `polygons`.
+    """
+    return _convex_giou(*alike(pointsets, polygons))
