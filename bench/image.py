@@ -1,26 +1,20 @@
-"""Image functions beside the plain OpenCV and NumPy formulation, 1080p uint8, 2 threads each.
+"""Image functions beside the plain OpenCV and NumPy formulation, 1080p uint8.
 
-`python bench/image.py` prints medians of interleaved runs and their ratios. `CASES` lists (name, factory of our call,
-{peer: factory of its call}, least ratio wanted against the first peer).
+`CASES` lists (name, factory of our call, {peer: factory of its call}, least ratio wanted against the first peer).
 """
 
 from __future__ import annotations
 
 import os
-import pathlib
-import statistics
-import sys
 import tempfile
-import time
 
 import cv2
 import numpy as np
 
-sys.path[:0] = [str(pathlib.Path(__file__).parents[1])]  # for `python bench/image.py`
-import arrayvision  # noqa: E402
-from arrayvision import image  # noqa: E402
+import arrayvision
+from arrayvision import image
+from bench.measure import Case
 
-THREADS = 2
 H, W = 1080, 1920
 MEAN, STD = np.array([123.675, 116.28, 103.53]), np.array([58.395, 57.12, 57.375])
 
@@ -181,31 +175,16 @@ CASES = [
 ]
 
 
-def medians(calls, rounds=25, least=1.0):
-    """Median seconds of each call, run in turn for `least` seconds or more."""
-    times = [[] for _ in calls]
-    for call in calls:
-        call()
-        call()
-    stop = time.perf_counter() + least
-    while len(times[0]) < rounds or time.perf_counter() < stop:
-        for call, taken in zip(calls, times, strict=True):
-            start = time.perf_counter()
-            call()
-            taken.append(time.perf_counter() - start)
-    return [statistics.median(t) for t in times]
+def as_cases(listed):
+    """Cases of a list like CASES; what is wanted counts against the first peer."""
+    cv2.setNumThreads(arrayvision.get_num_threads())
+    for name, ours, peers, wanted in listed:
+        for peer, theirs in peers.items():
+            first = peer == next(iter(peers))
+            title = f"{name}, 1080p" if first else f"{name}, 1080p, against {peer}"
+            yield Case(title, ours(), {peer: theirs()}, wanted if first else None)
 
 
-def table(cases):
-    """Print name, our median and each peer's, and the ratio of the first."""
-    cv2.setNumThreads(THREADS)
-    arrayvision.set_num_threads(THREADS)
-    for name, ours, peers, wanted in cases:
-        took = medians([ours(), *(peer() for peer in peers.values())])
-        others = ", ".join(f"{p} {1e3 * t:.2f} ms ({t / took[0]:.1f} x)" for p, t in zip(peers, took[1:], strict=True))
-        short = "" if took[1] / took[0] >= wanted else "  <-- short"
-        print(f"{name:20s} {1e3 * took[0]:7.2f} ms   {others}   wanted {wanted} x{short}", flush=True)
-
-
-if __name__ == "__main__":
-    table(CASES)
+def cases():
+    """All cases."""
+    yield from as_cases(CASES)

@@ -1,4 +1,4 @@
-"""Video and optical flow beside bare OpenCV and NumPy, 1080p, 2 threads each: `python bench/video.py`.
+"""Video and optical flow beside bare OpenCV and NumPy, 1080p, 2 threads each.
 
 `CASES` is as in `bench/image.py`.
 """
@@ -6,18 +6,15 @@
 from __future__ import annotations
 
 import os
-import pathlib
 import subprocess
-import sys
 import tempfile
 
 import cv2
 import numpy as np
 
-sys.path[:0] = [str(pathlib.Path(__file__).parents[1])]  # for `python bench/video.py`
-from arrayvision import arraymisc, video, visualization  # noqa: E402
-from arrayvision.video.processing import ffmpeg  # noqa: E402
-from bench.image import IMG, H, W, table  # noqa: E402
+from arrayvision import arraymisc, video, visualization
+from arrayvision.video.processing import ffmpeg
+from bench.image import IMG, H, W, as_cases
 
 
 def motion():
@@ -170,5 +167,6 @@ CASES = [
 ]
 
 
-if __name__ == "__main__":
-    table(CASES)
+def cases():
+    """All cases."""
+    yield from as_cases(CASES)

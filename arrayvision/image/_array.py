@@ -17,24 +17,9 @@ import numpy as np
 
 from arrayvision import check
 from arrayvision.array import library_of, place
+from arrayvision.errors import InvalidValue
 
 F = TypeVar("F", bound=Callable)
-
-
-class BadValue(ValueError, AssertionError):
-    """A ValueError that code written to catch AssertionError catches too."""
-
-
-class BadKind(TypeError, AssertionError):
-    """A TypeError that code written to catch AssertionError catches too."""
-
-
-def choice(function: str, argument: str, value, choices):
-    """One of a few values, or `BadValue`."""
-    try:
-        return check.choice(function, argument, value, choices)
-    except ValueError as error:
-        raise BadValue(str(error)) from None
 
 
 def images(*names: str) -> Callable[[F], F]:
@@ -142,18 +127,18 @@ def _refused(name, argument, x, error):
 def image(function: str, argument: str, x: np.ndarray, channels: tuple[int, ...] | None = None) -> None:
     """Check that an array is an image, (H, W) or (H, W, C), with pixels; of one of these numbers of channels."""
     if x.ndim not in (2, 3):
-        raise BadValue(f"{function}: {argument} must have shape (H, W) or (H, W, C), got {tuple(x.shape)}")
+        raise InvalidValue(f"{function}: {argument} must have shape (H, W) or (H, W, C), got {tuple(x.shape)}")
     if x.size == 0:
         raise ValueError(f"{function}: {argument} must have pixels, got shape {tuple(x.shape)}")
     if channels is not None and (x.shape[2] if x.ndim == 3 else 1) not in channels:
         wanted = " or ".join(map(str, channels))
-        raise BadValue(f"{function}: {argument} must have {wanted} channels, got shape {tuple(x.shape)}")
+        raise InvalidValue(f"{function}: {argument} must have {wanted} channels, got shape {tuple(x.shape)}")
 
 
 def color(function: str, argument: str, x: np.ndarray) -> None:
     """Check that an array is an (H, W, 3) image with pixels."""
     if x.ndim != 3 or x.shape[2] != 3:
-        raise BadValue(f"{function}: {argument} must have shape (H, W, 3), got {tuple(x.shape)}")
+        raise InvalidValue(f"{function}: {argument} must have shape (H, W, 3), got {tuple(x.shape)}")
     if x.size == 0:
         raise ValueError(f"{function}: {argument} must have pixels, got shape {tuple(x.shape)}")
 
@@ -197,7 +182,7 @@ def bordered(function: str, argument: str, value, x: np.ndarray, kinds=(tuple,))
     channels = x.shape[2] if x.ndim == 3 else 1
     if isinstance(value, kinds):
         if len(value) != channels:
-            raise BadValue(f"{function}: {argument} must have {channels} numbers, one a channel, got {len(value)}")
+            raise InvalidValue(f"{function}: {argument} must have {channels} numbers, one a channel, got {len(value)}")
         return tuple(check.number(function, argument, v) for v in value)
     return (check.number(function, argument, value),) * channels
 

@@ -9,8 +9,10 @@ import cv2
 import numpy as np
 
 from arrayvision import check
+from arrayvision.check import choice
+from arrayvision.errors import InvalidKind, InvalidValue
 from arrayvision.image import _array
-from arrayvision.image._array import BadKind, BadValue, choice, images
+from arrayvision.image._array import images
 from arrayvision.image.io import pillow, processing_backend
 from arrayvision.typing import Array
 
@@ -114,7 +116,7 @@ def _resize(name, img, size, interpolation, backend, out=None):
     if processing_backend(name, backend) == "pillow":
         check.choice(name, "interpolation", interpolation, _PILLOW)
         if img.dtype != np.uint8:
-            raise BadKind(f"{name}: img must be uint8 for Pillow, got {img.dtype}")
+            raise InvalidKind(f"{name}: img must be uint8 for Pillow, got {img.dtype}")
         module = pillow("Image")
         picture = module.fromarray(_array.packed(img[..., 0] if img.ndim == 3 and img.shape[2] == 1 else img))
         resized = np.array(picture.resize(size, getattr(module.Resampling, interpolation.upper())))
@@ -341,7 +343,7 @@ def imflip(img: Array, direction: str = "horizontal") -> Array:
     """
     choice("imflip", "direction", direction, _DIRECTIONS)
     if img.ndim < 2:
-        raise BadValue(f"imflip: img must have shape (H, W, ...), got {tuple(img.shape)}")
+        raise InvalidValue(f"imflip: img must have shape (H, W, ...), got {tuple(img.shape)}")
     return _flipped(img, direction)
 
 
@@ -356,7 +358,7 @@ def imflip_(img: Array, direction: str = "horizontal") -> Array:
     """Flip an image in its own memory, and return it; otherwise as `imflip`. No JAX array, nothing read-only."""
     choice("imflip_", "direction", direction, _DIRECTIONS)
     if img.ndim < 2:
-        raise BadValue(f"imflip_: img must have shape (H, W, ...), got {tuple(img.shape)}")
+        raise InvalidValue(f"imflip_: img must have shape (H, W, ...), got {tuple(img.shape)}")
     if not img.flags.writeable:
         raise TypeError("imflip_: img can't be written: give a copy, or call imflip")
     img[...] = _flipped(img, direction).copy()
@@ -401,7 +403,7 @@ def imcrop(img: Array, bboxes: Array, scale: float = 1.0, pad_fill: float | list
     _array.image(name, "img", img)
     channels = 1 if img.ndim == 2 else img.shape[2]
     if bboxes.ndim not in (1, 2) or bboxes.shape[-1] != 4:
-        raise BadValue(f"{name}: bboxes must have shape (K, 4) or (4,), got {tuple(bboxes.shape)}")
+        raise InvalidValue(f"{name}: bboxes must have shape (K, 4) or (4,), got {tuple(bboxes.shape)}")
     scale = check.number(name, "scale", scale, above=0)
     if pad_fill is not None:
         if isinstance(pad_fill, (int, float)):
@@ -409,7 +411,7 @@ def imcrop(img: Array, bboxes: Array, scale: float = 1.0, pad_fill: float | list
         if not isinstance(pad_fill, (list, tuple, np.ndarray)):
             raise TypeError(f"{name}: pad_fill must be a number or a sequence, got {type(pad_fill).__name__}")
         if len(pad_fill) != channels:
-            raise BadValue(f"{name}: pad_fill must have {channels} numbers, one a channel, got {len(pad_fill)}")
+            raise InvalidValue(f"{name}: pad_fill must have {channels} numbers, one a channel, got {len(pad_fill)}")
     boxes = bboxes.reshape(-1, 4).astype(np.float64)
     if not np.isfinite(boxes).all():
         raise ValueError(f"{name}: bboxes must be finite")
@@ -491,7 +493,7 @@ def impad(
     name = "impad"
     _array.image(name, "img", img)
     if (shape is None) == (padding is None):
-        raise BadValue(f"{name}: give either shape or padding, got {'neither' if shape is None else 'both'}")
+        raise InvalidValue(f"{name}: give either shape or padding, got {'neither' if shape is None else 'both'}")
     if not isinstance(pad_val, (tuple, list)) and (
         isinstance(pad_val, (str, bytes, bool)) or not isinstance(pad_val, (int, float, np.number))
     ):
@@ -589,7 +591,7 @@ def cutout(img: Array, shape: int | tuple[int, int], pad_val: int | float | tupl
     if isinstance(shape, int) and not isinstance(shape, bool):
         shape = (shape, shape)
     if not isinstance(shape, tuple) or len(shape) != 2:
-        raise BadKind(f"{name}: shape must be an int or a tuple of two, got {shape!r}")
+        raise InvalidKind(f"{name}: shape must be an int or a tuple of two, got {shape!r}")
     cut_h, cut_w = (check.integer(name, "shape", s, 0) for s in shape)
     if not isinstance(pad_val, (int, float, tuple, np.number)) or isinstance(pad_val, bool):
         raise TypeError(f"{name}: pad_val must be a number or a tuple of numbers, got {type(pad_val).__name__}")
@@ -685,7 +687,7 @@ def imrotate(
     if center is None:
         center = ((w - 1) * 0.5, (h - 1) * 0.5)
     elif not isinstance(center, tuple) or len(center) != 2:
-        raise BadKind(f"{name}: center must be a tuple of two numbers, got {center!r}")
+        raise InvalidKind(f"{name}: center must be a tuple of two numbers, got {center!r}")
     x, y = (check.number(name, "center", c) for c in center)
     if not (math.isfinite(x) and math.isfinite(y)):
         raise ValueError(f"{name}: center must be finite, got {center}")
@@ -778,7 +780,7 @@ def _border(name, value, img):
 def bbox_clip(bboxes: np.ndarray, img_shape: Sequence[int]) -> np.ndarray:
     """Clip boxes (..., 4 * k) to the pixels of an image of shape (H, W): x to 0 ... W - 1, y to 0 ... H - 1."""
     if bboxes.shape[-1] % 4:
-        raise BadValue(f"bbox_clip: bboxes must have shape (..., 4 * k), got {tuple(bboxes.shape)}")
+        raise InvalidValue(f"bbox_clip: bboxes must have shape (..., 4 * k), got {tuple(bboxes.shape)}")
     last = np.empty(bboxes.shape[-1], bboxes.dtype)
     last[0::2], last[1::2] = img_shape[1] - 1, img_shape[0] - 1
     return np.maximum(np.minimum(bboxes, last), 0)

@@ -13,8 +13,9 @@ import cv2
 import numpy as np
 
 from arrayvision.array import library_of
+from arrayvision.errors import InvalidValue
 from arrayvision.image import _files
-from arrayvision.image._array import BadValue, images
+from arrayvision.image._array import images
 from arrayvision.image._damage import damage, kind, orientation
 from arrayvision.typing import Array
 
@@ -88,7 +89,7 @@ def use_backend(backend: str) -> None:
     """
     global imread_backend
     if backend not in supported_backends:
-        raise BadValue(f"use_backend: backend must be one of {', '.join(supported_backends)}, got {backend!r}")
+        raise InvalidValue(f"use_backend: backend must be one of {', '.join(supported_backends)}, got {backend!r}")
     _module_of(backend)
     imread_backend = backend
 

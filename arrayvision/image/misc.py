@@ -8,7 +8,8 @@ import numpy as np
 
 from arrayvision import check
 from arrayvision.array import FLOATS
-from arrayvision.image._array import BadKind, BadValue, to_numpy
+from arrayvision.errors import InvalidKind, InvalidValue
+from arrayvision.image._array import to_numpy
 from arrayvision.image.photometric import imdenormalize
 from arrayvision.typing import Array
 
@@ -47,13 +48,13 @@ def tensor2imgs(
     """
     name = "tensor2imgs"
     if not hasattr(tensor, "shape"):
-        raise BadKind(f"{name}: tensor must be an array, got {type(tensor).__name__}")
+        raise InvalidKind(f"{name}: tensor must be an array, got {type(tensor).__name__}")
     if len(tensor.shape) != 4 or tensor.shape[1] not in (1, 3):
-        raise BadValue(f"{name}: tensor must have shape (N, 1, H, W) or (N, 3, H, W), got {tuple(tensor.shape)}")
+        raise InvalidValue(f"{name}: tensor must have shape (N, 1, H, W) or (N, 3, H, W), got {tuple(tensor.shape)}")
     channels = tensor.shape[1]
     to_rgb = check.flag(name, "to_rgb", to_rgb)
     if to_rgb and channels == 1:
-        raise BadValue(f"{name}: to_rgb must be False for one channel")
+        raise InvalidValue(f"{name}: to_rgb must be False for one channel")
     mean, std = _numbers(name, "mean", mean, channels, 0), _numbers(name, "std", std, channels, 1)
     host = to_numpy(name, "tensor", tensor)
     if host.dtype.name not in FLOATS:
@@ -67,7 +68,7 @@ def _numbers(name, argument, values, channels, default):
         return np.full(channels, default, np.float64)
     values = np.asarray(values, np.float64).reshape(-1)
     if len(values) != channels:
-        raise BadValue(f"{name}: {argument} must have {channels} numbers, one a channel, got {len(values)}")
+        raise InvalidValue(f"{name}: {argument} must have {channels} numbers, one a channel, got {len(values)}")
     return values
 
 

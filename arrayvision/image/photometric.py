@@ -8,8 +8,9 @@ import numpy as np
 from arrayvision import check
 from arrayvision.cpu import image as kernels
 from arrayvision.cpu.threads import parallel_for
+from arrayvision.errors import InvalidKind, InvalidValue
 from arrayvision.image import _array
-from arrayvision.image._array import BadKind, BadValue, images
+from arrayvision.image._array import images
 from arrayvision.image.io import pillow, processing_backend
 from arrayvision.typing import Array
 
@@ -33,11 +34,11 @@ def _bytes(name, img):
 def _statistics(name, img, mean, std, swap, argument):
     """mean and std as float64 vectors, one number a channel."""
     if img.ndim not in (2, 3):
-        raise BadValue(f"{name}: img must have shape (H, W) or (H, W, C), got {tuple(img.shape)}")
+        raise InvalidValue(f"{name}: img must have shape (H, W) or (H, W, C), got {tuple(img.shape)}")
     channels = img.shape[2] if img.ndim == 3 else 1
     check.flag(name, argument, swap)
     if swap and channels != 3:
-        raise BadValue(f"{name}: {argument} must be False unless img has 3 channels, got shape {tuple(img.shape)}")
+        raise InvalidValue(f"{name}: {argument} must be False unless img has 3 channels, got shape {tuple(img.shape)}")
     found = []
     for what, values in (("mean", mean), ("std", std)):
         try:
@@ -48,7 +49,7 @@ def _statistics(name, img, mean, std, swap, argument):
         if len(values) == 1:
             values = np.repeat(values, channels)
         if len(values) != channels:
-            raise BadValue(f"{name}: {what} must have {channels} numbers, one a channel, got {len(values)}")
+            raise InvalidValue(f"{name}: {what} must have {channels} numbers, one a channel, got {len(values)}")
         found.append(values)
     if img.dtype.kind not in "biuf":
         raise TypeError(f"{name}: img must hold real numbers, got dtype {img.dtype}")
@@ -127,7 +128,7 @@ def imnormalize_(img: Array, mean: Array, std: Array, to_rgb: bool = True) -> Ar
     """
     name = "imnormalize_"
     if img.dtype not in (np.float32, np.float64):
-        raise BadKind(f"{name}: img must be float32 or float64, got {img.dtype}")
+        raise InvalidKind(f"{name}: img must be float32 or float64, got {img.dtype}")
     _writable(name, img)
     mean, std = _statistics(name, img, mean, std, to_rgb, "to_rgb")
     if img.dtype == np.float32 and img.flags.c_contiguous and img.flags.aligned and img.dtype.isnative:
@@ -177,7 +178,7 @@ def imdenormalize(img: Array, mean: Array, std: Array, to_bgr: bool = True) -> A
     """
     name = "imdenormalize"
     if img.dtype not in (np.float32, np.float64):
-        raise BadKind(f"{name}: img must be float32 or float64, got {img.dtype}")
+        raise InvalidKind(f"{name}: img must be float32 or float64, got {img.dtype}")
     mean, std = _statistics(name, img, mean, std, to_bgr, "to_bgr")
     kind = img.dtype.newbyteorder("=")
     if len(mean) == 3:
@@ -323,10 +324,10 @@ def lut_transform(img: Array, lut_table: Array) -> Array:
     """
     name = "lut_transform"
     if lut_table.shape != (256,):
-        raise BadValue(f"{name}: lut_table must have shape (256,), got {tuple(lut_table.shape)}")
+        raise InvalidValue(f"{name}: lut_table must have shape (256,), got {tuple(lut_table.shape)}")
     if img.dtype != np.uint8:
         if img.size and not (img.min() >= 0 and img.max() <= 255):
-            raise BadValue(f"{name}: img must hold values from 0 to 255, got {img.min()} to {img.max()}")
+            raise InvalidValue(f"{name}: img must hold values from 0 to 255, got {img.min()} to {img.max()}")
         img = img.astype(np.uint8)
     if (
         img.ndim in (2, 3)
@@ -619,11 +620,11 @@ def auto_contrast(img: Array, cutoff: float | tuple[float, float] = 0) -> Array:
     name = "auto_contrast"
     if isinstance(cutoff, tuple):
         if len(cutoff) != 2:
-            raise BadValue(f"{name}: cutoff must have 2 numbers, got {len(cutoff)}")
+            raise InvalidValue(f"{name}: cutoff must have 2 numbers, got {len(cutoff)}")
     elif isinstance(cutoff, (int, float)) and not isinstance(cutoff, bool):
         cutoff = (cutoff, cutoff)
     else:
-        raise BadKind(f"{name}: cutoff must be a number or a tuple of two, got {type(cutoff).__name__}")
+        raise InvalidKind(f"{name}: cutoff must be a number or a tuple of two, got {type(cutoff).__name__}")
     low, high = (check.number(name, "cutoff", c, 0) for c in cutoff)
     if low + high > 100:
         raise ValueError(f"{name}: cutoff must leave something, got {low:g} and {high:g} percent")
@@ -691,9 +692,9 @@ def adjust_sharpness(img: Array, factor: float = 1.0, kernel: np.ndarray | None 
     if kernel is None:
         kernel = np.array([[1.0, 1.0, 1.0], [1.0, 5.0, 1.0], [1.0, 1.0, 1.0]]) / 13
     if not hasattr(kernel, "shape"):
-        raise BadKind(f"{name}: kernel must be an array, got {type(kernel).__name__}")
+        raise InvalidKind(f"{name}: kernel must be an array, got {type(kernel).__name__}")
     if len(kernel.shape) != 2:
-        raise BadValue(f"{name}: kernel must have shape (h, w), got {tuple(kernel.shape)}")
+        raise InvalidValue(f"{name}: kernel must have shape (h, w), got {tuple(kernel.shape)}")
     smooth = _array.like(cv2.filter2D(img, -1, _array.to_numpy(name, "kernel", kernel)), img)
     blended = cv2.addWeighted(img, factor, smooth, 1 - factor, 0, dtype=cv2.CV_32F)
     return _array.like(np.clip(blended, 0, 255, out=blended).astype(img.dtype), img)
@@ -738,14 +739,14 @@ def adjust_lighting(
     _array.color(name, "img", img)
     for argument, x in (("eigval", eigval), ("eigvec", eigvec)):
         if not hasattr(x, "shape"):
-            raise BadKind(f"{name}: {argument} must be an array, got {type(x).__name__}")
+            raise InvalidKind(f"{name}: {argument} must be an array, got {type(x).__name__}")
     eigval, eigvec = _array.to_numpy(name, "eigval", eigval), _array.to_numpy(name, "eigvec", eigvec)
     if eigval.ndim != 1:
-        raise BadValue(f"{name}: eigval must have shape (n,), got {tuple(eigval.shape)}")
+        raise InvalidValue(f"{name}: eigval must have shape (n,), got {tuple(eigval.shape)}")
     if eigvec.shape != (3, len(eigval)):
-        raise BadValue(f"{name}: eigvec must have shape (3, {len(eigval)}), got {tuple(eigvec.shape)}")
+        raise InvalidValue(f"{name}: eigvec must have shape (3, {len(eigval)}), got {tuple(eigvec.shape)}")
     if not isinstance(alphastd, float):
-        raise BadKind(f"{name}: alphastd must be a float, got {type(alphastd).__name__}")
+        raise InvalidKind(f"{name}: alphastd must be a float, got {type(alphastd).__name__}")
     alphastd = check.number(name, "alphastd", alphastd, 0)
     img = img.astype(np.float32)
     if check.flag(name, "to_rgb", to_rgb):
@@ -784,12 +785,12 @@ def clahe(img: Array, clip_limit: float = 40.0, tile_grid_size: tuple[int, int] 
     """
     name = "clahe"
     if img.ndim != 2 or img.size == 0:
-        raise BadValue(f"{name}: img must have shape (H, W) with pixels, got {tuple(img.shape)}")
+        raise InvalidValue(f"{name}: img must have shape (H, W) with pixels, got {tuple(img.shape)}")
     clip_limit = check.number(name, "clip_limit", clip_limit, 0)
     if not isinstance(tile_grid_size, tuple) or len(tile_grid_size) != 2:
-        raise BadValue(f"{name}: tile_grid_size must be a tuple of 2 ints, got {tile_grid_size!r}")
+        raise InvalidValue(f"{name}: tile_grid_size must be a tuple of 2 ints, got {tile_grid_size!r}")
     if not all(isinstance(t, int) and not isinstance(t, bool) for t in tile_grid_size):
-        raise BadKind(f"{name}: tile_grid_size must be a tuple of 2 ints, got {tile_grid_size!r}")
+        raise InvalidKind(f"{name}: tile_grid_size must be a tuple of 2 ints, got {tile_grid_size!r}")
     if min(tile_grid_size) < 1 or max(tile_grid_size) > 1 << 14:
         raise ValueError(f"{name}: tile_grid_size must be from 1 to {1 << 14}, got {tile_grid_size!r}")
     return cv2.createCLAHE(clip_limit, tile_grid_size).apply(_array.packed(img).astype(np.uint8, copy=False))

@@ -11,10 +11,12 @@ import numpy as np
 
 from arrayvision import check
 from arrayvision.arraymisc import dequantize
+from arrayvision.check import choice
 from arrayvision.cpu import flow as kernels
 from arrayvision.cpu.threads import parallel_for
+from arrayvision.errors import InvalidValue
 from arrayvision.image import _array, _files
-from arrayvision.image._array import BadValue, choice, images
+from arrayvision.image._array import images
 from arrayvision.image._damage import damage
 from arrayvision.image.io import imread, imwrite
 from arrayvision.typing import Array
@@ -28,7 +30,7 @@ class UnknownMode(ValueError, NotImplementedError):
 
 def _flow(name, argument, flow):
     if flow.ndim != 3 or flow.shape[2] != 2:
-        raise BadValue(f"{name}: {argument} must have shape (H, W, 2), got {tuple(flow.shape)}")
+        raise InvalidValue(f"{name}: {argument} must have shape (H, W, 2), got {tuple(flow.shape)}")
     if flow.dtype.kind not in "iuf":
         raise TypeError(f"{name}: {argument} must hold real numbers, got dtype {flow.dtype}")
 
@@ -86,7 +88,7 @@ def flowread(
     if both.ndim != 2:
         raise OSError(f"{name}: {path} is no image of quantized flow: it has {both.shape[2]} channels")
     if both.shape[concat_axis] % 2:
-        raise BadValue(f"{name}: {path} can't be split in two along axis {concat_axis}: its shape is {both.shape}")
+        raise InvalidValue(f"{name}: {path} can't be split in two along axis {concat_axis}: its shape is {both.shape}")
     dx, dy = np.split(both, 2, axis=concat_axis)
     return dequantize_flow(dx, dy, *args, **kwargs).astype(np.float32)
 
@@ -291,9 +293,9 @@ def dequantize_flow(dx: Array, dy: Array, max_val: float = 0.02, denorm: bool = 
     """
     name = "dequantize_flow"
     if dx.shape != dy.shape:
-        raise BadValue(f"{name}: dx and dy must have one shape, got {tuple(dx.shape)} and {tuple(dy.shape)}")
+        raise InvalidValue(f"{name}: dx and dy must have one shape, got {tuple(dx.shape)} and {tuple(dy.shape)}")
     if not (dx.ndim == 2 or (dx.ndim == 3 and dx.shape[2] == 1)):
-        raise BadValue(f"{name}: dx must have shape (H, W) or (H, W, 1), got {tuple(dx.shape)}")
+        raise InvalidValue(f"{name}: dx must have shape (H, W) or (H, W, 1), got {tuple(dx.shape)}")
     max_val = _above_zero(name, max_val)
     h, w = dx.shape[:2]
     flow = np.empty((h, w, 2))
@@ -339,7 +341,7 @@ def flow_warp(img: Array, flow: Array, filling_value: int = 0, interpolate_mode:
     name = "flow_warp"
     _flow(name, "flow", flow)
     if img.ndim != 3 or img.shape[:2] != flow.shape[:2]:
-        raise BadValue(f"{name}: img must have shape {(*flow.shape[:2], 'C')}, got {tuple(img.shape)}")
+        raise InvalidValue(f"{name}: img must have shape {(*flow.shape[:2], 'C')}, got {tuple(img.shape)}")
     if img.dtype.kind not in "biuf":
         raise TypeError(f"{name}: img must hold real numbers, got dtype {img.dtype}")
     if interpolate_mode not in ("nearest", "bilinear"):

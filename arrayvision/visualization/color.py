@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from arrayvision.image._array import BadValue
+from arrayvision.errors import InvalidValue
 
 
 class Color(Enum):
@@ -49,7 +49,7 @@ def color_val(color: Color | str | tuple | int | np.ndarray) -> tuple:
     """
     if isinstance(color, str):
         if color not in Color.__members__:
-            raise BadValue(f"color_val: color must be one of {', '.join(Color.__members__)}, got {color!r}")
+            raise InvalidValue(f"color_val: color must be one of {', '.join(Color.__members__)}, got {color!r}")
         return Color[color].value
     if isinstance(color, Color):
         return color.value
@@ -64,8 +64,8 @@ def color_val(color: Color | str | tuple | int | np.ndarray) -> tuple:
 
 def _three(color: Any) -> tuple:
     if len(color) != 3:
-        raise BadValue(f"color_val: color must have 3 numbers, got {len(color)}")
+        raise InvalidValue(f"color_val: color must have 3 numbers, got {len(color)}")
     for value in color:
         if not isinstance(value, (int, float, np.number)) or not 0 <= value <= 255 or value != int(value):
-            raise BadValue(f"color_val: color must be of ints from 0 to 255, got {color}")
+            raise InvalidValue(f"color_val: color must be of ints from 0 to 255, got {color}")
     return tuple(map(int, color))

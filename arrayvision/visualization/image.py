@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 
 from arrayvision import check
-from arrayvision.image._array import BadKind, BadValue, packed, to_numpy
+from arrayvision.errors import InvalidKind, InvalidValue
+from arrayvision.image._array import packed, to_numpy
 from arrayvision.image.io import imread, imwrite
 from arrayvision.typing import Array
 from arrayvision.visualization.color import Color, color_val
@@ -59,7 +60,9 @@ def imshow(img: str | Array, win_name: str = "", wait_time: int = 0) -> np.ndarr
 def _loaded(name, img):
     image = to_numpy(name, "img", imread(img))
     if image.ndim not in (2, 3) or image.size == 0 or (image.ndim == 3 and image.shape[2] not in (1, 3, 4)):
-        raise BadValue(f"{name}: img must have shape (H, W) or (H, W, 1, 3 or 4) and pixels, got {tuple(image.shape)}")
+        raise InvalidValue(
+            f"{name}: img must have shape (H, W) or (H, W, 1, 3 or 4) and pixels, got {tuple(image.shape)}"
+        )
     return image
 
 
@@ -182,7 +185,7 @@ def imshow_bboxes(
     groups = list(bboxes) if isinstance(bboxes, (list, tuple)) else [bboxes]
     paints = list(colors) if isinstance(colors, list) else [colors] * len(groups)
     if len(paints) != len(groups):
-        raise BadValue(f"{name}: colors must have one for each of {len(groups)} arrays of boxes, got {len(paints)}")
+        raise InvalidValue(f"{name}: colors must have one for each of {len(groups)} arrays of boxes, got {len(paints)}")
     thickness = _thickness(name, thickness)
     top_k = check.integer(name, "top_k", top_k)
     for group, paint in zip(groups, paints, strict=True):
@@ -252,12 +255,12 @@ def imshow_det_bboxes(
     boxes, turned = _boxes(name, bboxes, rotated, {4: False, 5: False, 6: True})
     labels = to_numpy(name, "labels", labels)
     if labels.ndim != 1 or len(labels) != len(boxes):
-        raise BadValue(f"{name}: labels must have shape ({len(boxes)},), got {tuple(labels.shape)}")
+        raise InvalidValue(f"{name}: labels must have shape ({len(boxes)},), got {tuple(labels.shape)}")
     scores = boxes[:, -1] if boxes.shape[1] == (6 if turned else 5) else None
     score_thr = check.number(name, "score_thr", score_thr)
     if score_thr > 0:
         if scores is None:
-            raise BadValue(f"{name}: bboxes must have a column of scores for score_thr, got shape {boxes.shape}")
+            raise InvalidValue(f"{name}: bboxes must have a column of scores for score_thr, got shape {boxes.shape}")
         kept = scores > score_thr
         boxes, labels, scores = boxes[kept], labels[kept], scores[kept]
     bbox_color, text_color = color_val(bbox_color), color_val(text_color)
@@ -296,13 +299,13 @@ def _boxes(name, boxes, rotated, defaults):
     """Boxes as float64, and whether they are rotated."""
     boxes = to_numpy(name, "bboxes", boxes)
     if boxes.ndim != 2 or boxes.shape[1] not in (4, 5, 6):
-        raise BadValue(f"{name}: bboxes must have shape (K, 4), (K, 5) or (K, 6), got {tuple(boxes.shape)}")
+        raise InvalidValue(f"{name}: bboxes must have shape (K, 4), (K, 5) or (K, 6), got {tuple(boxes.shape)}")
     columns = boxes.shape[1]
     turned = defaults[columns] if rotated is None else check.flag(name, "rotated", rotated)
     if columns not in ((5, 6) if turned else (4, 5)):
-        raise BadValue(f"{name}: bboxes must have {'5 or 6' if turned else '4 or 5'} columns, got {columns}")
+        raise InvalidValue(f"{name}: bboxes must have {'5 or 6' if turned else '4 or 5'} columns, got {columns}")
     if boxes.dtype.kind not in "iuf":
-        raise BadKind(f"{name}: bboxes must hold real numbers, got dtype {boxes.dtype}")
+        raise InvalidKind(f"{name}: bboxes must hold real numbers, got dtype {boxes.dtype}")
     boxes = boxes.astype(np.float64)
     if not np.isfinite(boxes[:, : 5 if turned else 4]).all():
         raise ValueError(f"{name}: bboxes must be finite")

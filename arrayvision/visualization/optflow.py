@@ -10,8 +10,9 @@ import numpy as np
 from arrayvision import check
 from arrayvision.cpu import flow as kernels
 from arrayvision.cpu.threads import parallel_for
+from arrayvision.errors import InvalidValue
 from arrayvision.image import _array
-from arrayvision.image._array import BadValue, images, to_numpy
+from arrayvision.image._array import images, to_numpy
 from arrayvision.typing import Array
 from arrayvision.video.optflow import _flow, flowread
 from arrayvision.visualization.image import imshow
@@ -75,7 +76,7 @@ def flow2rgb(flow: Array, color_wheel: np.ndarray | None = None, unknown_thr: fl
     unknown_thr = check.number(name, "unknown_thr", unknown_thr, 0)
     wheel = make_color_wheel() if color_wheel is None else to_numpy(name, "color_wheel", color_wheel)
     if wheel.ndim != 2 or wheel.shape[1] != 3 or len(wheel) == 0:
-        raise BadValue(f"{name}: color_wheel must have shape (bins, 3), got {tuple(wheel.shape)}")
+        raise InvalidValue(f"{name}: color_wheel must have shape (bins, 3), got {tuple(wheel.shape)}")
     kind = np.float32 if flow.dtype == np.float32 else np.float64
     vectors = _array.rows(flow.astype(kind, copy=False))
     h, w = flow.shape[:2]
@@ -116,7 +117,7 @@ def make_color_wheel(bins: Sequence[int] | None = None) -> np.ndarray:
     name = "make_color_wheel"
     bins = (15, 6, 4, 11, 13, 6) if bins is None else tuple(bins)
     if len(bins) != 6:
-        raise BadValue(f"{name}: bins must have 6 numbers, got {len(bins)}")
+        raise InvalidValue(f"{name}: bins must have 6 numbers, got {len(bins)}")
     corners = [(1, 0, 0), (1, 1, 0), (0, 1, 0), (0, 1, 1), (0, 0, 1), (1, 0, 1)]
     parts = []
     for i, count in enumerate(bins):
