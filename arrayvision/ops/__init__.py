@@ -19,6 +19,14 @@ from arrayvision.ops.focal_loss import (
 )
 from arrayvision.ops.min_area_polygons import min_area_polygons
 from arrayvision.ops.nms import batched_nms, nms, nms_match, soft_nms
+from arrayvision.ops.point_sample import (
+    abs_img_point_to_rel_img_point,
+    denormalize,
+    normalize,
+    point_sample,
+    rel_roi_point_to_abs_img_point,
+    rel_roi_point_to_rel_img_point,
+)
 from arrayvision.ops.points_in_polygons import points_in_polygons
 from arrayvision.ops.prroi_pool import prroi_pool, prroi_pool_backward
 from arrayvision.ops.riroi_align_rotated import riroi_align_rotated, riroi_align_rotated_backward
@@ -29,6 +37,7 @@ from arrayvision.ops.rotated_boxes import box_iou_quadri, box_iou_rotated, nms_q
 from arrayvision.ops.rotated_feature_align import rotated_feature_align, rotated_feature_align_backward
 
 __all__ = [
+    "abs_img_point_to_rel_img_point",
     "batched_nms",
     "bbox_overlaps",
     "bezier_align",
@@ -42,6 +51,7 @@ __all__ = [
     "convex_iou",
     "deform_roi_pool",
     "deform_roi_pool_backward",
+    "denormalize",
     "diff_iou_rotated_2d",
     "diff_iou_rotated_2d_backward",
     "diff_iou_rotated_3d",
@@ -51,9 +61,13 @@ __all__ = [
     "nms_match",
     "nms_quadri",
     "nms_rotated",
+    "normalize",
+    "point_sample",
     "points_in_polygons",
     "prroi_pool",
     "prroi_pool_backward",
+    "rel_roi_point_to_abs_img_point",
+    "rel_roi_point_to_rel_img_point",
     "riroi_align_rotated",
     "riroi_align_rotated_backward",
     "roi_align",

@@ -1,7 +1,5 @@
 """The RoI operators against plain loops in float64 (`pooling.py`) and the golden data."""
 
-import subprocess
-import sys
 import time
 from typing import NamedTuple
 
@@ -10,6 +8,7 @@ import pytest
 
 import arrayvision
 from arrayvision import array, ops
+from arrayvision.cuda import emulator
 from arrayvision.ops import _roi
 from tests.conftest import on
 from tests.golden import cases
@@ -147,11 +146,27 @@ def test_plain_loops_every_library_and_dtype(op, dtype, library):
     assert abs(terms.sum() - other.sum()) <= 4 * tolerance * (abs(terms).sum() + abs(other).sum())
 
 
+def on_backend(op, backend):
+    """An operator's functions on NumPy arrays; on a GPU through CuPy."""
+    if backend != "cuda":
+        return op
+    import cupy
+
+    def through(function):
+        def call(*args):
+            out = function(*[cupy.asarray(a) if isinstance(a, np.ndarray) else a for a in args])
+            give = lambda o: None if o is None else o.get()  # noqa: E731
+            return tuple(map(give, out)) if isinstance(out, tuple) else give(out)
+
+        return call
+
+    return op._replace(call=through(op.call), back=through(op.back))
+
+
 @pytest.mark.parametrize("op", OPERATORS)
 def test_plain_loops(op, backend):
-    out, which = op.call(X, op.regions) if backend != "cuda" else (None, None)
-    if backend == "cuda":
-        pytest.skip("covered by the test of every library")
+    op = on_backend(op, backend)
+    out, which = op.call(X, op.regions)
     np.testing.assert_allclose(out, op.plain(X, op.regions), rtol=0, atol=2**-44)
     g = np.random.default_rng(9).standard_normal(out.shape)
     gradient = op.back(g, X, op.regions, which)
@@ -244,6 +259,29 @@ def test_same_bits_for_any_number_of_threads(op):
 
 
 @pytest.mark.parametrize("op", FEW)
+def test_deterministic_algorithms(op, backend, monkeypatch):
+    """Asked for by torch's switch, gradients are summed in a fixed order: the same bits whatever order threads run in."""
+    torch = pytest.importorskip("torch")
+    to = (lambda a: torch.from_numpy(a).cuda()) if backend == "cuda" else torch.from_numpy
+    x, regions = to(X.astype(np.float32)), to(op.regions.astype(np.float32))
+    out, which = op.call(x, regions)
+    g = torch.randn(out.shape, device=out.device)
+    loose = op.back(g, x, regions, which)
+    results = []
+    torch.use_deterministic_algorithms(True)
+    if backend == "emulated":  # its kernels see NumPy arrays, which have no such switch
+        monkeypatch.setattr(array.NumPy, "deterministic", lambda self: True)
+    try:
+        for order in emulator.ORDERS:
+            monkeypatch.setattr(emulator, "orders", (order,))
+            results.append(op.back(g, x, regions, which))
+    finally:
+        torch.use_deterministic_algorithms(False)
+    torch.testing.assert_close(results[0], loose, rtol=2**-18, atol=2**-18)
+    assert all(torch.equal(r, results[0]) for r in results[1:])
+
+
+@pytest.mark.parametrize("op", FEW)
 def test_empty(op, library):
     empty = op.regions[:0] if op.name not in ("border_align", "rotated_feature_align") else op.regions[:, :0]
     x = X[:, :, :0] if op.name == "rotated_feature_align" else X
@@ -268,8 +306,7 @@ REGIONS = [p for p in FEW if p.values[0].name not in ("border_align", "rotated_f
 @pytest.mark.parametrize("op", FEW)
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_not_finite(op, bad, backend):
-    if backend == "cuda":
-        pytest.skip("covered by the emulator")
+    op = on_backend(op, backend)
     regions = op.regions.copy()
     rows = regions.reshape(-1, regions.shape[-1])
     rows[2, 3] = bad
@@ -289,8 +326,7 @@ def test_not_finite(op, bad, backend):
 @pytest.mark.parametrize("op", REGIONS)
 @pytest.mark.parametrize("index", [2, -1, 1e30, np.nan])
 def test_batch_index(op, index, backend):
-    if backend == "cuda":
-        pytest.skip("covered by the emulator")
+    op = on_backend(op, backend)
     regions = op.regions.copy()
     regions[1, 0] = index
     if backend == "cpu":
@@ -306,8 +342,7 @@ def test_batch_index(op, index, backend):
 @pytest.mark.parametrize("size", [1e4, 1e9, 1e30])
 def test_absurd_size(op, size, backend):
     """It takes no absurd time, and means what it says: with a fixed number of samples, or a maximum, or huge bins."""
-    if backend == "cuda":
-        pytest.skip("covered by the emulator")
+    op = on_backend(op, backend)
     regions = op.regions[:2].copy()
     regions[:, 1:5] = -size, -size, size, size
     if op.name.endswith("rotated"):
@@ -337,16 +372,14 @@ def test_large_region_is_exact(backend):
 
 
 def test_nan_features(backend):
-    if backend == "cuda":
-        pytest.skip("covered by the emulator")
     x = X.copy()
     x[0, 3, 4, 4] = np.nan
     rois = np.array([[0, 6.0, 6, 14, 14], [1, 6, 6, 14, 14]])
     for out in (
-        ops.roi_align(x, rois, 1, 0.5),
-        ops.roi_align(x, rois, 1, 0.5, 0, "max"),
-        ops.roi_pool(x, rois, 1, 0.5),
-        ops.prroi_pool(x, rois, 1, 0.5),
+        on(backend, ops.roi_align)(x, rois, 1, 0.5),
+        on(backend, ops.roi_align)(x, rois, 1, 0.5, 0, "max"),
+        on(backend, ops.roi_pool)(x, rois, 1, 0.5),
+        on(backend, ops.prroi_pool)(x, rois, 1, 0.5),
     ):
         expected = np.zeros(out.shape, bool)
         expected[0, 3] = True
@@ -482,25 +515,15 @@ def test_bad_arguments(call, error, message):
 
 
 def test_argmax_of_another_call_reads_no_foreign_memory(backend):
-    if backend == "cuda":
-        pytest.skip("covered by the emulator")
     nonsense = np.full((7, 8, 2, 2), 2**31 - 1)
     g = np.ones((7, 8, 2, 2))
-    assert np.isfinite(ops.roi_align_max_backward(g, nonsense, BOXES, X.shape)).all()
-    assert not ops.roi_pool_backward(g, nonsense, BOXES, X.shape).any()
-    boxes = plain.boxes()
-    assert not ops.border_align_backward(np.ones((2, 2, 6, 4)), np.full((2, 2, 6, 4), 99), boxes, X.shape, 3).any()
+    assert np.isfinite(on(backend, ops.roi_align_max_backward)(g, nonsense, BOXES, X.shape)).all()
+    assert not on(backend, ops.roi_pool_backward)(g, nonsense, BOXES, X.shape).any()
+    border = on(backend, ops.border_align_backward)
+    assert not border(np.ones((2, 2, 6, 4)), np.full((2, 2, 6, 4), 99), plain.boxes(), X.shape, 3).any()
 
 
 def test_mixed_libraries():
     torch = pytest.importorskip("torch")
     with pytest.raises(TypeError, match="input is a NumPy array, rois is a torch tensor"):
         ops.roi_align(X, torch.from_numpy(BOXES), 2)
-
-
-@pytest.mark.alone
-def test_bounds_checked():
-    """The CPU kernels with bounds checks, in a process of their own."""
-    code = "from arrayvision import warmup; [warmup._pooling(n, 'float32') for n in warmup.POOLING]"
-    environment = {**__import__("os").environ, "NUMBA_BOUNDSCHECK": "1", "NUMBA_OPT": "1"}
-    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
