@@ -7,7 +7,7 @@ import importlib
 
 __version__ = "0.1.0"
 
-_MODULES = ("arraymisc", "image", "ops", "utils", "video", "visualization")
+_MODULES = ("arraymisc", "image", "ops", "registry", "torch_bridge", "transforms", "utils", "video", "visualization")
 _THREADS = ("get_num_threads", "set_num_threads")
 __all__ = [*_MODULES, *_THREADS, "__version__"]
 

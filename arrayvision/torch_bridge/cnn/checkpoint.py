@@ -1,0 +1,167 @@
+"""`load_checkpoint`: from a file, a URL or a name in a model zoo, without running code that a file may hold."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import pathlib
+import re
+import shutil
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from arrayvision import cache
+
+_SCHEMES = ("zoo://", "open-mmlab://", "openmmlab://")
+
+
+def home() -> pathlib.Path:
+    """Where `model_zoo.json` is looked for and downloads are kept: `ARRAYVISION_HOME`, else the cache folder."""
+    chosen = os.environ.get("ARRAYVISION_HOME")
+    return pathlib.Path(chosen).expanduser() if chosen else cache.root()
+
+
+def load_checkpoint(
+    model: nn.Module,
+    filename: str | os.PathLike,
+    map_location: Any = None,
+    strict: bool = False,
+    logger: logging.Logger | None = None,
+    revise_keys: list[tuple[str, str]] = [(r"^module\.", "")],  # noqa: B006  (never changed)
+) -> dict:
+    """Load weights into a model.
+
+    Parameters
+    ----------
+    model : nn.Module
+    filename : str or path
+        A file; a URL that fsspec reads (``https://``, ``s3://`` ...), which is downloaded once; or ``zoo://NAME``, a name
+        in the JSON file ``model_zoo.json`` of `home()`, whose values are files (relative to it) or URLs.
+    map_location
+        Where tensors go, as in torch.load; the CPU by default.
+    strict : bool
+        Whether missing and unexpected names are an error; else they are logged.
+    logger : logging.Logger, optional
+    revise_keys : list of (str, str)
+        Regular expressions and what to put in their place in the names.
+
+    Returns
+    -------
+    dict
+        The checkpoint.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    KeyError
+        If the model zoo has no such name.
+    ValueError
+        If the file's SHA-256 does not begin as its name says (``resnet50-0676ba61.pth``), if it holds other objects than
+        tensors and plain values (nothing is run), or no weights.
+    RuntimeError
+        If shapes don't fit, or names don't and `strict` is set.
+    """
+    path = _file(os.fspath(filename))
+    _check_hash(path)
+    checkpoint = _read(path, "cpu" if map_location is None else map_location)
+    state = checkpoint
+    for key in ("state_dict", "model"):
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+            break
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise ValueError(f"load_checkpoint: {path} holds no weights, a dict from names to tensors")
+    revised = {}
+    for name, value in state.items():
+        for pattern, replacement in revise_keys:
+            name = re.sub(pattern, replacement, name)
+        revised[name] = value
+    result = model.load_state_dict(revised, strict=strict)
+    logger = logger or logging.getLogger("arrayvision")
+    for what, names in (("unexpected", result.unexpected_keys), ("missing", result.missing_keys)):
+        if names:
+            logger.warning("load_checkpoint: %s names in %s: %s", what, path, ", ".join(names))
+    return checkpoint
+
+
+def _file(name: str) -> pathlib.Path:
+    for scheme in _SCHEMES:
+        if name.startswith(scheme):
+            name = _from_zoo(name[len(scheme) :])
+    if "://" in name:
+        return _download(name)
+    path = pathlib.Path(name).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(2, "load_checkpoint: no such file", str(path))
+    return path
+
+
+def _from_zoo(name: str) -> str:
+    zoo = home() / "model_zoo.json"
+    if not zoo.is_file():
+        raise FileNotFoundError(2, "load_checkpoint: no model zoo; ARRAYVISION_HOME sets its folder", str(zoo))
+    places = json.loads(zoo.read_text())
+    if name not in places:
+        raise KeyError(f"load_checkpoint: {zoo} has no {name!r}; it has {', '.join(sorted(places)) or 'nothing'}")
+    place = places[name]
+    return place if "://" in place else str(zoo.parent / place)
+
+
+def _download(url: str) -> pathlib.Path:
+    import fsspec
+
+    digest = hashlib.sha256(url.encode()).hexdigest()[:16]  # two URLs may end in one name
+    path = home() / "checkpoints" / digest / url.split("?")[0].rstrip("/").rsplit("/", 1)[-1]
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f"{path.name}.{os.getpid()}.part")
+        try:
+            with fsspec.open(url, "rb") as source, part.open("wb") as target:
+                shutil.copyfileobj(source, target)
+            _check_hash(part, path.name)
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+    return path
+
+
+def _check_hash(path: pathlib.Path, name: str | None = None) -> None:
+    """Compare a file's SHA-256 with the hexadecimal digits (8 or more) that end its name, if it ends in any."""
+    match = re.search(r"-([0-9a-f]{8,64})\.[^.]+$", name or path.name)
+    if match is None or re.fullmatch(r"(19|20)\d\d(0[1-9]|1[0-2])([0-2]\d|3[01])", match[1]):  # a date is no hash
+        return
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    if not digest.hexdigest().startswith(match[1]):
+        raise ValueError(
+            f"load_checkpoint: {name or path.name} must have a SHA-256 that begins with {match[1]}, got {digest.hexdigest()[:16]}"
+        )
+
+
+def _plain() -> list:
+    """Classes beside tensors that checkpoints hold and that can do no harm: NumPy's arrays and numbers."""
+    multiarray = getattr(np, "_core", None) or np.core
+    kinds: list[Any] = [np.ndarray, np.dtype, multiarray.multiarray._reconstruct, multiarray.multiarray.scalar]
+    kinds += [type(np.dtype(code)) for code in "?bhilqBHILQefd"]
+    return kinds
+
+
+def _read(path: pathlib.Path, map_location):
+    try:
+        with torch.serialization.safe_globals(_plain()):
+            return torch.load(path, map_location=map_location, weights_only=True)
+    except Exception as error:
+        if "weights_only" in str(error) or "Weights only" in str(error):
+            raise ValueError(
+                f"load_checkpoint: {path} holds other objects than tensors and plain values, which are not loaded: "
+                f"{str(error).splitlines()[-1]}"
+            ) from error
+        raise

@@ -1,0 +1,259 @@
+"""Counting operations, loading checkpoints, searching dilations."""
+
+import hashlib
+import io
+import json
+import logging
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from arrayvision.torch_bridge.cnn import Conv2dRFSearchOp, ConvModule, RFSearchHook, get_model_complexity_info
+from arrayvision.torch_bridge.cnn.checkpoint import load_checkpoint
+from arrayvision.torch_bridge.cnn.rfsearch.utils import expand_rates
+from arrayvision.torch_bridge.cnn.utils.flops_counter import flops_to_string, params_to_string
+
+
+# ---- complexity ------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("model", "shape", "flops", "params"),
+    [
+        # sites * (kernel * in * out / groups + bias)
+        (nn.Conv1d(3, 8, 3), (3, 16), 14 * (3 * 3 * 8 + 8), 80),
+        (nn.Conv2d(4, 8, 3, groups=2, bias=False), (4, 16, 10), 14 * 8 * (9 * 4 * 8 // 2), 144),
+        (nn.Conv3d(3, 8, 3), (3, 3, 16, 16), 1 * 14 * 14 * (27 * 3 * 8 + 8), 656),
+        (nn.ConvTranspose2d(3, 8, 3), (3, 16, 16), 16 * 16 * 9 * 3 * 8 + 18 * 18 * 8, 224),
+        (nn.Linear(10, 4), (5, 10), 5 * 10 * 4, 44),
+        (nn.BatchNorm2d(3), (3, 4, 5), 2 * 60, 6),
+        (nn.LayerNorm(5, elementwise_affine=False), (3, 4, 5), 60, 0),
+        (nn.MaxPool2d(2), (3, 4, 6), 72, 0),
+        (nn.AdaptiveAvgPool2d(1), (3, 4, 6), 72, 0),
+        (nn.LeakyReLU(), (3, 4), 12, 0),
+        (nn.Upsample(scale_factor=2), (3, 4, 5), 240, 0),
+        (ConvModule(3, 4, 1, conv_cfg={"type": "ConvWS"}, norm_cfg={"type": "BN"}), (3, 2, 2), 48 + 32 + 16, 12 + 8),
+    ],
+)
+def test_complexity_agrees_with_hand_counts(model, shape, flops, params):
+    counted = get_model_complexity_info(model, shape, print_per_layer_stat=False, as_strings=False)
+    assert counted == (flops, params)
+
+
+def test_complexity_agrees_with_torch_on_convolutions():
+    from torch.utils.flop_counter import FlopCounterMode
+
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 3, bias=False), nn.Conv2d(8, 4, 1, bias=False), nn.Flatten(), nn.Linear(784, 10)
+    )
+    with FlopCounterMode(display=False) as counter:
+        model(torch.zeros(1, 3, 16, 16))
+    ours, _ = get_model_complexity_info(model, (3, 16, 16), print_per_layer_stat=False, as_strings=False)
+    assert 2 * ours == counter.get_total_flops()  # torch counts a multiplication and its addition as two
+
+
+def test_complexity_is_printed_and_leaves_the_model_alone():
+    model, out = nn.Sequential(nn.Conv1d(3, 8, 3), nn.Sequential(nn.ReLU())), io.StringIO()
+    before = repr(model)
+    assert get_model_complexity_info(model, (3, 16), ost=out) == ("0.0 GFLOPs", "80")
+    assert out.getvalue().splitlines()[2] == (
+        "  (0): Conv1d(0.0 M, 100.000% Params, 0.0 GFLOPs, 90.909% FLOPs, 3, 8, kernel_size=(3,), stride=(1,))"
+    )
+    assert repr(model) == before
+    assert not any(module._forward_hooks for module in model.modules())
+    flops, _ = get_model_complexity_info(
+        nn.Bilinear(2, 3, 4),
+        (2,),
+        print_per_layer_stat=False,
+        as_strings=False,
+        input_constructor=lambda shape: {"input1": torch.zeros(1, 2), "input2": torch.zeros(1, 3)},
+    )
+    assert flops == 0
+    with pytest.raises(TypeError, match="input_shape must be a tuple, got list"):
+        get_model_complexity_info(model, [3, 16])
+
+
+def test_units():
+    assert [flops_to_string(x, None) for x in (6.54321e9, 3.21e7, 5.4e3, 987)] == [
+        "6.54 GFLOPs",
+        "32.1 MFLOPs",
+        "5.4 KFLOPs",
+        "987 FLOPs",
+    ]
+    assert flops_to_string(6.54321e9, "KFLOPs") == "6543210.0 KFLOPs"
+    assert [params_to_string(x) for x in (3.21e7, 4.56e5, 789.0)] == ["32.1 M", "456.0 k", "789.0"]
+    assert params_to_string(6.54321e7, "K", 4) == "65432.1 K"
+
+
+# ---- checkpoints -----------------------------------------------------------------------------------------------------
+def model():
+    return nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+
+
+def save(path, content):
+    torch.save(content, path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    named = path.with_name(f"{path.stem}-{digest[:8]}.pth")
+    named.write_bytes(path.read_bytes())
+    return named
+
+
+def same(a, b):
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda s: s, lambda s: {"state_dict": s, "meta": {"epoch": 3, "lr": np.float64(0.1)}}]
+)
+def test_loads_a_file_with_its_hash_checked(tmp_path, wrap):
+    source, target = model(), model()
+    path = save(tmp_path / "net.pth", wrap({f"module.{k}": v for k, v in source.state_dict().items()}))
+    load_checkpoint(target, path, strict=True)
+    assert same(source, target)
+    wrong = path.with_name("net-00000000.pth")
+    path.rename(wrong)
+    with pytest.raises(ValueError, match="must have a SHA-256 that begins with 00000000, got"):
+        load_checkpoint(target, wrong)
+    dated = wrong.with_name("net-20240131.pth")
+    wrong.rename(dated)
+    load_checkpoint(target, str(dated), strict=True)
+
+
+def test_loads_from_a_url_once_and_from_a_model_zoo(tmp_path, monkeypatch):
+    import fsspec
+
+    monkeypatch.setenv("ARRAYVISION_HOME", str(tmp_path))
+    source, target = model(), model()
+    path = save(tmp_path / "net.pth", source.state_dict())
+    memory = fsspec.filesystem("memory")
+    memory.pipe(f"/zoo/{path.name}", path.read_bytes())
+    url = f"memory://zoo/{path.name}"
+    load_checkpoint(target, url)
+    assert same(source, target)
+    memory.rm(f"/zoo/{path.name}")
+    load_checkpoint(model(), url, strict=True)  # kept
+    (tmp_path / "model_zoo.json").write_text(json.dumps({"far": url, "near": path.name}))
+    for name in ("zoo://far", "zoo://near", "open-mmlab://near"):
+        target = model()
+        load_checkpoint(target, name)
+        assert same(source, target)
+    with pytest.raises(KeyError, match="has no 'other'; it has far, near"):
+        load_checkpoint(target, "zoo://other")
+    monkeypatch.setenv("ARRAYVISION_HOME", str(tmp_path / "empty"))
+    with pytest.raises(FileNotFoundError, match="no model zoo; ARRAYVISION_HOME sets its folder"):
+        load_checkpoint(target, "zoo://near")
+
+
+def test_a_damaged_download_is_not_kept(tmp_path, monkeypatch):
+    import fsspec
+
+    monkeypatch.setenv("ARRAYVISION_HOME", str(tmp_path))
+    memory = fsspec.filesystem("memory")
+    memory.pipe("/zoo/net-12345678.pth", b"nonsense")
+    with pytest.raises(ValueError, match=r"net-12345678\.pth must have a SHA-256 that begins with 12345678"):
+        load_checkpoint(model(), "memory://zoo/net-12345678.pth")
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+class Harmful:
+    def __reduce__(self):
+        return (print, ("run",))
+
+
+def test_runs_no_code_of_a_file(tmp_path, capsys):
+    torch.save({"state_dict": Harmful()}, tmp_path / "bad.pth")
+    with pytest.raises(ValueError, match="holds other objects than tensors and plain values"):
+        load_checkpoint(model(), tmp_path / "bad.pth")
+    assert "run" not in capsys.readouterr().out
+
+
+def test_names_that_do_not_fit(tmp_path, caplog):
+    state = model().state_dict()
+    state["extra"] = state.pop("0.bias")
+    torch.save(state, tmp_path / "net.pth")
+    with caplog.at_level(logging.WARNING):
+        load_checkpoint(model(), tmp_path / "net.pth")
+    assert "unexpected names" in caplog.text and "extra" in caplog.text
+    assert "missing names" in caplog.text and "0.bias" in caplog.text
+    with pytest.raises(RuntimeError, match="extra"):
+        load_checkpoint(model(), tmp_path / "net.pth", strict=True)
+    torch.save([1, 2], tmp_path / "list.pth")
+    with pytest.raises(ValueError, match="holds no weights"):
+        load_checkpoint(model(), tmp_path / "list.pth")
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        load_checkpoint(model(), tmp_path / "none.pth")
+
+
+# ---- search for dilations --------------------------------------------------------------------------------------------
+SEARCH = {
+    "step": 0,
+    "max_step": 12,
+    "search_interval": 1,
+    "exp_rate": 0.5,
+    "init_alphas": 0.01,
+    "mmin": 1,
+    "mmax": 24,
+    "num_branches": 2,
+    "skip_layer": ["stem"],
+}
+
+
+def test_rates_around_a_dilation():
+    assert expand_rates((1, 2), SEARCH) == [(1, 1), (2, 3)]
+    assert expand_rates((2, 2), {**SEARCH, "num_branches": 3}) == [(1, 1), (2, 2), (3, 3)]
+    assert expand_rates((1, 1), {**SEARCH, "num_branches": 3}) == [(1, 1), (2, 2)]
+
+
+@pytest.mark.parametrize("kernel", [3, 5, (1, 5)])
+def test_search_operator_sums_its_branches(kernel):
+    sizes = kernel if isinstance(kernel, tuple) else (kernel, kernel)
+    conv = nn.Conv2d(3, 4, kernel, padding=tuple(k // 2 for k in sizes))
+    op, x = Conv2dRFSearchOp(conv, SEARCH, verbose=False), torch.randn(1, 3, 16, 16)
+    assert op.dilation_rates == ([(1, 1), (1, 2)] if sizes[0] == 1 else [(1, 1), (2, 2)])
+    with torch.no_grad():
+        op.branch_weights.copy_(torch.tensor([-0.1, 0.4]))
+        wanted = 0
+        for rate, share in zip(op.dilation_rates, (0.2, 0.8), strict=True):
+            padding = tuple(d * (k - 1) // 2 for d, k in zip(rate, sizes, strict=True))
+            wanted = wanted + share * nn.functional.conv2d(x, conv.weight, conv.bias, 1, padding, rate)
+        torch.testing.assert_close(op(x), wanted, rtol=1e-5, atol=1e-5)
+        op.estimate_rates()
+        assert op.dilation_rates == [conv.dilation] == [(1 if sizes[0] == 1 else 2, 2)]
+        assert op(x).shape == (1, 4, 16, 16)
+        op.expand_rates()
+        assert op.dilation_rates == ([(1, 1), (1, 3)] if sizes[0] == 1 else [(1, 1), (3, 3)])
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(1, 2, 3, padding=1)
+        self.rows = nn.Sequential(nn.Conv2d(2, 2, 3, padding=1), nn.Conv2d(2, 2, 1))
+
+    def forward(self, x):
+        return self.rows(self.stem(x))
+
+
+def test_hook_wraps_searches_and_fixes(tmp_path):
+    net = Net()
+    hook = RFSearchHook("search", {"search": dict(SEARCH)}, verbose=False)
+    hook.init_model(net)
+    assert isinstance(net.rows[0], Conv2dRFSearchOp)
+    assert type(net.stem) is nn.Conv2d and type(net.rows[1]) is nn.Conv2d
+    runner = type("Runner", (), {"model": nn.ModuleDict({"module": net}), "work_dir": str(tmp_path)})
+    hook.after_train_iter(runner, 0)
+    assert hook.config["search"]["step"] == 0
+    hook.after_train_epoch(runner)
+    found = json.loads((tmp_path / "local_search_config_step1.json").read_text())
+    assert found["structure"] == {"module.rows.0": [2, 2]}
+    assert net.rows[0].dilation_rates == [(1, 1), (3, 3)]
+
+    path = str(tmp_path / "local_search_config_step1.json")
+    fixed = Net()
+    RFSearchHook("fixed_single_branch", {"search": dict(SEARCH)}, path, verbose=False).init_model(fixed)
+    assert fixed.rows[0].dilation == (2, 2) and fixed.rows[0].padding == (2, 2)
+    branches = Net()
+    RFSearchHook("fixed_multi_branch", {"search": dict(SEARCH)}, path, verbose=False).init_model(branches)
+    assert branches.rows[0].dilation_rates == [(1, 1), (3, 3)]
+    with pytest.raises(ValueError, match="mode must be one of"):
+        RFSearchHook("guess", {"search": dict(SEARCH)})

@@ -1,0 +1,134 @@
+"""Detectors and pipelines of mmdet 3.3 on random weights: forward, one training step, predictions."""
+
+import importlib.util
+
+import pytest
+
+from tests.openmmlab.test_install import run
+
+pytestmark = [
+    pytest.mark.alone,
+    pytest.mark.skipif(importlib.util.find_spec("mmdet") is None, reason="mmdet is not installed"),
+]
+
+DETECT = """
+    import logging, os, sys
+    import torch
+    torch.set_num_threads(2)
+    logging.disable(logging.CRITICAL)
+    import mmdet
+    from mmengine.config import Config
+    from mmdet.registry import MODELS
+    from mmdet.testing import demo_mm_inputs
+    from mmdet.utils import register_all_modules
+
+    register_all_modules()
+    configs = os.path.join(os.path.dirname(mmdet.__file__), ".mim", "configs")
+
+    def operators(names):
+        '''Those of these operators that are not there yet.'''
+        import mmcv.ops
+        return [n for n in names if getattr(mmcv.ops, n).__module__ in ("mmcv.ops", "arrayvision.openmmlab")]
+
+    def build(name):
+        cfg = Config.fromfile(os.path.join(configs, name + ".py")).model
+        cfg.backbone.init_cfg = None
+        torch.manual_seed(0)
+        model = MODELS.build(cfg)
+        model.init_weights()
+        return model
+
+    def step(model, **kinds):
+        shapes = [[3, 128, 128], [3, 120, 126]]
+        data = model.data_preprocessor(demo_mm_inputs(2, shapes, num_classes=80, **kinds), True)
+        losses = model(**data, mode="loss")
+        total, logged = model.parse_losses(losses)
+        assert torch.isfinite(total) and total > 0, logged
+        before = {n: p.detach().clone() for n, p in model.named_parameters()}
+        optimizer = torch.optim.SGD(model.parameters(), 1e-4)
+        total.backward()
+        assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+        optimizer.step()
+        moved = [n for n, p in model.named_parameters() if not torch.equal(p, before[n])]
+        assert any(n.startswith("backbone") for n in moved) and any("head" in n for n in moved), moved[:5]
+        model.eval()
+        with torch.no_grad():
+            data = model.data_preprocessor(demo_mm_inputs(2, shapes, num_classes=80), False)
+            predictions = model(**data, mode="predict")
+        assert len(predictions) == 2
+        for sample in predictions:
+            found = sample.pred_instances
+            assert found.bboxes.shape == (len(found), 4) and found.scores.shape == found.labels.shape == (len(found),)
+        return predictions
+
+    for name in sys.argv[1:]:
+        name, _, needed = name.partition("=")
+        missing = operators(needed.split(",")) if needed else []
+        if missing:
+            try:
+                step(build(name))
+            except ImportError as error:
+                assert any(f"mmcv.ops.{operator} is not in this version" in str(error) for operator in missing), error
+                print(name, "needs", *missing)
+            else:
+                raise AssertionError(f"{name} ran without {missing}")
+        else:
+            step(build(name))
+            print(name, "ran")
+"""
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("retinanet/retinanet_r50_fpn_1x_coco", "swin/retinanet_swin-t-p4-w7_fpn_1x_coco"),
+        ("fcos/fcos_r50-caffe_fpn_gn-head_1x_coco", "gfl/gfl_r50_fpn_1x_coco"),
+        ("yolo/yolov3_d53_8xb8-320-273e_coco", "detr/detr_r50_8xb2-150e_coco"),
+        (
+            "faster_rcnn/faster-rcnn_r50_fpn_1x_coco=RoIAlign",
+            "deformable_detr/deformable-detr_r50_16xb2-50e_coco=MultiScaleDeformableAttention",
+        ),
+    ],
+    ids=lambda names: "-".join(name.split("/")[0] for name in names),
+)
+def test_detectors(names):
+    said = run(DETECT, *names)
+    assert len([line for line in said.splitlines() if line.endswith(" ran") or " needs " in line]) == len(names)
+
+
+def test_a_training_pipeline_of_a_config():
+    run(
+        """
+        import os, tempfile
+        import cv2, numpy as np, torch
+        import mmdet
+        from mmengine.config import Config
+        from mmengine.dataset import Compose
+        from mmdet.utils import register_all_modules
+        register_all_modules()
+        from mmdet.registry import TRANSFORMS
+        import mmcv.transforms
+        configs = os.path.join(os.path.dirname(mmdet.__file__), ".mim", "configs")
+        cfg = Config.fromfile(os.path.join(configs, "_base_/datasets/coco_detection.py"))
+        path = os.path.join(tempfile.mkdtemp(), "picture.jpg")
+        img = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (60, 90, 3), np.uint8), (9, 9), 3)
+        cv2.imwrite(path, img)
+        sample = dict(img_path=path, img_id=1, height=60, width=90, instances=[
+            dict(bbox=[10, 10, 50, 40], bbox_label=3, ignore_flag=0), dict(bbox=[0, 5, 20, 25], bbox_label=7, ignore_flag=0)])
+        for compose in (Compose, mmcv.transforms.Compose):
+            np.random.seed(0)
+            packed = compose(cfg.train_pipeline)(dict(sample))
+            assert packed["inputs"].shape == (3, 800, 1200) and packed["inputs"].dtype == torch.uint8
+            meta, boxes = packed["data_samples"].metainfo, packed["data_samples"].gt_instances.bboxes
+            assert meta["scale_factor"] == (1200 / 90, 800 / 60) and meta["ori_shape"] == (60, 90)
+            wanted = torch.tensor([[10., 10, 50, 40], [0, 5, 20, 25]])
+            if meta["flip"]:
+                wanted[:, [0, 2]] = 90 - wanted[:, [2, 0]]
+            torch.testing.assert_close(boxes.tensor, wanted * (800 / 60))
+            whole = cv2.resize(cv2.imread(path), (1200, 800))
+            assert np.array_equal(packed["inputs"].numpy(), (whole[:, ::-1] if meta["flip"] else whole).transpose(2, 0, 1))
+        assert issubclass(TRANSFORMS.get("Resize"), mmcv.transforms.Resize)
+        assert TRANSFORMS.get("Resize") is not mmcv.transforms.Resize
+        print(meta)
+        """
+    )
