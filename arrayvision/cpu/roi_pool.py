@@ -6,6 +6,8 @@ from arrayvision.cpu import kernel
 from arrayvision.cpu.bilinear import all_finite, by_image, channels_last, transpose
 from arrayvision.cpu.threads import parallel_for, take
 
+PLANES = 8
+
 
 @kernel
 def clipped(value, length):
@@ -57,22 +59,24 @@ def forward_some(x, rois, scale, out, which, turn, grain, n):
 
 
 @kernel
-def backward_some(grad, which, rois, order, starts, out, turn, grain, n):
-    """out (B, C, H * W); a task for each image and channel."""
+def backward_some(grad, which, rois, order, starts, out, blocks, turn, grain, n):
+    """out (B, C, H * W); a task for each image and `PLANES` channels, whose numbers lie together in a region's gradient."""
     channels, size = out.shape[1], out.shape[2]
     start = take(turn, grain)
     while start < n:
         for task in range(start, min(start + grain, n)):
-            image, c = task // channels, task % channels
-            total = out[image, c]
-            total[:] = 0
+            image, first = task // blocks, (task % blocks) * PLANES
+            last = min(first + PLANES, channels)
+            out[image, first:last] = 0
             for q in range(starts[image], starts[image + 1]):
                 r = order[q]
-                if all_finite(rois[r]):
-                    for k in range(grad.shape[2]):
-                        pixel = which[r, c, k]
-                        if pixel >= 0 and pixel < size:
-                            total[pixel] += grad[r, c, k]
+                if not all_finite(rois[r]):
+                    continue
+                for c in range(first, last):
+                    total, pixels, g = out[image, c], which[r, c], grad[r, c]
+                    for k in range(g.shape[0]):
+                        if pixels[k] >= 0 and pixels[k] < size:
+                            total[pixels[k]] += g[k]
         start = take(turn, grain)
 
 
@@ -97,9 +101,10 @@ def backward(grad, which, rois, out):
         return
     order, starts = by_image(rois, batch)
     k, _, oh, ow = grad.shape
-    each = height * width // 4 + k * oh * ow * 2 // batch
+    blocks = -(-channels // PLANES)
+    each = PLANES * (height * width // 4 + k * oh * ow * 2 // batch)
     parallel_for(
-        backward_some, batch * channels, max(1, 50_000 // max(each, 1)),
+        backward_some, batch * blocks, max(1, 50_000 // max(each, 1)),
         grad.reshape(k, channels, oh * ow), which.reshape(k, channels, oh * ow), rois, order, starts,
-        out.reshape(batch, channels, height * width), cost=each,
+        out.reshape(batch, channels, height * width), blocks, cost=each,
     )  # fmt: skip

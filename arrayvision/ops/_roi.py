@@ -47,8 +47,8 @@ def scale(name: str, value) -> float:
 def sampling(name: str, value, argument: str = "sampling_ratio") -> int:
     """`sampling_ratio`: at least 0; negative ones count as 0, as in other libraries."""
     value = max(check.integer(name, argument, value), 0)
-    if value > 2**16:
-        raise InvalidValue(f"{name}: {argument} must be at most 65536, got {value}")
+    if value > 1024:
+        raise InvalidValue(f"{name}: {argument} must be at most 1024, got {value}")
     return value
 
 
