@@ -102,13 +102,19 @@ def test_sixteen_threads_at_once():
     assert len(threads._helpers) <= 2 * 16
 
 
-def test_no_callers_arrays_are_kept_alive():
+@pytest.mark.parametrize("late", [False, True])
+def test_no_callers_arrays_are_kept_alive(late):
+    """Neither by a helper that worked, nor by one that came when the work was done."""
     import gc
     import weakref
 
     x = X.copy()
     out = np.empty_like(x)
-    parallel_for(work, len(x), 256, x, out)
+    if late:
+        threads._start(1)
+        threads._queue.put((work, (x, out), [], []))
+    else:
+        parallel_for(work, len(x), 256, x, out)
     alive = weakref.ref(x)
     del x
     for _ in range(100):  # a helper may still be putting the job down

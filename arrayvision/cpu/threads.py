@@ -121,17 +121,20 @@ def _help(jobs):
         job = jobs.get()
         if job is None:  # a fork is coming
             return
-        kernel, args, tickets, errors = job
-        try:
-            done = tickets.pop()
-        except IndexError:  # the caller has finished without us
-            continue
-        try:
-            kernel(*args)
-        except BaseException as error:
-            errors.append(error)
-        job = kernel = args = tickets = errors = None  # keep no caller's arrays alive
-        done.release()
+        _work(*job)
+        job = None  # keep no caller's arrays alive while waiting for the next
+
+
+def _work(kernel, args, tickets, errors):
+    try:
+        done = tickets.pop()
+    except IndexError:  # the caller has finished without us
+        return
+    try:
+        kernel(*args)
+    except BaseException as error:
+        errors.append(error)
+    done.release()
 
 
 def _start(count):
