@@ -184,7 +184,8 @@ def others(x, rois, turned):
         ("deform_roi_pool_backward", lambda: ops.deform_roi_pool_backward(pooled, x, rois, offset, SCALE, 2), 2 * bilinear, [*moved, x, last]),
         ("bezier_align", lambda: ops.bezier_align(x, curves, 7, SCALE, 2), bilinear, moved),
         ("border_align, 2,000 boxes, 11 points", lambda: ops.border_align(border, boxes, 10), edge.size * 11 * 9, [border] * 3 + [edge] * 2),
-        ("border_align_backward", lambda: ops.border_align_backward(edge, step, boxes, border.shape, 10), edge.size * 8, [border, edge, edge]),
+        # a point takes 10 operations for its place, 8 for its weights, 8 to add its four parts
+        ("border_align_backward", lambda: ops.border_align_backward(edge, step, boxes, border.shape, 10), edge.size * 26, [border, edge, edge]),
         ("rotated_feature_align, 5 points", lambda: ops.rotated_feature_align(x, places, SCALE, 5), x.size * 42, [*moved[:3], x]),
         ("rotated_feature_align_backward, 5 points", lambda: ops.rotated_feature_align_backward(x, places, SCALE, 5), x.size * 42, [*moved[:3], x]),
     ]  # fmt: skip
