@@ -167,24 +167,11 @@ def sigmoid_gradient(grad, x, target, gamma, alpha, weight, each, share, out, tu
 
 # ---- softmax -------------------------------------------------------------------------------------------------------
 @kernel
-def greatest(x):
-    """The maximum, in eight parts: one after another, each comparison would wait for the last. NaN is passed over."""
-    n = x.shape[0] // 8 * 8
-    a = b = c = d = e = f = g = h = x[0]
-    for i in range(0, n, 8):
-        a, b = x[i] if x[i] > a else a, x[i + 1] if x[i + 1] > b else b
-        c, d = x[i + 2] if x[i + 2] > c else c, x[i + 3] if x[i + 3] > d else d
-        e, f = x[i + 4] if x[i + 4] > e else e, x[i + 5] if x[i + 5] > f else f
-        g, h = x[i + 6] if x[i + 6] > g else g, x[i + 7] if x[i + 7] > h else h
-    for v in x[n:]:
-        a = v if v > a else a
-    return max(max(max(a, b), max(c, d)), max(max(e, f), max(g, h)))
-
-
-@kernel
 def softmax_row(x, label, scratch):
     """p of the label's class, 1 - p, -log(p), and the sum of exp(x - max), with which scratch is filled."""
-    most = greatest(x)
+    most = x[0]
+    for c in range(x.shape[0]):
+        most = x[c] if x[c] > most else most
     for c in range(scratch.shape[0]):
         scratch[c] = exp_down(x[c] - most)
     s = total(scratch)
