@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from arrayvision import check
 from arrayvision.array import place
-from arrayvision.ops._suppression import gather, suppress
+from arrayvision.ops._suppression import gather, scored, suppress
 from arrayvision.typing import Array
 
 
@@ -139,22 +139,13 @@ def soft_nms(
 def _soften(
     name, boxes, scores, idxs, max_num, iou_threshold=0.3, sigma=0.5, min_score=1e-3, method="linear", offset=0
 ):
-    at = place(name, boxes=boxes, scores=scores, idxs=idxs)
-    check.shape(name, "boxes", boxes, "N", 4)
-    check.shape(name, "scores", scores, "N")
-    check.same_length(name, "scores", scores, "boxes", boxes)
+    at, dtype, boxes, scores, idxs = scored(name, 4, boxes, scores, idxs)
     check.choice(name, "offset", offset, (0, 1))
     check.choice(name, "method", method, ("naive", "linear", "gaussian"))
     iou_threshold = check.number(name, "iou_threshold", iou_threshold, 0)
     sigma = check.number(name, "sigma", sigma, above=0)
     min_score = check.number(name, "min_score", min_score)
-    if idxs is not None:
-        check.shape(name, "idxs", idxs, "N")
-        check.same_length(name, "idxs", idxs, "boxes", boxes)
-        idxs = at.read(idxs, at.integers(name, "idxs", idxs))
-    dtype = at.floats(name, boxes=boxes, scores=scores)
     kernels = at.kernels("nms")
-    boxes, scores = at.read(boxes, dtype), at.read(scores, dtype)
     keep, decayed = kernels.soft(boxes, scores, idxs, iou_threshold, sigma, min_score, method, int(offset))
     if max_num > 0:
         keep, decayed = keep[:max_num], decayed[:max_num]
