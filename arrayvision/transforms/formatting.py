@@ -9,6 +9,7 @@ import numpy as np
 
 from arrayvision.errors import InvalidValue, MissingKey
 from arrayvision.registry import TRANSFORMS
+from arrayvision.transforms._deferred import Deferred
 from arrayvision.transforms.base import BaseTransform, expect, named, need
 
 if TYPE_CHECKING:
@@ -102,6 +103,8 @@ class ImageToTensor(BaseTransform):
         Which.
     """
 
+    _part = "tensor"
+
     def __init__(self, keys: dict) -> None:
         self.keys = keys
 
@@ -115,13 +118,18 @@ class ImageToTensor(BaseTransform):
                 f"{key} must have shape (H, W) or (H, W, C), got {getattr(img, 'shape', type(img).__name__)}",
                 InvalidValue,
             )
-            if isinstance(img, np.ndarray):
+            if isinstance(img, Deferred):
+                results[key] = to_tensor(img.planes())
+            elif isinstance(img, np.ndarray):
                 img = img[:, :, None] if img.ndim == 2 else img
                 results[key] = to_tensor(np.ascontiguousarray(img.transpose(2, 0, 1)))
             else:  # a tensor
                 img = img.unsqueeze(-1) if img.ndim == 2 else img
                 results[key] = to_tensor(img.permute(2, 0, 1).contiguous())
         return results
+
+    def _deferrable(self):
+        return list(self.keys) == ["img"]
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(keys={self.keys})"

@@ -15,8 +15,8 @@ import numpy as np
 
 from arrayvision.errors import InvalidKind, InvalidValue, MissingKey, require
 from arrayvision.registry import TRANSFORMS
+from arrayvision.transforms._deferred import Deferred
 from arrayvision.transforms.base import BaseTransform, expect, named, need
-from arrayvision.transforms.formatting import ImageToTensor, to_tensor
 from arrayvision.transforms.utils import cache_randomness
 from arrayvision.transforms.wrappers import Compose, _chance
 
@@ -78,6 +78,8 @@ class Normalize(BaseTransform):
         Turn BGR into RGB first.
     """
 
+    _part = "normalize"
+
     def __init__(self, mean: Sequence[int | float], std: Sequence[int | float], to_rgb: bool = True) -> None:
         self.mean = np.array(mean, dtype=np.float32)
         self.std = np.array(std, dtype=np.float32)
@@ -86,59 +88,19 @@ class Normalize(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Normalize the image."""
-        results["img"] = _image().imnormalize(_img(self, results), self.mean, self.std, self.to_rgb)
+        img = _img(self, results)
+        if isinstance(img, Deferred):
+            img.normalize(self.mean, self.std, self.to_rgb)
+        else:
+            results["img"] = _image().imnormalize(img, self.mean, self.std, self.to_rgb)
         results["img_norm_cfg"] = {"mean": self.mean, "std": self.std, "to_rgb": self.to_rgb}
         return results
 
-    def _transform_with_next(self, results: dict, following: list) -> int:
-        """Normalize, pad and turn into a tensor in one pass, if that is what comes; how many steps this was."""
-        if [type(self), *map(type, following)] != [Normalize, Pad, ImageToTensor]:
-            return 0
-        pad, tensor = following
-        img = results.get("img")
-        if (
-            tensor.keys != ["img"]
-            or type(img) is not np.ndarray
-            or img.dtype != np.uint8
-            or img.ndim != 3
-            or not img.shape[2] == len(self.mean) == len(self.std) == 3
-            or pad.padding_mode != "constant"
-            or results.get("gt_seg_map") is not None
-            or 0 in img.shape
-        ):
-            return 0
-        h, w = img.shape[:2]
-        height, width = pad._padded_size(h, w)
-        value = pad.pad_val.get("img", 0)
-        if height < h or width < w or not isinstance(value, Real):
-            return 0
-        out = np.empty((3, height, width), np.float32)
-        out[:, h:] = value
-        out[:, :h, w:] = value
-        _look_up_planes(img, self._tables(), self.to_rgb, out[:, :h, :w])
-        results["img_norm_cfg"] = {"mean": self.mean, "std": self.std, "to_rgb": self.to_rgb}
-        pad._note(results, (height, width, 3))
-        results["img"] = to_tensor(out)
-        return 3
-
-    def _tables(self) -> np.ndarray:
-        """(3, 256): what each value of each channel of the result becomes."""
-        ramp = np.repeat(np.arange(256, dtype=np.uint8)[:, None, None], 3, axis=2)
-        return np.ascontiguousarray(_image().imnormalize(ramp, self.mean, self.std, False)[:, 0].T)
+    def _deferrable(self):
+        return self.mean.shape == self.std.shape == (3,)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(mean={self.mean}, std={self.std}, to_rgb={self.to_rgb})"
-
-
-def _look_up_planes(img, tables, swap, out):
-    """out[c] = tables[c][img[:, :, c]], in planes; channels reversed if they are to be swapped."""
-    from arrayvision.cpu.planes import look_up_planes
-    from arrayvision.cpu.threads import parallel_for
-    from arrayvision.image._array import packed, read_only
-
-    h, w = img.shape[:2]
-    rows = read_only(packed(img).reshape(h, 3 * w))
-    parallel_for(look_up_planes, h, 16, rows, read_only(tables), swap, out, cost=3 * w / 2)
 
 
 @TRANSFORMS.register_module()
@@ -163,6 +125,8 @@ class Resize(BaseTransform):
     interpolation : str
         "nearest", "bilinear", "bicubic", "area" or "lanczos".
     """
+
+    _part = "resize"
 
     def __init__(
         self,
@@ -190,17 +154,23 @@ class Resize(BaseTransform):
         self.backend = backend
         self.interpolation = interpolation
 
+    def _deferrable(self):
+        return self.backend == "cv2" and self.interpolation == "bilinear"
+
     def _resized(self, results, img, interpolation):
+        if isinstance(img, Deferred):
+            return img.resize(results["scale"], self.keep_ratio)
         function = _image().imrescale if self.keep_ratio else _image().imresize
         return function(img, results["scale"], interpolation=interpolation, backend=self.backend)
 
     def _resize_img(self, results: dict) -> None:
         if results.get("img") is not None:
-            before = _img(self, results)
-            img = self._resized(results, before, self.interpolation)
+            img = _img(self, results)
+            h, w = img.shape[:2]
+            img = self._resized(results, img, self.interpolation)
             results["img"] = img
             results["img_shape"] = img.shape[:2]
-            results["scale_factor"] = (img.shape[1] / before.shape[1], img.shape[0] / before.shape[0])
+            results["scale_factor"] = (img.shape[1] / w, img.shape[0] / h)
             results["keep_ratio"] = self.keep_ratio
 
     def _resize_bboxes(self, results: dict) -> None:
@@ -275,6 +245,8 @@ class Pad(BaseTransform):
     padding_mode : {"constant", "edge", "reflect", "symmetric"}
     """
 
+    _part = "pad"
+
     def __init__(
         self,
         size: tuple[int, int] | None = None,
@@ -307,6 +279,9 @@ class Pad(BaseTransform):
         self.pad_val: dict = dict(pad_val)  # type: ignore[arg-type]
         self.padding_mode = padding_mode
 
+    def _deferrable(self):
+        return self.padding_mode == "constant" and type(self.pad_val.get("img", 0)) in (int, float)
+
     def _padded_size(self, h, w):
         if self.pad_to_square:
             h = w = max(h, w)
@@ -327,6 +302,8 @@ class Pad(BaseTransform):
             shape[0] >= h and shape[1] >= w,
             f"size must be at least the image's, (w, h) = {(w, h)}, got {tuple(shape[1::-1])}",
         )
+        if isinstance(img, Deferred):
+            return img.pad(shape, value)
         if isinstance(value, Real) and img.ndim == 3:
             value = (value,) * img.shape[2]
         return _image().impad(img, shape=shape, pad_val=value, padding_mode=self.padding_mode)
@@ -696,6 +673,8 @@ class RandomFlip(BaseTransform):
         Labels of the map that change places, such as left and right arm.
     """
 
+    _part = "flip"
+
     def __init__(
         self,
         prob: float | Iterable[float] | None = None,
@@ -778,9 +757,13 @@ class RandomFlip(BaseTransform):
         none = max(0.0, 1 - sum(self.prob)) if isinstance(self.prob, list) else 1.0 - self.prob
         return np.random.choice([*directions, None], p=[*chances, none])  # noqa: NPY002  (users seed this one)
 
+    def _deferrable(self):
+        return True
+
     def _flip(self, results: dict) -> None:
         direction = results["flip_direction"]
-        results["img"] = _image().imflip(_img(self, results), direction=direction)
+        img = _img(self, results)
+        results["img"] = img.flip(direction) if isinstance(img, Deferred) else _image().imflip(img, direction=direction)
         shape = results["img"].shape[:2]
         if results.get("gt_bboxes") is not None:
             results["gt_bboxes"] = self._flip_bbox(results["gt_bboxes"], shape, direction)

@@ -11,6 +11,7 @@ import numpy as np
 
 from arrayvision.errors import InvalidKind, InvalidValue, MissingKey, require
 from arrayvision.registry import TRANSFORMS
+from arrayvision.transforms._deferred import defer, settle
 from arrayvision.transforms.base import BaseTransform, expect, named
 from arrayvision.transforms.utils import cache_random_params, cache_randomness
 
@@ -47,8 +48,8 @@ class Compose(BaseTransform):
 
     Notes
     -----
-    `Normalize`, `Pad` and `ImageToTensor(keys=["img"])` in a row are computed in one pass for 8-bit color images; the
-    results are the same, to the bit.
+    `Resize`, `RandomFlip`, `Normalize`, `Pad` and `ImageToTensor(keys=["img"])` in a row (the first two may be missing) are
+    computed in one pass for 8-bit color images; the results are the same, to the bit.
 
     Examples
     --------
@@ -79,17 +80,13 @@ class Compose(BaseTransform):
 
     def transform(self, results: dict) -> dict | None:
         """Apply all, in order."""
-        i, steps = 0, self.transforms
-        while i < len(steps):
-            step = steps[i]
+        steps = self.transforms
+        for i, step in enumerate(steps):
             try:
-                fuse = getattr(step, "_transform_with_next", None)  # of a step that may begin a row that can be one
-                together = fuse(results, steps[i + 1 : i + 3]) if fuse is not None else 0
-                if together:
-                    i += together
-                    continue
+                defer(results, steps, i)
                 results = step(results)
             except Exception as error:
+                settle(results)
                 text = str(error)
                 where = f"Compose: step {i + 1} of {len(steps)}"
                 name = named(step)
@@ -97,7 +94,6 @@ class Compose(BaseTransform):
                 raise
             if results is None:
                 return None
-            i += 1
         return results
 
     def __repr__(self) -> str:

@@ -14,7 +14,6 @@ from arrayvision.transforms import (
     Compose,
     ImageToTensor,
     KeyMapper,
-    Normalize,
     Pad,
     RandomApply,
     RandomChoice,
@@ -97,54 +96,6 @@ def test_an_error_in_a_config_says_which_step():
         Compose([{"type": "RandomFlip", "prob": 3.0}])
     with pytest.raises(TypeError, match="Compose: step 1 of 1 must be a dict or callable, got list"):
         Compose([[{"type": "RandomFlip"}]])
-
-
-# ---- normalize, pad, tensor in one pass ------------------------------------------------------------------------------
-def fused_and_apart(img, pad, **extra):
-    steps = [Normalize(MEAN, STD, **extra), pad, ImageToTensor(["img"])]
-    together = Compose(steps)({"img": img})
-    apart = {"img": img}
-    for step in steps:
-        apart = step(apart)
-    return together, apart
-
-
-@pytest.mark.parametrize("shape", [(64, 96, 3), (61, 93, 3), (1, 1, 3), (33, 40, 3), (20, 30, 4), (20, 30)])
-@pytest.mark.parametrize("pad", [Pad(size_divisor=32), Pad(size=(96, 70), pad_val=114), Pad(pad_to_square=True)])
-@pytest.mark.parametrize("view", [np.s_[:], np.s_[:, ::-1], np.s_[::-1, ::-1], np.s_[::2]])
-def test_one_pass_gives_the_same_to_the_bit(shape, pad, view):
-    img = np.random.default_rng(0).integers(0, 256, shape, np.uint8)[view]
-    if len(shape) == 2 or shape[2] == 4:  # what imnormalize refuses, Compose refuses too
-        with pytest.raises(ValueError, match="Compose: step 1 of 3"):
-            fused_and_apart(img, pad)
-        return
-    for to_rgb in (True, False):
-        together, apart = fused_and_apart(img, pad, to_rgb=to_rgb)
-        assert together.keys() == apart.keys()
-        assert together["img"].is_contiguous() and torch.equal(together["img"], apart["img"])
-        for key in ("pad_shape", "img_shape", "pad_fixed_size", "pad_size_divisor"):
-            assert together[key] == apart[key], key
-
-
-def test_one_pass_is_taken_only_by_the_classes_themselves(monkeypatch):
-    calls = []
-    plain = Normalize.transform
-    monkeypatch.setattr(Normalize, "transform", lambda self, results: calls.append(1) or plain(self, results))
-
-    class Mine(Pad):
-        def transform(self, results):
-            calls.append(2)
-            return super().transform(results)
-
-    img = np.zeros((4, 4, 3), np.uint8)
-    fused_and_apart(img, Pad(size_divisor=8))
-    assert calls == [1]  # of the steps apart
-    fused_and_apart(img, Mine(size_divisor=8))
-    assert calls == [1, 1, 2, 1, 2]
-    calls.clear()
-    Compose([Normalize(MEAN, STD), Pad(size_divisor=8), ImageToTensor(["img"])])({"img": img.astype(np.float32)})
-    Compose([Normalize(MEAN, STD), Pad(size_divisor=8)])({"img": img})
-    assert calls == [1, 1]
 
 
 # ---- KeyMapper -------------------------------------------------------------------------------------------------------
