@@ -4,12 +4,10 @@ With e = exp(-|x|), p = sigmoid(x) and q = 1 - p: -log q = max(x, 0) + log1p(e),
 of p and q are exponentials of these. So nothing overflows, and no logarithm is cut off.
 """
 
-import math
-
 import numpy as np
 
 from arrayvision.cpu import kernel
-from arrayvision.cpu.elementary import exp_down, log1p_unit
+from arrayvision.cpu.elementary import bits, exp_down, largest, log1p_unit, log_up
 from arrayvision.cpu.threads import parallel_for, take
 
 BLOCK = 8192  # elements
@@ -166,68 +164,106 @@ def sigmoid_gradient(grad, x, target, gamma, alpha, weight, each, share, out, tu
 
 
 # ---- softmax -------------------------------------------------------------------------------------------------------
+# Rows are taken in blocks: first their exponentials, then what follows from their sums, for all rows in one loop.
 @kernel
-def softmax_row(x, label, scratch):
-    """p of the label's class, 1 - p, -log(p), and the sum of exp(x - max), with which scratch is filled."""
-    most = x[0]
-    for c in range(x.shape[0]):
-        most = x[c] if x[c] > most else most
-    for c in range(scratch.shape[0]):
-        scratch[c] = exp_down(x[c] - most)
-    s = total(scratch)
-    own = np.float64(scratch[label])
-    others = s - own
-    if others < 0.5 * own:  # without the digits that the subtraction loses
-        others = total(scratch[:label]) + total(scratch[label + 1 :])
-    p, q = own / s, others / s
-    minus_log = -math.log1p(-q) if q < 0.5 else math.log(s) + (np.float64(most) - np.float64(x[label]))
-    return p, q, minus_log, s
+def softmax_sums(x, target, exponentials, own, others, gap, apart):
+    """Of each row x (its label t < 0 being none): exp(x - max), where `apart` all in the same place; in own and others the
+    label's and the sum of the rest; in gap max - x[t].
+    """
+    classes, xbits = x.shape[0] // target.shape[0], bits(x)
+    for r in range(target.shape[0]):
+        t = target[r]
+        if t < 0:  # as if it were certain
+            own[r], others[r], gap[r] = 1, 0, 0
+            continue
+        row = x[r * classes : (r + 1) * classes]
+        to = exponentials[:classes] if apart else exponentials[r * classes : (r + 1) * classes]
+        most = largest(xbits[r * classes : (r + 1) * classes])
+        for c in range(to.shape[0]):
+            to[c] = exp_down(row[c] - most)
+        own[r], gap[r] = to[t], most - row[t]
+        to[t] = 0  # the rest without the digits that a subtraction loses
+        others[r] = total(to)
+
+
+@kernel(forceinline=True)
+def minus_log_softmax(own, others, gap):
+    """-log(own / (own + others))."""
+    far = gap + log_up(max(own + others, ONE))
+    return log1p_unit(others / own) if others <= own else far
+
+
+@kernel
+def softmax_losses(own, others, gap, gamma, alpha, losses):
+    if gamma == 2:  # a constant in each loop, as above
+        for r in range(losses.shape[0]):
+            q = others[r] / (own[r] + others[r])
+            losses[r] = alpha * (q * q) * minus_log_softmax(own[r], others[r], gap[r])
+    else:
+        for r in range(losses.shape[0]):
+            q = others[r] / (own[r] + others[r])
+            losses[r] = alpha * q**gamma * minus_log_softmax(own[r], others[r], gap[r])
+
+
+@kernel
+def softmax_slopes(own, others, gap, gamma, alpha, slopes):
+    """Of the losses, by x[t] and divided by -q."""
+    if gamma == 2:
+        for r in range(slopes.shape[0]):
+            p, q = own[r] / (own[r] + others[r]), others[r] / (own[r] + others[r])
+            steep = gamma * p * minus_log_softmax(own[r], others[r], gap[r])
+            slopes[r] = alpha * q * (q + (steep if p != 0 else ZERO))  # where p is 0, the logarithm may be infinite
+    else:
+        for r in range(slopes.shape[0]):
+            p, q = own[r] / (own[r] + others[r]), others[r] / (own[r] + others[r])
+            slope = q**gamma
+            if gamma > 0 and p > 0 and q > 0:  # else the limit is 0
+                slope += gamma * p * (slope / q) * minus_log_softmax(own[r], others[r], gap[r])
+            slopes[r] = alpha * slope
 
 
 @kernel
 def softmax_forward(x, target, gamma, alpha, weight, each, out, sums, turn, grain, n):
     classes = x.shape[0] // max(n, 1)
-    scratch = np.empty(classes, x.dtype)
+    exponentials, rows = np.empty(classes, x.dtype), np.empty((4, grain), x.dtype)
     start = take(turn, grain)
     while start < n:
-        sum_of_block = 0.0
-        for r in range(start, min(start + grain, n)):
-            t, loss = target[r], 0.0
-            if t >= 0:
-                _, q, minus_log, _ = softmax_row(x[r * classes : (r + 1) * classes], t, scratch)
-                loss = (
-                    alpha
-                    * (q * q if gamma == 2 else q**gamma)
-                    * minus_log
-                    * (np.float64(weight[t]) if weight.shape[0] else 1.0)
-                )
-            if each:
-                out[r] = loss
-            sum_of_block += loss
-        sums[start // grain] = sum_of_block
+        stop = min(start + grain, n)
+        labels, losses = target[start:stop], out[start:stop] if each else rows[3, : stop - start]
+        own, others, gap = rows[0, : stop - start], rows[1, : stop - start], rows[2, : stop - start]
+        softmax_sums(x[start * classes : stop * classes], labels, exponentials, own, others, gap, True)
+        softmax_losses(own, others, gap, gamma, alpha, losses)
+        if weight.shape[0]:
+            for r in range(labels.shape[0]):
+                losses[r] *= weight[max(labels[r], 0)]
+        sums[start // grain] = total(losses)
         start = take(turn, grain)
 
 
 @kernel
 def softmax_gradient(grad, x, target, gamma, alpha, weight, each, share, out, turn, grain, n):
     classes = x.shape[0] // max(n, 1)
+    rows = np.empty((4, grain), x.dtype)
     start = take(turn, grain)
     while start < n:
-        for r in range(start, min(start + grain, n)):
-            t, row = target[r], out[r * classes : (r + 1) * classes]
+        stop = min(start + grain, n)
+        labels, slopes = target[start:stop], rows[3, : stop - start]
+        own, others, gap = rows[0, : stop - start], rows[1, : stop - start], rows[2, : stop - start]
+        block = out[start * classes : stop * classes]
+        softmax_sums(x[start * classes : stop * classes], labels, block, own, others, gap, False)
+        softmax_slopes(own, others, gap, gamma, alpha, slopes)
+        for r in range(labels.shape[0]):
+            t, row = labels[r], block[r * classes : (r + 1) * classes]
             if t < 0:
                 row[:] = 0
                 continue
-            p, q, minus_log, s = softmax_row(x[r * classes : (r + 1) * classes], t, row)
-            slope = q * q if gamma == 2 else q**gamma
-            if gamma > 0 and p > 0 and q > 0:  # else the limit is 0
-                slope += gamma * p * (slope / q) * minus_log
-            above = np.float64(grad[r]) if each else np.float64(grad[0]) * share
-            slope *= alpha * above * (np.float64(weight[t]) if weight.shape[0] else 1.0)
-            factor = out.dtype.type(slope / s)
+            slope = slopes[r] * (grad[start + r] if each else grad[0] * share)
+            if weight.shape[0]:
+                slope *= weight[t]
+            factor = slope / (own[r] + others[r])
             for c in range(row.shape[0]):
                 row[c] *= factor
-            row[t] = -slope * q
+            row[t] = -factor * others[r]
         start = take(turn, grain)
 
 
@@ -270,12 +306,12 @@ def sigmoid_focal_loss_backward(grad, input, target, gamma, alpha, weight, reduc
 
 def softmax_focal_loss(input, target, gamma, alpha, weight, reduction, out):
     """Fill out (N,), or out () with the sum, or the sum over N."""
-    (n, classes), (x, _, weight) = input.shape, _flat(input, weight)
+    (n, classes), (x, T, weight) = input.shape, _flat(input, weight)
     grain, each = max(1, BLOCK // max(classes, 1)), reduction == "none"
     sums = np.zeros(-(-n // grain))
     flat = out if each else np.empty(0, input.dtype)
     parallel_for(
-        softmax_forward, n, grain, x, target, float(gamma), float(alpha), weight, each, flat, sums, cost=50 + 2 * classes
+        softmax_forward, n, grain, x, target, T(gamma), T(alpha), weight, each, flat, sums, cost=50 + 2 * classes
     )  # fmt: skip
     if not each:
         _reduced(sums, n, reduction, out)
@@ -283,9 +319,9 @@ def softmax_focal_loss(input, target, gamma, alpha, weight, reduction, out):
 
 def softmax_focal_loss_backward(grad, input, target, gamma, alpha, weight, reduction, out):
     """Fill out (N, C) with gradients."""
-    (n, classes), (x, _, weight) = input.shape, _flat(input, weight)
-    grain, share = max(1, BLOCK // max(classes, 1)), 1 / n if reduction == "mean" else 1.0
+    (n, classes), (x, T, weight) = input.shape, _flat(input, weight)
+    grain, share = max(1, BLOCK // max(classes, 1)), T(1 / n if reduction == "mean" else 1)
     parallel_for(
-        softmax_gradient, n, grain, grad.reshape(-1), x, target, float(gamma), float(alpha), weight,
+        softmax_gradient, n, grain, grad.reshape(-1), x, target, T(gamma), T(alpha), weight,
         reduction == "none", share, out.reshape(-1), cost=50 + 3 * classes,
     )  # fmt: skip
