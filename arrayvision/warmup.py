@@ -143,6 +143,54 @@ POOLING = (
 )
 
 
+def _image():
+    import numpy as np
+
+    from arrayvision import image
+
+    img, statistics = np.zeros((4, 4, 3), np.uint8), np.ones(3)
+    for x in (img, img.astype(np.float32)):
+        for swap in (True, False):
+            image.imdenormalize(image.imnormalize(x, statistics, statistics, swap), statistics, statistics, swap)
+    for x in (img, (img / np.float32(255)).astype(np.float32)):
+        for first_only in (True, False):
+            image.rgb2ycbcr(x, first_only)
+            image.bgr2ycbcr(x, first_only)
+        image.ycbcr2rgb(x)
+        image.ycbcr2bgr(x)
+    image.solarize(img)
+    image.adjust_brightness(img, 0.5)
+    image.adjust_contrast(img, 0.5)
+    image.adjust_color(img, 0.5)
+    for channels in (2, 3):
+        image.imequalize(img[:, :, :channels])
+
+
+def _flow():
+    import numpy as np
+
+    from arrayvision import video, visualization
+
+    for dtype in DTYPES:
+        flow = np.ones((4, 4, 2), dtype)
+        video.quantize_flow(flow)
+        visualization.flow2rgb(flow)
+        for img in (np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4, 3), dtype)):
+            for mode in ("nearest", "bilinear"):
+                video.flow_warp(img, flow, interpolate_mode=mode)
+
+
+def _planes():
+    import numpy as np
+
+    from arrayvision.transforms._deferred import Deferred
+
+    for size in ((8, 8), (5, 6)):
+        img = Deferred(np.zeros((8, 8, 3), np.uint8)).resize(size, False)
+        img.normalize(np.ones(3), np.ones(3), True)
+        img.planes()
+
+
 # For each file of operators, calls that compile its CPU kernels for a dtype.
 EXAMPLES: dict[str, Callable[[str], None]] = {
     "bbox_overlaps": _bbox_overlaps,
@@ -152,17 +200,24 @@ EXAMPLES: dict[str, Callable[[str], None]] = {
     **{name: functools.partial(_pooling, name) for name in POOLING},
 }
 
+# The same for files of images' kernels, whose dtypes are their own.
+PICTURES: dict[str, Callable[[], None]] = {"flow": _flow, "image": _image, "planes": _planes}
+
 
 def steps(names=(), archs=(), emulated=False) -> Iterator[tuple[str, Callable[[], object]]]:
     """What there is to compile: (a description, the act), for these files (all, if none is named)."""
-    unknown = set(names) - set(EXAMPLES) - set(cuda_files())
+    there = {*EXAMPLES, *PICTURES, *cuda_files()}
+    unknown = set(names) - there
     if unknown:
-        known = ", ".join(sorted({*EXAMPLES, *cuda_files()}))
+        known = ", ".join(sorted(there))
         raise ValueError(f"warmup: unknown kernels {', '.join(sorted(unknown))}; there are {known}")
     for name, example in EXAMPLES.items():
         if not names or name in names:
             for dtype in DTYPES:
                 yield f"{name}, CPU, {dtype}", functools.partial(example, dtype)
+    for name, pictures in PICTURES.items():
+        if not names or name in names:
+            yield f"{name}, CPU", pictures
     for name in cuda_files():
         if not names or name in names:
             for arch in archs:

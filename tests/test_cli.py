@@ -1,13 +1,18 @@
 """The command line, and the demo's picture."""
 
+import importlib
+import inspect
 import os
+import pkgutil
 import subprocess
 import sys
 
 import cv2
 import numpy as np
+from numba.core.dispatcher import Dispatcher
 
-from arrayvision import cli, demo
+import arrayvision.cpu
+from arrayvision import cli, demo, warmup
 
 
 def run(*arguments, **kwargs):
@@ -83,3 +88,16 @@ def test_bench(capsys):
 def test_wrong_commands():
     assert run("paint").returncode == 2
     assert "usage" in run().stderr
+
+
+def test_warmup_leaves_no_kernel_out():
+    """Every kernel that is called through parallel_for has been compiled, or read from the cache."""
+    for name, act in warmup.steps():
+        assert ", CPU" in name
+        act()
+    kernels, blocks = {}, ["turn", "grain", "n"]
+    for module in pkgutil.iter_modules(arrayvision.cpu.__path__, "arrayvision.cpu."):
+        for kernel in vars(importlib.import_module(module.name)).values():
+            if isinstance(kernel, Dispatcher) and [*inspect.signature(kernel.py_func).parameters][-3:] == blocks:
+                kernels[f"{kernel.py_func.__module__}.{kernel.py_func.__name__}"] = len(kernel.signatures)
+    assert len(kernels) > 30 and [name for name, count in kernels.items() if not count] == []
