@@ -105,6 +105,9 @@ _OPERATORS = set(
 )
 
 
+_DECODERS = {"image.io": ("Image", "TurboJPEG", "tifffile")}  # None if missing; set to None, they are turned off
+
+
 def _sources(path: str) -> list[str]:
     """The modules of this package where the names of ``mmcv.path`` are, the nearest first."""
     if path in ("", "version"):
@@ -176,6 +179,10 @@ def _extra(path: str, name: str) -> Any:
         return _registry(MODELS)
     if name == "_scale_size" and path.startswith("image"):
         return _scale_size
+    if name in _DECODERS.get(path, ()):
+        with contextlib.suppress(ImportError):
+            return getattr(importlib.import_module(_sources(path)[0]), name)
+        return None
     if path == "utils.ext_loader":
         return {"load_ext": _load_ext, "check_ops_exist": lambda: True}[name]
     raise LookupError(name)
@@ -240,6 +247,16 @@ class _Served(types.ModuleType):
         if isinstance(value, _Served) and name != value.__name__ and self._has(name):
             return
         super().__setattr__(name, value)
+        if name in self._decoders():
+            setattr(_imported(_sources("image.io")[0]), name, value)
+
+    def __delattr__(self, name: str) -> None:
+        super().__delattr__(name)
+        if name in self._decoders():
+            delattr(_imported(_sources("image.io")[0]), name)
+
+    def _decoders(self) -> tuple[str, ...]:
+        return _DECODERS.get(self.__name__.partition(".")[2], ())
 
     def _has(self, name: str) -> bool:
         path = self.__name__.partition(".")[2]

@@ -163,7 +163,9 @@ def imread(
     if isinstance(img_or_path, (str, os.PathLike)) or hasattr(img_or_path, "read"):
         _checked("imread", flag, channel_order, backend)
         content = _files.read("imread", img_or_path, options)
-        return _decode("imread", content, _files.file_name(img_or_path), flag, channel_order, backend)
+        if isinstance(content, (bytes, bytearray, memoryview)):
+            return _decode("imread", bytes(content), _files.file_name(img_or_path), flag, channel_order, backend)
+        img_or_path = content  # a back end that decodes itself
     library_of(img_or_path, "imread", "img_or_path")
     return img_or_path
 
