@@ -234,7 +234,8 @@ class _Served(types.ModuleType):
             if isinstance(value, types.ModuleType) and child not in _PATHS:
                 break  # what the module itself imports
             if not isinstance(value, types.ModuleType):
-                self.__dict__[name] = value
+                if not isinstance(value, str):  # as image.io.imread_backend, which changes
+                    self.__dict__[name] = value
                 return value
         if name in _OPERATORS and path.partition(".")[0] in ("ops", "cnn"):
             return _absent(name, reason)
@@ -393,8 +394,9 @@ def install(version: str = VERSION) -> None:
     Notes
     -----
     With mmengine installed, classes of this package are found in its registries `MODELS` and `TRANSFORMS`, its classes
-    (also those of a project's scope) in ours, and `init_cfg` is carried out by its initialisers. Operators that are not
-    there yet can be imported; using one is an ImportError that names it.
+    (also those of a project's scope) in ours, `init_cfg` is carried out by its initialisers, and images are read and
+    written by its file back ends, where they know the path or the name. Operators that are not there yet can be imported;
+    using one is an ImportError that names it.
 
     Examples
     --------

@@ -302,7 +302,9 @@ def test_a_decoder_can_be_turned_off():
         from mmcv.image import io
         import PIL.Image
         assert io.Image is PIL.Image
+        assert io.imread_backend == "cv2" and io.imread_flags["unchanged"] == -1
         mmcv.use_backend("pillow")
+        assert io.imread_backend == "pillow"
         sys.modules["tifffile"] = None
         assert io.tifffile is None
         """

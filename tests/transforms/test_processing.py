@@ -73,6 +73,8 @@ def test_load_image(files):
 def test_load_image_that_is_not_there(files):
     with pytest.raises(FileNotFoundError, match=r"none\.jpg"):
         LoadImageFromFile()({"img_path": str(files / "none.jpg")})
+    with pytest.raises(AssertionError, match=r"broken\.jpg"):
+        LoadImageFromFile()({"img_path": str(files / "broken.jpg")})
     with pytest.raises(ValueError, match=r"broken\.jpg"):
         LoadImageFromFile()({"img_path": str(files / "broken.jpg")})
     for name in ("none.jpg", "broken.jpg"):
