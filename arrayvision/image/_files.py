@@ -56,12 +56,17 @@ def _theirs(path, backend_args):
     from mmengine.fileio import FileClient, get_file_backend
     from mmengine.fileio.backends import backends, prefix_to_backends
 
-    with contextlib.suppress(ImportError):  # of a store's client: fsspec may have another
+    try:
         if name in backends if name is not None else prefix in prefix_to_backends:
             return get_file_backend(path, backend_args=given, enable_singleton=True)
-        if name in FileClient._backends:
-            return FileClient(**given)
-    return None
+        return FileClient(**given) if name in FileClient._backends else None
+    except ImportError:  # of a store's client: fsspec may have another
+        import fsspec
+
+        protocol = prefix if name is None else name
+        if _PROTOCOLS.get(protocol, protocol) in fsspec.available_protocols():
+            return None
+        raise
 
 
 def _remote(function, url, backend_args):

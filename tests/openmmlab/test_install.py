@@ -279,6 +279,16 @@ def test_files_come_from_the_back_ends_of_mmengine(tmp_path):
         mmcv.imwrite(decoded, path)
         for backend in ("disk", "local"):
             assert mmcv.imread(path, file_client_args={"backend": backend}).shape == (1, 1, 3)
+        @register_backend("cellar", prefixes="cellar")
+        class Cellar(Shelf):
+            def __init__(self): raise ImportError("please install cellar_client")
+
+        try:
+            mmcv.imread("cellar://a.png")
+        except ImportError as error:
+            assert "cellar_client" in str(error)
+        else:
+            raise SystemExit("no ImportError")
         mmcv.imwrite(decoded, "memory://f.png")  # which mmengine doesn't know and fsspec does
         assert mmcv.imread("memory://f.png").shape == (1, 1, 3)
         """,
