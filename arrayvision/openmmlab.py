@@ -11,6 +11,7 @@ registries, if it is installed, and ours find each other's names.
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import importlib.abc
 import importlib.machinery
@@ -373,13 +374,41 @@ def _link_mmengine() -> None:
         HOOKS._module_dict = _Names(HOOKS._module_dict, hooks)
 
 
+# ---- spawned processes -----------------------------------------------------------------------------------------------
+class _Spawned:
+    """What a process that multiprocessing spawns unpickles before it imports its main module: `install` is called there."""
+
+    def __init__(self, path: list[str]):
+        self.path = path
+
+    def __reduce__(self):
+        where = f"import sys; sys.path[:] = {self.path!r}"
+        return exec, (f"{where}; from arrayvision.openmmlab import install; install({_state['version']!r})", {})
+
+
+def _serve_spawned() -> None:
+    from multiprocessing import spawn
+
+    prepare = spawn.get_preparation_data
+    if hasattr(prepare, "serves_mmcv"):
+        return
+
+    @functools.wraps(prepare)
+    def get_preparation_data(name):
+        data = prepare(name)
+        return {**data, "arrayvision": _Spawned(data["sys_path"])}
+
+    get_preparation_data.serves_mmcv = True  # type: ignore[attr-defined]
+    spawn.get_preparation_data = get_preparation_data
+
+
 # ---- the way in ------------------------------------------------------------------------------------------------------
 _state: dict[str, Any] = {"version": VERSION}
 _finder = _Finder()
 
 
 def install(version: str = VERSION) -> None:
-    """Let `import mmcv` be served by this package, in this process.
+    """Let `import mmcv` be served by this package, in this process and in those that multiprocessing starts from it.
 
     Parameters
     ----------
@@ -419,6 +448,7 @@ def install(version: str = VERSION) -> None:
     if _finder not in sys.meta_path:
         sys.meta_path.insert(0, _finder)
     _link_mmengine()
+    _serve_spawned()
 
 
 def main(arguments: list[str] | None = None) -> None:

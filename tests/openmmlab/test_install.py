@@ -183,6 +183,36 @@ def test_running_a_script_and_a_module(tmp_path):
     assert done.returncode == 2 and "usage:" in done.stdout
 
 
+@pytest.mark.parametrize("method", ["spawn", "forkserver"] if os.name == "posix" else ["spawn"])
+def test_processes_that_are_started_serve_it_too(tmp_path, method):
+    script = tmp_path / "script.py"
+    script.write_text(
+        textwrap.dedent(
+            f"""
+            import multiprocessing
+            import arrayvision.openmmlab
+            import mmcv
+
+            def version(queue):
+                queue.put(mmcv.__version__)
+
+            if __name__ == "__main__":
+                arrayvision.openmmlab.install("2.0.1")
+                context = multiprocessing.get_context("{method}")
+                queue = context.SimpleQueue()
+                process = context.Process(target=version, args=(queue,))
+                process.start()
+                process.join()
+                print(process.exitcode, queue.get() if process.exitcode == 0 else None)
+            """
+        )
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "arrayvision.openmmlab", str(script)], capture_output=True, text=True
+    )
+    assert done.stdout == "0 2.0.1\n", done.stderr
+
+
 # ---- with mmengine ---------------------------------------------------------------------------------------------------
 @needs_mmengine
 def test_registries_find_each_other():
