@@ -25,6 +25,8 @@ import sys
 
 import numpy as np
 
+from arrayvision.errors import InvalidKind
+
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 _EXACT = {"int8": 7, "uint8": 8, "int16": 15, "uint16": 16}  # bits: these fit float32's 24
@@ -373,7 +375,7 @@ def _find(x, kind, function, argument):
         root = sys.modules.get(kind.__module__.split(".")[0])
         if hasattr(root, "from_dlpack"):
             return DLPack(root)
-    raise TypeError(
+    raise InvalidKind(
         f"{function}: {argument} must be an array (NumPy, CuPy, torch, JAX or with DLPack), got {kind.__name__}"
     )
 

@@ -11,6 +11,7 @@ registries, if it is installed, and ours find each other's names.
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import importlib.abc
 import importlib.machinery
@@ -105,6 +106,9 @@ _OPERATORS = set(
 )
 
 
+_DECODERS = {"image.io": ("Image", "TurboJPEG", "tifffile")}  # None if missing; set to None, they are turned off
+
+
 def _sources(path: str) -> list[str]:
     """The modules of this package where the names of ``mmcv.path`` are, the nearest first."""
     if path in ("", "version"):
@@ -176,6 +180,10 @@ def _extra(path: str, name: str) -> Any:
         return _registry(MODELS)
     if name == "_scale_size" and path.startswith("image"):
         return _scale_size
+    if name in _DECODERS.get(path, ()):
+        with contextlib.suppress(ImportError):
+            return getattr(importlib.import_module(_sources(path)[0]), name)
+        return None
     if path == "utils.ext_loader":
         return {"load_ext": _load_ext, "check_ops_exist": lambda: True}[name]
     raise LookupError(name)
@@ -227,7 +235,8 @@ class _Served(types.ModuleType):
             if isinstance(value, types.ModuleType) and child not in _PATHS:
                 break  # what the module itself imports
             if not isinstance(value, types.ModuleType):
-                self.__dict__[name] = value
+                if not isinstance(value, str):  # as image.io.imread_backend, which changes
+                    self.__dict__[name] = value
                 return value
         if name in _OPERATORS and path.partition(".")[0] in ("ops", "cnn"):
             return _absent(name, reason)
@@ -240,6 +249,16 @@ class _Served(types.ModuleType):
         if isinstance(value, _Served) and name != value.__name__ and self._has(name):
             return
         super().__setattr__(name, value)
+        if name in self._decoders():
+            setattr(_imported(_sources("image.io")[0]), name, value)
+
+    def __delattr__(self, name: str) -> None:
+        super().__delattr__(name)
+        if name in self._decoders():
+            delattr(_imported(_sources("image.io")[0]), name)
+
+    def _decoders(self) -> tuple[str, ...]:
+        return _DECODERS.get(self.__name__.partition(".")[2], ())
 
     def _has(self, name: str) -> bool:
         path = self.__name__.partition(".")[2]
@@ -355,13 +374,41 @@ def _link_mmengine() -> None:
         HOOKS._module_dict = _Names(HOOKS._module_dict, hooks)
 
 
+# ---- spawned processes -----------------------------------------------------------------------------------------------
+class _Spawned:
+    """What a process that multiprocessing spawns unpickles before it imports its main module: `install` is called there."""
+
+    def __init__(self, path: list[str]):
+        self.path = path
+
+    def __reduce__(self):
+        where = f"import sys; sys.path[:] = {self.path!r}"
+        return exec, (f"{where}; from arrayvision.openmmlab import install; install({_state['version']!r})", {})
+
+
+def _serve_spawned() -> None:
+    from multiprocessing import spawn
+
+    prepare = spawn.get_preparation_data
+    if hasattr(prepare, "serves_mmcv"):
+        return
+
+    @functools.wraps(prepare)
+    def get_preparation_data(name):
+        data = prepare(name)
+        return {**data, "arrayvision": _Spawned(data["sys_path"])}
+
+    get_preparation_data.serves_mmcv = True  # type: ignore[attr-defined]
+    spawn.get_preparation_data = get_preparation_data
+
+
 # ---- the way in ------------------------------------------------------------------------------------------------------
 _state: dict[str, Any] = {"version": VERSION}
 _finder = _Finder()
 
 
 def install(version: str = VERSION) -> None:
-    """Let `import mmcv` be served by this package, in this process.
+    """Let `import mmcv` be served by this package, in this process and in those that multiprocessing starts from it.
 
     Parameters
     ----------
@@ -376,8 +423,9 @@ def install(version: str = VERSION) -> None:
     Notes
     -----
     With mmengine installed, classes of this package are found in its registries `MODELS` and `TRANSFORMS`, its classes
-    (also those of a project's scope) in ours, and `init_cfg` is carried out by its initialisers. Operators that are not
-    there yet can be imported; using one is an ImportError that names it.
+    (also those of a project's scope) in ours, `init_cfg` is carried out by its initialisers, and images are read and
+    written by its file back ends, where they know the path or the name. Operators that are not there yet can be imported;
+    using one is an ImportError that names it.
 
     Examples
     --------
@@ -400,6 +448,7 @@ def install(version: str = VERSION) -> None:
     if _finder not in sys.meta_path:
         sys.meta_path.insert(0, _finder)
     _link_mmengine()
+    _serve_spawned()
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -10,7 +10,9 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-_PROTOCOLS = {"local": "file", "petrel": "s3", "ceph": "s3"}  # a back end's older name: fsspec's
+from arrayvision.registry import TRANSFORMS
+
+_PROTOCOLS = {"local": "file", "disk": "file", "petrel": "s3", "ceph": "s3"}  # a back end's older name: fsspec's
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
@@ -21,7 +23,7 @@ def options(
     if file_client_args is not None:
         warnings.warn(f"{function}: file_client_args is now called backend_args", DeprecationWarning, stacklevel=depth)
         if backend_args is not None:
-            raise ValueError(f"{function}: give backend_args alone, got file_client_args too")
+            raise ValueError(f'{function}: "file_client_args" and "backend_args" cannot be set at the same time')
         backend_args = file_client_args
     if backend_args is not None and not isinstance(backend_args, dict):
         raise TypeError(f"{function}: backend_args must be a dict, got {type(backend_args).__name__}")
@@ -40,6 +42,31 @@ def file_name(x: Any) -> str:
     return (
         name if isinstance(name, str) else f"<{len(x)} bytes>" if isinstance(x, (bytes, bytearray)) else "<file object>"
     )
+
+
+def _theirs(path, backend_args):
+    """mmengine's back end for a path, with those that users register there; None if it is not linked or has none."""
+    if TRANSFORMS._linked is None:  # arrayvision.openmmlab.install() links it
+        return None
+    given = backend_args or {}
+    name = given.get("backend")
+    prefix = path.split("://")[0].split(":")[-1] if "://" in path else None  # "cluster:s3://..." is of s3
+    if prefix is None and _PROTOCOLS.get(name, name) in (None, "file"):
+        return None
+    from mmengine.fileio import FileClient, get_file_backend
+    from mmengine.fileio.backends import backends, prefix_to_backends
+
+    try:
+        if name in backends if name is not None else prefix in prefix_to_backends:
+            return get_file_backend(path, backend_args=given, enable_singleton=True)
+        return FileClient(**given) if name in FileClient._backends else None
+    except ImportError:  # of a store's client: fsspec may have another
+        import fsspec
+
+        protocol = prefix if name is None else name
+        if _PROTOCOLS.get(protocol, protocol) in fsspec.available_protocols():
+            return None
+        raise
 
 
 def _remote(function, url, backend_args):
@@ -64,8 +91,8 @@ def _remote(function, url, backend_args):
         raise ValueError(f"{function}: {url} can't be opened: {error}") from None
 
 
-def read(function: str, source: Any, backend_args: dict | None = None) -> bytes:
-    """All bytes of a path, a URL or a file object.
+def read(function: str, source: Any, backend_args: dict | None = None) -> Any:
+    """All bytes of a path, a URL or a file object (of mmengine's back ends, whatever they give).
 
     Raises
     ------
@@ -78,6 +105,9 @@ def read(function: str, source: Any, backend_args: dict | None = None) -> bytes:
             raise TypeError(f"{function}: {file_name(source)} must be opened in binary mode")
         return content
     path = os.fspath(source)
+    theirs = _theirs(path, backend_args)
+    if theirs is not None:
+        return theirs.get(path)
     try:
         remote = _remote(function, path, backend_args)
     except ImportError:
@@ -120,6 +150,10 @@ def write(function: str, path: str, content: bytes, backend_args: dict | None = 
     OSError
         If it can't be written.
     """
+    theirs = _theirs(path, backend_args)
+    if theirs is not None:
+        theirs.put(content, path)
+        return
     remote = _remote(function, path, backend_args)
     if remote is None:
         with replacing(path) as part, open(part, "wb") as file:

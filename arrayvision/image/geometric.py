@@ -27,11 +27,13 @@ _PILLOW = ("nearest", "bilinear", "bicubic", "box", "lanczos", "hamming")
 cv2_border_modes = {
     "constant": cv2.BORDER_CONSTANT,
     "edge": cv2.BORDER_REPLICATE,
-    "reflect": cv2.BORDER_REFLECT_101,
+    "reflect": cv2.BORDER_REFLECT,
     "reflect_101": cv2.BORDER_REFLECT_101,
     "replicate": cv2.BORDER_REPLICATE,
     "symmetric": cv2.BORDER_REFLECT,
+    "wrap": cv2.BORDER_WRAP,
 }
+_PAD_MODES = {"edge": cv2.BORDER_REPLICATE, "reflect": cv2.BORDER_REFLECT_101, "symmetric": cv2.BORDER_REFLECT}
 _DIRECTIONS = ("horizontal", "vertical", "diagonal")
 _MOST = 1 << 15  # OpenCV's coordinates in warps are 16 bits
 _PIXELS = 1 << 31
@@ -268,11 +270,11 @@ def imresize_to_multiple(
     divisor : int or (int, int)
         For width and height.
     size : int or (int, int), optional
-        (w, h); with `keep_ratio`, the greatest size allowed as in `rescale_size`.
+        (w, h); with `keep_ratio`, the greatest size allowed, as in `rescale_size`.
     scale_factor : float or (float, float), optional
         For width and height. Give either size or scale_factor.
     keep_ratio : bool
-        Keep the aspect ratio before rounding up.
+        Keep the aspect ratio of `size` before rounding up.
     return_scale, interpolation, out, backend
         As for `imresize`.
 
@@ -302,9 +304,9 @@ def imresize_to_multiple(
     elif isinstance(size, int):
         size = (size, size)
     wide, high = _pair(name, "size", size)
-    if check.flag(name, "keep_ratio", keep_ratio):
+    if check.flag(name, "keep_ratio", keep_ratio) and scale_factor is None:
         wide, high = rescale_size((w, h), (wide, high))
-    divisors = divisor if isinstance(divisor, tuple) else (divisor, divisor)
+    divisors = divisor if isinstance(divisor, (tuple, list)) else (divisor, divisor)
     if len(divisors) != 2:
         raise ValueError(f"{name}: divisor must be an int or two, got {len(divisors)}")
     dw, dh = (check.integer(name, "divisor", d, 1) for d in divisors)
@@ -463,7 +465,7 @@ def impad(
     img : array (H, W, C) or (H, W)
         Any dtype.
     shape : (int, int), optional
-        (h, w) of the result, at least img's: pads on the right and at the bottom.
+        (h, w) of the result: pads on the right and at the bottom. Sides of img that are longer stay so.
     padding : int, (int, int) or (int, int, int, int), optional
         On all sides; left and right, top and bottom; or left, top, right, bottom. Give either shape or padding.
     pad_val : float or tuple of C floats
@@ -481,8 +483,7 @@ def impad(
     TypeError
         If something is of a wrong kind.
     ValueError
-        If both or neither of shape and padding are given, a number is negative, shape is less than img's, or pad_val
-        has not one number a channel.
+        If both or neither of shape and padding are given, a number is negative, or pad_val has not one number a channel.
 
     Examples
     --------
@@ -503,9 +504,7 @@ def impad(
     if shape is not None:
         if not hasattr(shape, "__len__") or len(shape) < 2:
             raise TypeError(f"{name}: shape must be (h, w), got {shape!r}")
-        sides = (0, 0, int(shape[1]) - img.shape[1], int(shape[0]) - img.shape[0])
-        if min(sides) < 0:
-            raise ValueError(f"{name}: shape must be at least {img.shape[:2]}, got {tuple(shape)}")
+        sides = (0, 0, max(0, int(shape[1]) - img.shape[1]), max(0, int(shape[0]) - img.shape[0]))
     elif isinstance(padding, tuple) and len(padding) in (2, 4):
         sides = padding if len(padding) == 4 else padding * 2
     elif isinstance(padding, (int, np.integer)) and not isinstance(padding, bool):
@@ -516,7 +515,7 @@ def impad(
     if (img.shape[0] + top + bottom) * (img.shape[1] + left + right) > _PIXELS:
         raise ValueError(f"{name}: padding must give at most {_PIXELS} pixels, got {sides}")
     if padding_mode != "constant":
-        return _array.like(_pad(img, top, bottom, left, right, cv2_border_modes[padding_mode], (0,) * 4), img)
+        return _array.like(_pad(img, top, bottom, left, right, _PAD_MODES[padding_mode], (0,) * 4), img)
     if img.dtype.name not in ("uint8", "int8", "uint16", "int16", "float32", "float64"):
         out = np.empty((img.shape[0] + top + bottom, img.shape[1] + left + right, *img.shape[2:]), img.dtype)
         out[...] = np.asarray(border).astype(img.dtype) if img.ndim == 3 else np.asarray(border[0]).astype(img.dtype)
@@ -527,7 +526,7 @@ def impad(
 
 def _pad(img, top, bottom, left, right, kind, value):
     if img.dtype.name in ("int64", "uint64", "uint32", "bool", "float16"):  # OpenCV has no such type, or reads another
-        mode = {cv2.BORDER_REPLICATE: "edge", cv2.BORDER_REFLECT_101: "reflect", cv2.BORDER_REFLECT: "symmetric"}[kind]
+        mode = next(name for name, code in _PAD_MODES.items() if code == kind)
         return np.pad(img, ((top, bottom), (left, right)) + ((0, 0),) * (img.ndim - 2), mode=mode)
     return cv2.copyMakeBorder(img, top, bottom, left, right, kind, value=value)
 
@@ -652,8 +651,9 @@ def imrotate(
         "nearest", "bilinear", "bicubic", "area" or "lanczos".
     auto_bound : bool
         Give the result the size that holds the whole rotated image.
-    border_mode : {"constant", "edge", "replicate", "reflect", "reflect_101", "symmetric"}
-        What lies outside of the image, as in `impad`.
+    border_mode : {"constant", "replicate", "reflect", "reflect_101", "wrap", "edge", "symmetric"}
+        What lies outside of the image, by OpenCV's names: "reflect" repeats the last pixel, "reflect_101" does not. "edge"
+        is "replicate" and "symmetric" is "reflect".
 
     Returns
     -------
@@ -691,7 +691,7 @@ def imrotate(
     x, y = (check.number(name, "center", c) for c in center)
     if not (math.isfinite(x) and math.isfinite(y)):
         raise ValueError(f"{name}: center must be finite, got {center}")
-    border = _array.bordered(name, "border_value", border_value, img)
+    border = _array.bordered(name, "border_value", border_value, img, (tuple, list))
     matrix = cv2.getRotationMatrix2D((x, y), -angle, scale)
     if auto_bound:
         cos, sin = abs(matrix[0, 0]), abs(matrix[0, 1])

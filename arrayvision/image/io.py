@@ -22,14 +22,14 @@ from arrayvision.typing import Array
 supported_backends = ["cv2", "turbojpeg", "pillow", "tifffile"]
 imread_backend = "cv2"
 
-_FLAGS = {
+imread_flags = {
     "color": cv2.IMREAD_COLOR,
     "grayscale": cv2.IMREAD_GRAYSCALE,
     "unchanged": cv2.IMREAD_UNCHANGED,
     "color_ignore_orientation": cv2.IMREAD_IGNORE_ORIENTATION | cv2.IMREAD_COLOR,
     "grayscale_ignore_orientation": cv2.IMREAD_IGNORE_ORIENTATION | cv2.IMREAD_GRAYSCALE,
 }
-_NAMES = {int(code): name for name, code in _FLAGS.items()}
+_NAMES = {int(code): name for name, code in imread_flags.items()}
 
 
 class UnknownFormat(ValueError, cv2.error):
@@ -163,7 +163,9 @@ def imread(
     if isinstance(img_or_path, (str, os.PathLike)) or hasattr(img_or_path, "read"):
         _checked("imread", flag, channel_order, backend)
         content = _files.read("imread", img_or_path, options)
-        return _decode("imread", content, _files.file_name(img_or_path), flag, channel_order, backend)
+        if isinstance(content, (bytes, bytearray, memoryview)):
+            return _decode("imread", bytes(content), _files.file_name(img_or_path), flag, channel_order, backend)
+        img_or_path = content  # a back end that decodes itself
     library_of(img_or_path, "imread", "img_or_path")
     return img_or_path
 
@@ -209,8 +211,8 @@ def _checked(name, flag, order, backend):
         if named is None and backend == "cv2":
             return flag, backend
         flag = named or flag
-    if flag not in _FLAGS:
-        raise ValueError(f"{name}: flag must be one of {', '.join(_FLAGS)}, got {flag!r}")
+    if flag not in imread_flags:
+        raise ValueError(f"{name}: flag must be one of {', '.join(imread_flags)}, got {flag!r}")
     if order not in ("bgr", "rgb"):
         raise ValueError(f"{name}: channel_order must be 'bgr' or 'rgb', got {order!r}")
     if backend == "turbojpeg" and flag == "unchanged":
@@ -221,24 +223,24 @@ def _checked(name, flag, order, backend):
 def _decode(name, content, file, flag, order, backend):
     flag, backend = _checked(name, flag, order, backend)
     if not content:
-        raise ValueError(f"{name}: {file} is empty")
+        raise InvalidValue(f"{name}: {file} is empty")
     wrong = damage(content)
     if wrong:
-        raise ValueError(f"{name}: {file} is damaged: {wrong}")
+        raise InvalidValue(f"{name}: {file} is damaged: {wrong}")
     try:
         img = _DECODERS[backend](content, flag, order)
     except ImportError:
         raise
     except Exception as error:  # decoders raise whatever they like
         reason = str(getattr(error, "err", "") or error).strip().split("\n")[0]
-        raise ValueError(f"{name}: {file} can't be decoded by {backend}: {reason or type(error).__name__}") from error
+        raise InvalidValue(f"{name}: {file} can't be decoded by {backend}: {reason or type(error).__name__}") from error
     if img is None or img.size == 0:
-        raise ValueError(f"{name}: {file} is no image that {backend} can decode")
+        raise InvalidValue(f"{name}: {file} is no image that {backend} can decode")
     return img
 
 
 def _by_cv2(content, flag, order):
-    code = flag if isinstance(flag, int) else _FLAGS[flag]
+    code = flag if isinstance(flag, int) else imread_flags[flag]
     img = cv2.imdecode(np.frombuffer(content, np.uint8), code)
     if img is not None and order == "rgb" and img.ndim == 3 and img.shape[2] in (3, 4):
         swap = cv2.COLOR_BGR2RGB if img.shape[2] == 3 else cv2.COLOR_BGRA2RGBA

@@ -27,7 +27,7 @@ def _run(kernel, pixels, out, *args, channels=3, cost=0.5):
 
 def _bytes(name, img):
     if img.dtype != np.uint8:
-        raise TypeError(f"{name}: img must be uint8, got {img.dtype}")
+        raise InvalidKind(f"{name}: img must be uint8, got {img.dtype}")
 
 
 # ---- normalization ---------------------------------------------------------------------------------------------------
@@ -510,7 +510,8 @@ def adjust_hue(img: Array, hue_factor: float, backend: str | None = None) -> Arr
     Parameters
     ----------
     img : array (H, W, 3)
-        RGB, uint8 (for BGR, negate the factor). A gray image, (H, W) or (H, W, 1), is returned as it is.
+        BGR (for RGB, negate the factor); uint8, or with OpenCV any real dtype with values from 0 to 255, which are cut to
+        uint8. A gray image, (H, W) or (H, W, 1), is returned as it is.
     hue_factor : float
         From -0.5 to 0.5, parts of the circle: both ends give complementary colors, 0 the image.
     backend : {None, "cv2", "pillow"}
@@ -519,12 +520,12 @@ def adjust_hue(img: Array, hue_factor: float, backend: str | None = None) -> Arr
     Returns
     -------
     array (H, W, 3)
-        uint8.
+        Of img's dtype.
 
     Raises
     ------
     TypeError
-        If img is no array of uint8, or hue_factor no number.
+        If img is no array, or not of uint8 for Pillow, or hue_factor no number.
     ValueError
         If hue_factor is out of range, img's shape wrong, or the backend unknown.
     """
@@ -536,15 +537,15 @@ def adjust_hue(img: Array, hue_factor: float, backend: str | None = None) -> Arr
     if img.ndim == 2 or (img.ndim == 3 and img.shape[2] == 1):
         return img
     _array.color(name, "img", img)
-    _bytes(name, img)
     turn = np.uint8(int(hue_factor * 255) % 256)  # of a circle of 256
     if by_pillow:
         image = pillow("Image")
-        h, s, v = image.fromarray(np.ascontiguousarray(img)).convert("HSV").split()
-        return np.array(image.merge("HSV", (image.fromarray(np.array(h) + turn), s, v)).convert("RGB"))
-    hsv = cv2.cvtColor(img, cv2.COLOR_RGB2HSV_FULL)
+        h, s, v = image.fromarray(np.ascontiguousarray(img[..., ::-1])).convert("HSV").split()
+        rgb = image.merge("HSV", (image.fromarray(np.array(h) + turn), s, v)).convert("RGB")
+        return np.ascontiguousarray(np.array(rgb)[..., ::-1])
+    hsv = cv2.cvtColor(img.astype(np.uint8, copy=False), cv2.COLOR_BGR2HSV_FULL)
     hsv[..., 0] += turn
-    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL)
+    return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR_FULL).astype(img.dtype, copy=False)
 
 
 @images("img")
@@ -602,14 +603,15 @@ def auto_contrast(img: Array, cutoff: float | tuple[float, float] = 0) -> Array:
     Returns
     -------
     array
-        Of img's shape; fractions cut off, as Pillow's ImageOps.autocontrast does. A channel of one value is left as it is.
+        Of img's shape; fractions cut off, as Pillow's ImageOps.autocontrast does. A channel of one value is left as it is,
+        and one of which cutoff leaves nothing.
 
     Raises
     ------
     TypeError
         If img is no array of uint8, or cutoff neither a number nor a tuple.
     ValueError
-        If img's shape is wrong, or cutoff out of 0 to 100.
+        If img's shape is wrong, or cutoff negative.
 
     Examples
     --------
@@ -626,8 +628,6 @@ def auto_contrast(img: Array, cutoff: float | tuple[float, float] = 0) -> Array:
     else:
         raise InvalidKind(f"{name}: cutoff must be a number or a tuple of two, got {type(cutoff).__name__}")
     low, high = (check.number(name, "cutoff", c, 0) for c in cutoff)
-    if low + high > 100:
-        raise ValueError(f"{name}: cutoff must leave something, got {low:g} and {high:g} percent")
     return _by_histogram(name, img, lambda counts: _stretching(counts, low, high))
 
 
@@ -635,7 +635,7 @@ def _stretching(counts, low, high):
     total = np.cumsum(counts)
     first, last = total[-1] * low // 100, total[-1] - total[-1] * high // 100
     kept = np.flatnonzero(np.diff(np.clip(total, first, last) - first, prepend=0))
-    if len(kept) < 2:
+    if first >= last or len(kept) < 2:
         return _LEVELS
     scale = 255.0 / (kept[-1] - kept[0])
     return np.clip(_LEVELS * scale - kept[0] * scale, 0, 255)

@@ -51,7 +51,7 @@ def to_tensor(data: torch.Tensor | np.ndarray | Sequence | int | float) -> torch
         return data
     if isinstance(data, np.ndarray):
         if any(stride < 0 for stride in data.strides) or not data.dtype.isnative:  # torch has neither
-            data = np.ascontiguousarray(data, data.dtype.newbyteorder("="))
+            data = data.astype(data.dtype.newbyteorder("="), "C")
         return torch.from_numpy(data if data.flags.writeable else data.copy())
     if isinstance(data, Sequence) and not isinstance(data, str):
         return torch.tensor(data)
@@ -82,9 +82,13 @@ class ToTensor(BaseTransform):
         for key in self.keys:
             place: Any = results
             *path, last = key.split(".")
-            for name in path:
-                place = place.get(name) if isinstance(place, dict) else None
-            if not isinstance(place, dict) or last not in place:
+            try:
+                for name in path:
+                    place = place[name]
+                found = last in place
+            except (LookupError, TypeError):
+                found = False
+            if not found:
                 raise MissingKey(f"{named(self)}: results must have {key!r}, got {', '.join(map(repr, results))}")
             place[last] = to_tensor(place[last])
         return results

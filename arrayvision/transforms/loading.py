@@ -26,15 +26,14 @@ class _FromFile(BaseTransform):
                 '"file_client_args" is deprecated, use "backend_args" instead', DeprecationWarning, stacklevel=3
             )
             if backend_args is not None:
-                raise ValueError(f"{type(self).__name__}: file_client_args and backend_args must not both be given")
+                raise ValueError(
+                    f'{type(self).__name__}: "file_client_args" and "backend_args" cannot be set at the same time'
+                )
         self.file_client_args = None if file_client_args is None else dict(file_client_args)
         self.backend_args = None if backend_args is None else dict(backend_args)
 
     def _options(self):
-        options = self.backend_args if self.file_client_args is None else self.file_client_args
-        if options is not None and options.get("backend") == "disk":  # the oldest name of local files
-            return {**options, "backend": "local"}
-        return options
+        return self.backend_args if self.file_client_args is None else self.file_client_args
 
     def _repr_options(self):
         if self.file_client_args is not None:

@@ -59,11 +59,6 @@ def _keypoints(transform, results) -> np.ndarray | None:
     return points
 
 
-def _like(values: np.ndarray, source: np.ndarray) -> np.ndarray:
-    """Coordinates computed in float64, in their source's float dtype; those of integers stay float64."""
-    return values.astype(source.dtype, copy=False) if source.dtype.kind == "f" else values
-
-
 @TRANSFORMS.register_module()
 class Normalize(BaseTransform):
     """Subtract a mean from `img` and divide by a standard deviation, channel by channel; the result is float32.
@@ -180,7 +175,7 @@ class Resize(BaseTransform):
             if self.clip_object_border:
                 h, w = need(self, results, "img_shape")[:2]
                 scaled = np.clip(scaled, 0, (w, h, w, h))
-            results["gt_bboxes"] = _like(scaled, boxes)
+            results["gt_bboxes"] = scaled
 
     def _resize_seg(self, results: dict) -> None:
         if results.get("gt_seg_map") is not None:
@@ -193,7 +188,7 @@ class Resize(BaseTransform):
             if self.clip_object_border:
                 h, w = need(self, results, "img_shape")[:2]
                 places = np.clip(places, 0, (w, h))
-            results["gt_keypoints"] = np.concatenate([_like(places, points), points[:, :, 2:]], axis=2)
+            results["gt_keypoints"] = np.concatenate([places.astype(points.dtype), points[:, :, 2:]], axis=2)
 
     def transform(self, results: dict) -> dict:
         """Resize what is there."""
@@ -235,7 +230,7 @@ class Pad(BaseTransform):
     Parameters
     ----------
     size : (int, int), optional
-        To this size (w, h).
+        To this size (w, h); sides that are longer stay so.
     size_divisor : int, optional
         To multiples of this.
     pad_to_square : bool
@@ -287,7 +282,7 @@ class Pad(BaseTransform):
             h = w = max(h, w)
         if self.size_divisor is not None:
             return tuple(-(-n // self.size_divisor) * self.size_divisor for n in (h, w))
-        return (h, w) if self.size is None else tuple(self.size[::-1])
+        return (h, w) if self.size is None else (max(h, self.size[1]), max(w, self.size[0]))
 
     def _note(self, results, shape):
         results["pad_shape"] = shape
@@ -296,12 +291,7 @@ class Pad(BaseTransform):
         results["img_shape"] = shape[:2]
 
     def _padded(self, img, shape, value):
-        h, w = img.shape[:2]
-        expect(
-            self,
-            shape[0] >= h and shape[1] >= w,
-            f"size must be at least the image's, (w, h) = {(w, h)}, got {tuple(shape[1::-1])}",
-        )
+        shape = max(shape[0], img.shape[0]), max(shape[1], img.shape[1])
         if isinstance(img, Deferred):
             return img.pad(shape, value)
         if isinstance(value, Real) and img.ndim == 3:
@@ -386,16 +376,15 @@ class CenterCrop(BaseTransform):
             if self.clip_object_border:
                 h, w = results["img"].shape[:2]
                 moved = np.clip(moved, 0, (w, h, w, h))
-            results["gt_bboxes"] = moved.astype(boxes.dtype, copy=False)
+            results["gt_bboxes"] = moved
 
     def _crop_keypoints(self, results: dict, bboxes: np.ndarray) -> None:
         points = _keypoints(self, results)
         if points is not None:
             h, w = results["img"].shape[:2]
-            moved = points.copy()
             places = points[:, :, :2] - bboxes[:2]
             inside = ((places >= 0) & (places < (w, h))).all(axis=2)
-            moved[:, :, :2] = np.clip(places, 0, (w, h))
+            moved = np.concatenate([np.clip(places, 0, (w, h)), points[:, :, 2:]], axis=2)
             moved[:, :, 2:3][~inside] = 0
             results["gt_keypoints"] = moved
 
@@ -419,8 +408,8 @@ class CenterCrop(BaseTransform):
 
     def __repr__(self) -> str:
         return (
-            f"{type(self).__name__}(crop_size = {self.crop_size}, auto_pad={self.auto_pad}, pad_cfg={self.pad_cfg}, "
-            f"clip_object_border = {self.clip_object_border})"
+            f"{type(self).__name__}(crop_size = {self.crop_size}, auto_pad={self.auto_pad}, pad_cfg={self.pad_cfg}"
+            f",clip_object_border = {self.clip_object_border})"
         )
 
 
@@ -767,9 +756,8 @@ class RandomFlip(BaseTransform):
         shape = results["img"].shape[:2]
         if results.get("gt_bboxes") is not None:
             results["gt_bboxes"] = self._flip_bbox(results["gt_bboxes"], shape, direction)
-        points = _keypoints(self, results)
-        if points is not None:
-            results["gt_keypoints"] = self._flip_keypoints(points, shape, direction)
+        if results.get("gt_keypoints") is not None:
+            results["gt_keypoints"] = self._flip_keypoints(results["gt_keypoints"], shape, direction)
         if results.get("gt_seg_map") is not None:
             results["gt_seg_map"] = self._flip_seg_map(results["gt_seg_map"], direction=direction)
             results["swap_seg_labels"] = self.swap_seg_labels

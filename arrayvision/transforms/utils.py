@@ -12,6 +12,8 @@ from typing import Any
 from arrayvision.errors import InvalidKind, require
 from arrayvision.transforms.base import BaseTransform, named
 
+_DRAWING = object()  # stands for a parameter that is being drawn
+
 
 class cache_randomness:
     """Mark a method that draws a transform's random parameters: under `cache_random_params` it draws once.
@@ -37,17 +39,18 @@ class cache_randomness:
 
     def __call__(self, obj, *args, **kwargs):
         drawn = obj.__dict__.get("_random_params")
-        if drawn is None:
-            return self.func(obj, *args, **kwargs)
         name = self.func.__name__
+        if drawn is None or drawn.get(name) is _DRAWING:  # the inherited method, called by the one that overrides it
+            return self.func(obj, *args, **kwargs)
         calls = obj.__dict__["_random_calls"]
         calls[name] = calls.get(name, 0) + 1
-        if calls[name] > 1:
-            raise RuntimeError(
-                f"{named(obj)}: {name}, marked by cache_randomness, must be called at most once a sample"
-            )
         if name not in drawn:
-            drawn[name] = self.func(obj, *args, **kwargs)
+            drawn[name] = _DRAWING
+            try:
+                drawn[name] = self.func(obj, *args, **kwargs)
+            finally:
+                if drawn[name] is _DRAWING:
+                    del drawn[name]
         return drawn[name]
 
 
@@ -124,7 +127,7 @@ def cache_random_params(transforms: BaseTransform | Iterable) -> Iterator[None]:
             state = transform.__dict__
             before.append((state, {key: state[key] for key in _STATE if key in state}))
             state["_random_params"], state["_random_calls"] = {}, {}
-            state["transform"] = _counting(transform.transform, state["_random_calls"])
+            state["transform"] = _counting(transform, state["_random_calls"])
         yield
     finally:
         for state, old in before:
@@ -133,10 +136,18 @@ def cache_random_params(transforms: BaseTransform | Iterable) -> Iterator[None]:
             state.update(old)
 
 
-def _counting(method, calls):
+def _counting(obj, calls):
+    method = obj.transform
+
     @functools.wraps(method)
     def transform(*args, **kwargs):
         calls.clear()  # a new sample
-        return method(*args, **kwargs)
+        output = method(*args, **kwargs)
+        for name, count in calls.items():
+            if count > 1:
+                raise RuntimeError(
+                    f"{named(obj)}: {name}, marked by cache_randomness, must be called at most once a sample"
+                )
+        return output
 
     return transform

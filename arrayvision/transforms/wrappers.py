@@ -30,7 +30,7 @@ def _explain(error: Exception, where: str) -> None:
 
 def _chance(function: str, argument: str, value) -> float:
     try:
-        good = not isinstance(value, (bool, str)) and 0.0 <= value <= 1.0
+        good = 0.0 <= value <= 1.0
     except (TypeError, ValueError):
         good = False
     require(good, f"{function}: {argument} must be a probability in [0, 1], got {value!r}")
@@ -337,7 +337,7 @@ class RandomChoice(BaseTransform):
         return self.transforms[self.random_pipeline_index()](results)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(transforms = {self.transforms}, prob = {self.prob})"
+        return f"{type(self).__name__}(transforms = {self.transforms}prob = {self.prob})"
 
 
 @TRANSFORMS.register_module()

@@ -78,6 +78,7 @@ def test_imresize_to_multiple():
     assert got.shape == (608, 810, 3) and (w, h) == (810 / 400, 608 / 300)
     assert call(IMG, 16, scale_factor=2).shape == (608, 800, 3)
     assert call(IMG, (18, 16), scale_factor=(2, 3)).shape == (912, 810, 3)
+    assert call(IMG, [18, 16], scale_factor=(2, 3), keep_ratio=True).shape == (912, 810, 3)  # which is for size
     for kwargs in ({}, {"size": (9, 9), "scale_factor": 2}):
         with pytest.raises(ValueError, match="give either size or scale_factor"):
             call(IMG, 16, **kwargs)
@@ -185,6 +186,7 @@ def test_impad_arguments():
     assert image.impad(img, padding=2).shape == (14, 14, 3)
     assert image.impad(img, padding=(5, 2)).shape == (14, 20, 3)
     assert image.impad(img, shape=(15, 12)).shape == (15, 12, 3)
+    assert image.impad(img, shape=(5, 12)).shape == (10, 12, 3)  # a longer side stays so
     assert image.impad_to_multiple(noise(11, 14), 4).shape == (12, 16, 3)
     assert (image.impad_to_multiple(noise(11, 14), 4, pad_val=7)[11:] == 7).all()
     for kwargs, kind in (
@@ -195,7 +197,6 @@ def test_impad_arguments():
         ({"padding": 2, "shape": (12, 15)}, AssertionError),
         ({}, AssertionError),
         ({"padding": -1}, ValueError),
-        ({"shape": (5, 20)}, ValueError),
         ({"padding": 1 << 29}, ValueError),
     ):
         with pytest.raises(kind, match="impad: "):
@@ -231,6 +232,19 @@ def test_imrotate():
     assert image.imrotate(eight, 90, center=(0, 0)).tolist() == [[1, 0, 0, 0], [2, 0, 0, 0]]
     assert image.imrotate(eight, 90, border_value=255).tolist() == [[255, 6, 2, 255], [255, 7, 3, 255]]
     assert image.imrotate(eight, 90, auto_bound=True).tolist() == [[5, 1], [6, 2], [7, 3], [8, 4]]
+    line = np.arange(1, 6, dtype=np.uint8)[None].repeat(5, 0)  # moved by 2 to the right and down
+    for mode, row in (
+        ("replicate", [1, 1, 1, 2, 3]),
+        ("edge", [1, 1, 1, 2, 3]),
+        ("reflect", [2, 1, 1, 2, 3]),
+        ("symmetric", [2, 1, 1, 2, 3]),
+        ("reflect_101", [3, 2, 1, 2, 3]),
+        ("wrap", [4, 5, 1, 2, 3]),
+    ):
+        turned = image.imrotate(line[:, ::-1], 180, center=(3.0, 3.0), border_mode=mode)
+        assert turned[2].tolist() == row, mode
+    framed = image.imrotate(noise(8, 8), 0, scale=0.25, border_value=[1, 2, 3])
+    assert framed[0, 0].tolist() == [1, 2, 3]
     turned = image.imrotate(noise(20, 30), 33, auto_bound=True)
     assert turned.shape == (round(20 * 0.83867 + 30 * 0.54464), round(20 * 0.54464 + 30 * 0.83867), 3)
     many = np.concatenate([noise(), noise(seed=1)], 2)

@@ -157,7 +157,7 @@ def test_sources(folder):
         np.testing.assert_array_equal(image.imread(url, backend_args=args), wanted)
     with pytest.warns(DeprecationWarning, match=r"now called backend_args"):
         np.testing.assert_array_equal(image.imread(str(path), file_client_args={"backend": "local"}), wanted)
-    with pytest.warns(DeprecationWarning), pytest.raises(ValueError, match=r"give backend_args alone"):
+    with pytest.warns(DeprecationWarning), pytest.raises(ValueError, match=r"cannot be set at the same"):
         image.imread(str(path), file_client_args={}, backend_args={})
     assert image.imread(wanted) is wanted
     np.testing.assert_array_equal(image.imfrombytes(content, "grayscale"), image.imread(path, "grayscale"))

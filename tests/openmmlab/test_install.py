@@ -183,6 +183,36 @@ def test_running_a_script_and_a_module(tmp_path):
     assert done.returncode == 2 and "usage:" in done.stdout
 
 
+@pytest.mark.parametrize("method", ["spawn", "forkserver"] if os.name == "posix" else ["spawn"])
+def test_processes_that_are_started_serve_it_too(tmp_path, method):
+    script = tmp_path / "script.py"
+    script.write_text(
+        textwrap.dedent(
+            f"""
+            import multiprocessing
+            import arrayvision.openmmlab
+            import mmcv
+
+            def version(queue):
+                queue.put(mmcv.__version__)
+
+            if __name__ == "__main__":
+                arrayvision.openmmlab.install("2.0.1")
+                context = multiprocessing.get_context("{method}")
+                queue = context.SimpleQueue()
+                process = context.Process(target=version, args=(queue,))
+                process.start()
+                process.join()
+                print(process.exitcode, queue.get() if process.exitcode == 0 else None)
+            """
+        )
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "arrayvision.openmmlab", str(script)], capture_output=True, text=True
+    )
+    assert done.stdout == "0 2.0.1\n", done.stderr
+
+
 # ---- with mmengine ---------------------------------------------------------------------------------------------------
 @needs_mmengine
 def test_registries_find_each_other():
@@ -242,6 +272,81 @@ def test_registries_find_each_other():
             assert "already registered" in str(error)
         else:
             raise AssertionError
+        """
+    )
+
+
+@needs_mmengine
+def test_files_come_from_the_back_ends_of_mmengine(tmp_path):
+    run(
+        """
+        import sys
+        from unittest.mock import patch
+        import cv2, mmcv, numpy as np
+        from mmengine.fileio import FileClient, HTTPBackend, register_backend
+        from mmengine.fileio.backends import BaseStorageBackend
+
+        files = {"shelf://a.png": cv2.imencode(".png", np.full((2, 3, 3), 7, np.uint8))[1].tobytes()}
+
+        @register_backend("shelf", prefixes="shelf")
+        class Shelf(BaseStorageBackend):
+            def get(self, path): return memoryview(files[path])
+            def get_text(self, path): raise AssertionError
+            def put(self, content, path): files[path] = content
+
+        assert (mmcv.imread("shelf://a.png") == 7).all()
+        files["b"] = files["shelf://a.png"]
+        assert mmcv.imread("b", backend_args={"backend": "shelf"}).shape == (2, 3, 3)
+        assert mmcv.imwrite(np.zeros((4, 5), np.uint8), "shelf://c.png")
+        assert mmcv.imread("shelf://c.png", "unchanged").shape == (4, 5)
+        assert mmcv.transforms.LoadImageFromFile()({"img_path": "shelf://c.png"})["img_shape"] == (4, 5)
+        FileClient.register_backend("old", Shelf)
+        assert mmcv.imread("b", file_client_args={"backend": "old"}).shape == (2, 3, 3)
+        decoded = np.zeros((1, 1, 3), np.uint8)
+        with patch.object(HTTPBackend, "get", return_value=decoded):
+            assert mmcv.imread("http://h/d.jpg") is decoded
+        path = sys.argv[1] + "/e.png"
+        mmcv.imwrite(decoded, path)
+        for backend in ("disk", "local"):
+            assert mmcv.imread(path, file_client_args={"backend": backend}).shape == (1, 1, 3)
+        @register_backend("cellar", prefixes="cellar")
+        class Cellar(Shelf):
+            def __init__(self): raise ImportError("please install cellar_client")
+
+        try:
+            mmcv.imread("cellar://a.png")
+        except ImportError as error:
+            assert "cellar_client" in str(error)
+        else:
+            raise SystemExit("no ImportError")
+        mmcv.imwrite(decoded, "memory://f.png")  # which mmengine doesn't know and fsspec does
+        assert mmcv.imread("memory://f.png").shape == (1, 1, 3)
+        """,
+        str(tmp_path),
+    )
+
+
+def test_a_decoder_can_be_turned_off():
+    run(
+        """
+        import mmcv
+        from unittest.mock import patch
+        for backend, symbol in (("pillow", "Image"), ("turbojpeg", "TurboJPEG"), ("tifffile", "tifffile")):
+            with patch(f"mmcv.image.io.{symbol}", None):
+                try:
+                    mmcv.use_backend(backend)
+                except ImportError:
+                    continue
+            raise SystemExit(f"{backend} was not turned off")
+        import sys
+        from mmcv.image import io
+        import PIL.Image
+        assert io.Image is PIL.Image
+        assert io.imread_backend == "cv2" and io.imread_flags["unchanged"] == -1
+        mmcv.use_backend("pillow")
+        assert io.imread_backend == "pillow"
+        sys.modules["tifffile"] = None
+        assert io.tifffile is None
         """
     )
 

@@ -180,13 +180,15 @@ def test_float_images_go_step_by_step(passes):
 
 
 def test_an_error_leaves_an_array(passes):
-    steps = [Resize((40, 30)), RandomFlip(1.0), Normalize(MEAN, STD), Pad(size=(32, 64)), TENSOR]
-    sample = {"img": picture(64, 90)}
-    with pytest.raises(ValueError, match=r"Compose: step 4 of 5.*size must be at least the image's"):
+    pad = Pad(size=(32, 64), pad_val={"img": 7, "seg": (1, 2)})
+    steps = [Resize((40, 30)), RandomFlip(1.0), Normalize(MEAN, STD), pad, TENSOR]
+    sample = {"img": picture(64, 90), "gt_seg_map": np.zeros((64, 90), np.uint8)}
+    with pytest.raises(ValueError, match=r"Compose: step 4 of 5.*pad_val must have 1"):
         Compose(steps)(sample)
     wanted = {"img": picture(64, 90)}
-    for step in steps[:3]:
+    for step in steps[:4]:
         wanted = step(wanted)
+    assert wanted["img"].shape == (64, 40, 3)  # a longer side stays so
     np.testing.assert_array_equal(sample["img"], wanted["img"])
     sample = {"img": picture(64, 90), "gt_bboxes": np.zeros((2, 3))}
     with pytest.raises(ValueError, match=r"Compose: step 1 of 5.*gt_bboxes must have shape"):

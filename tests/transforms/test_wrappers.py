@@ -4,6 +4,7 @@ import random
 import subprocess
 import sys
 import textwrap
+import types
 
 import numpy as np
 import pytest
@@ -198,6 +199,8 @@ def test_cache_random_params():
     assert vars(transform) == {"times": 1}
     with cache_random_params(AddRandom(0)) as nothing:
         assert nothing is None
+    with cache_random_params(transform):  # asked for outside a sample, any number of times
+        assert len({transform.draw() for _ in range(3)}) == 1
     twice = AddRandom(2)
     with (
         cache_random_params(twice),
@@ -205,6 +208,34 @@ def test_cache_random_params():
     ):
         twice({"value": 0})
     assert vars(twice) == {"times": 2}
+
+
+def test_an_overriding_method_may_call_the_one_it_overrides():
+    class More(AddRandom):
+        @cache_randomness
+        def draw(self):
+            return 10 + super().draw()
+
+    transform = More()
+    with cache_random_params(transform):
+        first = transform({"value": 0})
+        assert 10 <= first["value"] < 11 and transform({"value": 0}) == first
+
+
+def test_a_parameter_whose_drawing_failed_is_drawn_anew():
+    class Once(AddRandom):
+        @cache_randomness
+        def draw(self):
+            if not failed:
+                failed.append(True)
+                raise OSError("once")
+            return 5
+
+    failed, transform = [], Once()
+    with cache_random_params(transform):
+        with pytest.raises(OSError, match="once"):
+            transform({"value": 0})
+        assert transform({"value": 0}) == {"value": 5}
 
 
 def test_marks():
@@ -255,6 +286,7 @@ def test_random_choice_and_apply():
         RandomChoice([Add(), Add()], [1.0])
     with pytest.raises(ValueError, match="prob must be a probability"):
         RandomApply(Add(), 2)
+    assert repr(RandomChoice([Add()])) == "RandomChoice(transforms = [Compose(\n    Add(1)\n)]prob = None)"
 
 
 # ---- tensors ---------------------------------------------------------------------------------------------------------
@@ -267,6 +299,7 @@ def test_to_tensor():
     assert to_tensor(0.5).tolist() == [0.5] and to_tensor(0.5).dtype == torch.float32
     assert to_tensor([[1, 2]]).tolist() == [[1, 2]] and to_tensor((1.5, 2)).dtype == torch.float32
     assert to_tensor(array[::-1]).tolist() == [2, 1, 0] and to_tensor(array.astype(">f8")).tolist() == [0, 1, 2]
+    assert to_tensor(np.ones((1, 1))[::-1, ::-1]).tolist() == [[1]]  # contiguous for NumPy
     for wrong in ("abc", None, {}):
         with pytest.raises(TypeError, match="data must be a tensor, an array, a sequence, an int or a float"):
             to_tensor(wrong)
@@ -275,7 +308,13 @@ def test_to_tensor():
 def test_keys_to_tensors():
     results = ToTensor(["a.b", "c"])({"a": {"b": [1]}, "c": 2})
     assert isinstance(results["a"]["b"], torch.Tensor) and isinstance(results["c"], torch.Tensor)
-    for sample in ({"a": {}}, {"a": 3}, {}):
+    record = types.SimpleNamespace(b=[1])
+    like_dict = type("LikeDict", (), {"__contains__": lambda _, k: hasattr(record, k)})
+    like_dict.__getitem__ = lambda _, k: getattr(record, k)
+    like_dict.__setitem__ = lambda _, k, v: setattr(record, k, v)
+    ToTensor(["a.b"])({"a": like_dict()})
+    assert record.b.tolist() == [1]
+    for sample in ({"a": {}}, {"a": 3}, {"a": [1]}, {}):
         with pytest.raises(KeyError, match=r"ToTensor\(keys=\['a.b'\]\): results must have 'a.b'"):
             ToTensor(["a.b"])(sample)
     img = np.random.default_rng(0).integers(0, 256, (4, 5, 3), np.uint8)
