@@ -59,6 +59,11 @@ def _keypoints(transform, results) -> np.ndarray | None:
     return points
 
 
+def _like(values: np.ndarray, source: np.ndarray) -> np.ndarray:
+    """Coordinates computed in float64, in their source's float dtype; those of integers as they are."""
+    return values.astype(source.dtype, copy=False) if source.dtype.kind == "f" else values
+
+
 @TRANSFORMS.register_module()
 class Normalize(BaseTransform):
     """Subtract a mean from `img` and divide by a standard deviation, channel by channel; the result is float32.
@@ -175,7 +180,7 @@ class Resize(BaseTransform):
             if self.clip_object_border:
                 h, w = need(self, results, "img_shape")[:2]
                 scaled = np.clip(scaled, 0, (w, h, w, h))
-            results["gt_bboxes"] = scaled
+            results["gt_bboxes"] = _like(scaled, boxes)
 
     def _resize_seg(self, results: dict) -> None:
         if results.get("gt_seg_map") is not None:
@@ -376,7 +381,7 @@ class CenterCrop(BaseTransform):
             if self.clip_object_border:
                 h, w = results["img"].shape[:2]
                 moved = np.clip(moved, 0, (w, h, w, h))
-            results["gt_bboxes"] = moved
+            results["gt_bboxes"] = _like(moved, boxes)
 
     def _crop_keypoints(self, results: dict, bboxes: np.ndarray) -> None:
         points = _keypoints(self, results)
@@ -386,7 +391,7 @@ class CenterCrop(BaseTransform):
             inside = ((places >= 0) & (places < (w, h))).all(axis=2)
             moved = np.concatenate([np.clip(places, 0, (w, h)), points[:, :, 2:]], axis=2)
             moved[:, :, 2:3][~inside] = 0
-            results["gt_keypoints"] = moved
+            results["gt_keypoints"] = _like(moved, points)
 
     def transform(self, results: dict) -> dict:
         """Crop what is there."""

@@ -146,7 +146,7 @@ def test_resize(sample, arguments, size, factor):
     )
     boxes = np.clip(before["gt_bboxes"] * np.tile(factor, 2), 0, np.tile(size, 2))
     points = np.clip(before["gt_keypoints"][..., :2] * factor, 0, size)
-    assert results["gt_bboxes"].dtype == np.float64 and results["gt_keypoints"].dtype == np.float32
+    assert results["gt_bboxes"].dtype == results["gt_keypoints"].dtype == np.float32
     np.testing.assert_allclose(results["gt_bboxes"], boxes, rtol=1e-6)
     np.testing.assert_allclose(results["gt_keypoints"][..., :2], points, rtol=1e-6)
     assert np.array_equal(results["gt_keypoints"][..., 2], before["gt_keypoints"][..., 2])
@@ -209,7 +209,7 @@ def test_center_crop(sample):
     assert results["img_shape"] == results["pad_shape"] == (10, 20)
     assert results["gt_bboxes"].tolist() == [[0, 0, 11, 6], [10, 5, 20, 10]]
     assert results["gt_keypoints"].tolist() == [[[0, 0, 0]], [[10, 5, 2]], [[20, 10, 0]]]
-    assert results["gt_bboxes"].dtype == results["gt_keypoints"].dtype == np.float64
+    assert results["gt_bboxes"].dtype == results["gt_keypoints"].dtype == np.float32
     whole = {"img": sample["img"], "gt_bboxes": np.ones((1, 4), np.int32), "gt_keypoints": np.ones((1, 2, 3), np.int16)}
     results = CenterCrop((20, 10), clip_object_border=False)(whole)
     assert results["gt_bboxes"].dtype == results["gt_keypoints"].dtype == np.int64
