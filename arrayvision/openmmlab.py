@@ -160,6 +160,26 @@ def _load_ext(name: str, funcs: list[str]):
     raise ImportError(f"mmcv.utils.ext_loader: there is no compiled extension {name} to load {', '.join(funcs)} from")
 
 
+def _collect_env() -> dict:
+    """mmengine's account of the machine, or ours without it, and what mmcv adds: the names that mmcv's reports have."""
+    from arrayvision import __version__
+    from arrayvision.utils import collect_env
+
+    try:
+        from mmengine.utils.dl_utils import collect_env as account
+    except ImportError:
+        account = collect_env
+    env = account()
+    env["MMCV"] = _state["version"]
+    for entry, name in (("MMCV Compiler", "compiler"), ("MMCV CUDA Compiler", "compiling_cuda")):
+        try:
+            env[entry] = getattr(importlib.import_module("mmcv.ops"), f"get_{name}_version")()
+        except ImportError:  # nothing is compiled beforehand
+            env[entry] = "n/a"
+    env["arrayvision"] = __version__
+    return env
+
+
 def _registry(ours: Registry) -> Any:
     """mmengine's registry where there is one, as code written for mmcv expects."""
     return ours if ours._linked is None else ours._linked
@@ -184,6 +204,8 @@ def _extra(path: str, name: str) -> Any:
         with contextlib.suppress(ImportError):
             return getattr(importlib.import_module(_sources(path)[0]), name)
         return None
+    if name == "collect_env" and path in ("utils", "utils.env"):
+        return _collect_env
     if path == "utils.ext_loader":
         return {"load_ext": _load_ext, "check_ops_exist": lambda: True}[name]
     raise LookupError(name)
@@ -208,6 +230,11 @@ def _absent(name: str, reason: str) -> Any:
 
 
 # ---- modules ---------------------------------------------------------------------------------------------------------
+_originals: dict[
+    tuple[str, str], tuple
+] = {}  # (mmcv's module, name) -> (ours, its value before or None if it had none)
+
+
 class _Served(types.ModuleType):
     """A module of mmcv's layout, whose names are looked up in this package."""
 
@@ -248,17 +275,29 @@ class _Served(types.ModuleType):
         # Importing mmcv.ops.nms sets the module as an attribute of mmcv.ops, whose `nms` is the function.
         if isinstance(value, _Served) and name != value.__name__ and self._has(name):
             return
+        if not name.startswith("__") and not isinstance(value, types.ModuleType):
+            self._hand_on(name, value)
         super().__setattr__(name, value)
-        if name in self._decoders():
-            setattr(_imported(_sources("image.io")[0]), name, value)
 
     def __delattr__(self, name: str) -> None:
         super().__delattr__(name)
-        if name in self._decoders():
-            delattr(_imported(_sources("image.io")[0]), name)
+        module, original = _originals.pop((self.__name__, name), (None, None))
+        if original is not None:
+            setattr(module, name, original)
+        elif module is not None:
+            delattr(module, name)
 
-    def _decoders(self) -> tuple[str, ...]:
-        return _DECODERS.get(self.__name__.partition(".")[2], ())
+    def _hand_on(self, name: str, value: Any) -> None:
+        """Give a name its new value where our own functions look it up, until it is deleted here: tests patch names."""
+        path, current = self.__name__.partition(".")[2], getattr(self, name, None)
+        for module in map(_imported, _sources(path)):
+            original = None if module is None else vars(module).get(name)
+            if original is None and name not in _DECODERS.get(path, ()):
+                continue
+            if original is current or original is None:
+                _originals.setdefault((self.__name__, name), (module, original))
+                setattr(module, name, value)
+                return
 
     def _has(self, name: str) -> bool:
         path = self.__name__.partition(".")[2]
@@ -368,6 +407,9 @@ def _link_mmengine() -> None:
 
     _link(MODELS, THEIR_MODELS)
     _link(TRANSFORMS, THEIR_TRANSFORMS)
+    early = sys.modules.get(f"{_CNN}.bricks.init")
+    if early is not None:
+        early.count_as_mmengine()
     hooks = Registry("HOOKS")
     hooks.register_lazy("RFSearchHook", f"{_CNN}.rfsearch", "RFSearchHook")
     if not isinstance(HOOKS._module_dict, _Names):

@@ -157,12 +157,15 @@ class Registry:
         Parameters
         ----------
         cfg : dict
-            `type` (a name or a class) and the arguments; it is not changed.
+            `type` (a name or a class) and the arguments; it is not changed. With mmengine in use, whatever else its
+            registries build: its own Config, a list of layers for a Sequential.
         *args, **kwargs
             More arguments; where both give one, `cfg` wins.
         default_args : dict, optional
             Arguments, or a `type`, for what `cfg` does not give.
         """
+        if self._linked is not None and not isinstance(cfg, dict):
+            return self._linked.build(cfg, *args, default_args=default_args, **kwargs)
         kind, scope, arguments = self.split(cfg, default_args)
         return self.find(kind, scope)(*args, **{**kwargs, **arguments})
 

@@ -161,6 +161,23 @@ def test_conv_module_spectral_norm():
     close(layer.eval()(x), F.conv2d(x, layer.conv.weight_orig / largest, layer.conv.bias), 4096)
 
 
+def test_fused_evaluation_runs_hooks_and_spectral_norm_among_them():
+    def make(fuse):
+        return ConvModule(
+            3, 4, 3, with_spectral_norm=True, norm_cfg={"type": "BN"}, act_cfg=None, efficient_conv_bn_eval=fuse
+        ).eval()
+
+    fused, plain, x = make(True), make(False), torch.randn(1, 3, 5, 5)
+    fused(x)
+    fused.load_state_dict(randomised(plain).state_dict())  # the weight is computed anew from what is loaded
+    close(fused(x), plain(x), 256)
+    seen = []
+    handle = fused.conv.register_forward_hook(lambda module, args, output: seen.append(output))
+    assert torch.equal(fused(x), seen[0]) and len(seen) == 1
+    handle.remove()
+    assert "forward" not in vars(fused.conv)
+
+
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("norm", [{"type": "BN"}, {"type": "BN", "affine": False}])
 @pytest.mark.filterwarnings("ignore:Unnecessary conv bias")
@@ -279,8 +296,25 @@ def test_own_activations():
     x = torch.linspace(-9, 9, 37)
     close(bricks.HSigmoid()(x), F.hardsigmoid(x))
     close(bricks.HSwish()(x), F.hardswish(x))
-    close(bricks.Swish()(x), x * torch.sigmoid(x))
+    assert torch.equal(bricks.Swish()(x), x * torch.sigmoid(x))  # to the bit: other projects compare so
     assert torch.equal(MODELS.build({"type": "Clamp", "min": -2, "max": 1})(x), x.clamp(-2, 1))
+
+
+def test_activations_get_inplace_where_they_take_it():
+    class Own(nn.Module):
+        def __init__(self, **options):
+            super().__init__()
+            self.options = options
+
+    assert ConvModule(2, 2, 1, act_cfg={"type": Own}, inplace=False).activate.options == {"inplace": False}
+    assert ConvModule(2, 2, 1, act_cfg={"type": "ReLU"}).activate.inplace
+    assert isinstance(ConvModule(2, 2, 1, act_cfg={"type": nn.Tanh}).activate, nn.Tanh)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_adaptive_convolution_can_be_scripted():
+    conv, x = bricks.Conv2dAdaptivePadding(2, 3, 3, (2, 3)), torch.randn(1, 2, 9, 10)
+    assert torch.equal(torch.jit.script(conv)(x), conv(x))
 
 
 def test_upsampling_by_name():

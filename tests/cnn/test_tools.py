@@ -13,7 +13,13 @@ from torch import nn
 from arrayvision.torch_bridge.cnn import Conv2dRFSearchOp, ConvModule, RFSearchHook, get_model_complexity_info
 from arrayvision.torch_bridge.cnn.checkpoint import load_checkpoint
 from arrayvision.torch_bridge.cnn.rfsearch.utils import expand_rates
-from arrayvision.torch_bridge.cnn.utils.flops_counter import flops_to_string, params_to_string
+from arrayvision.torch_bridge.cnn.utils.flops_counter import (
+    add_flops_counting_methods,
+    flops_to_string,
+    is_supported_instance,
+    params_to_string,
+    print_model_with_flops,
+)
 
 
 # ---- complexity ------------------------------------------------------------------------------------------------------
@@ -71,6 +77,31 @@ def test_complexity_is_printed_and_leaves_the_model_alone():
     assert flops == 0
     with pytest.raises(TypeError, match="input_shape must be a tuple, got list"):
         get_model_complexity_info(model, [3, 16])
+
+
+def test_complexity_of_runs_of_ones_own():
+    model, out = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()), io.StringIO()
+    with pytest.raises(ValueError, match="model must be one whose operations have been counted"):
+        print_model_with_flops(model, 1, 1)
+    assert add_flops_counting_methods(model) is model
+    model.start_flops_count()
+    model.start_flops_count()  # counts once
+    model(torch.zeros(2, 3, 4, 4))
+    model(torch.zeros(1, 3, 10, 10))
+    model.stop_flops_count()
+    model(torch.zeros(1, 3, 4, 4))
+    # (3 * 9 + 1) operations and one more for the ReLU, at 8 * 2 * 2 places of two samples and 8 * 8 * 8 of one
+    assert model.compute_average_flops_cost() == (29 * 8 * (4 + 4 + 64) / 3, 224)
+    print_model_with_flops(model, 5568, 224, "KFLOPs", 1, ost=out)
+    assert out.getvalue().splitlines()[3] == "  (1): ReLU(0.0 M, 0.000% Params, 0.2 KFLOPs, 3.448% FLOPs, )"
+    model.reset_flops_count()
+    model.start_flops_count()
+    model(torch.zeros(1, 3, 4, 4))
+    assert model.compute_average_flops_cost() == (29 * 8 * 4, 224)
+    assert is_supported_instance(model[0]) and not is_supported_instance(model)
+    get_model_complexity_info(model[0], (3, 4, 4), print_per_layer_stat=False)
+    print_model_with_flops(model[0], 896, 224, ost=out)  # of the count before
+    assert "100.000% FLOPs, 3, 8, kernel_size" in out.getvalue()
 
 
 def test_units():

@@ -77,6 +77,47 @@ def test_modules_of_layers():
     )
 
 
+def test_patches_reach_the_code_that_uses_a_name_and_are_taken_back():
+    run(
+        """
+        from unittest.mock import patch
+        import arrayvision.ops, arrayvision.torch_bridge.cnn.bricks.transformer as ours
+        import mmcv.ops, mmcv.cnn.bricks.transformer as theirs
+        original = ours.build_norm_layer
+        for _ in range(2):  # the second time, the served module has the name already
+            with patch("mmcv.cnn.bricks.transformer.build_norm_layer", side_effect=original) as called:
+                theirs.PatchEmbed(3, 8, norm_cfg=dict(type="LN"))
+            assert called.call_count == 1
+            assert ours.build_norm_layer is original and theirs.build_norm_layer is original
+        of_arrays, of_tensors = arrayvision.ops.nms, mmcv.ops.nms
+        with patch("mmcv.ops.nms") as called:
+            assert arrayvision.ops.nms is of_arrays and mmcv.ops.nms is called
+        assert mmcv.ops.nms is of_tensors
+        with patch("mmcv.cnn.bricks.norm.no_name_of_ours", 3, create=True):
+            assert mmcv.cnn.bricks.norm.no_name_of_ours == 3
+        assert not hasattr(mmcv.cnn.bricks.norm, "no_name_of_ours")
+        """
+    )
+
+
+@needs_mmengine
+def test_reports_have_the_entries_that_mmcv_adds():
+    run(
+        """
+        import sys, mmcv
+        from mmcv.utils import collect_env
+        from mmcv.utils.env import collect_env as same
+        report = collect_env()
+        assert collect_env is same and report["MMCV"] == mmcv.__version__ and report["sys.platform"] == sys.platform
+        for name in ("Python", "CUDA available", "PyTorch", "PyTorch compiling details", "GCC", "MMCV Compiler",
+                     "MMCV CUDA Compiler", "MMEngine", "arrayvision"):
+            assert name in report, name
+        sys.modules["mmengine.utils.dl_utils"] = None  # without mmengine, what is known without it
+        assert {"sys.platform", "PyTorch", "OpenCV", "MMCV"} <= set(collect_env())
+        """
+    )
+
+
 def test_a_function_and_the_module_of_its_name():
     run(
         """
@@ -381,6 +422,41 @@ def test_init_cfg_is_carried_out_by_mmengine():
         assert not hasattr(model.layer, "_params_init_info")
         """
     )
+
+
+@needs_mmengine
+@pytest.mark.parametrize(
+    "before", ["import mmcv.cnn", "import mmengine.model", "from mmengine.registry import MODELS; MODELS.get('FFN')"]
+)
+def test_layers_are_modules_of_mmengine(before):
+    run(
+        f"""
+        {before}
+        import mmengine.model
+        from mmengine.config import Config
+        from mmengine.utils.dl_utils.parrots_wrapper import SyncBatchNorm
+        from mmcv.cnn import build_activation_layer, build_norm_layer
+        from mmcv.cnn.bricks.transformer import FFN, BaseModule
+        assert BaseModule is mmengine.model.BaseModule and issubclass(FFN, BaseModule)
+        assert type(FFN(8, 8).layers) is mmengine.model.Sequential
+        assert isinstance(build_norm_layer(dict(type="SyncBN"), 4)[1], SyncBatchNorm)
+        assert build_activation_layer(Config(dict(type="LeakyReLU", negative_slope=0.5))).negative_slope == 0.5
+        assert len(build_activation_layer([dict(type="ReLU"), dict(type="Tanh")])) == 2
+        """
+    )
+
+
+@needs_mmengine
+def test_layers_imported_before_install_count_as_modules_of_mmengine():
+    code = """
+        import arrayvision.torch_bridge.cnn
+        from arrayvision.torch_bridge.cnn.bricks.transformer import FFN
+        import arrayvision.openmmlab
+        arrayvision.openmmlab.install()
+        import mmengine.model
+        assert issubclass(FFN, mmengine.model.BaseModule) and isinstance(FFN(8, 8).layers, mmengine.model.Sequential)
+        """
+    subprocess.run([sys.executable, "-W", "ignore", "-c", textwrap.dedent(code)], check=True, timeout=300)
 
 
 @needs_mmengine

@@ -256,6 +256,7 @@ class ResNet(nn.Module):
         if self.bn_eval:
             freeze_norms(self, self.bn_frozen)
         if mode and self.frozen_stages >= 0:
-            for name in ("conv1", "bn1", *(f"layer{i}" for i in range(1, self.frozen_stages + 1))):
+            self.conv1.requires_grad_(False)
+            for name in ("bn1", *(f"layer{i}" for i in range(1, self.frozen_stages + 1))):
                 getattr(self, name).eval().requires_grad_(False)
         return self

@@ -10,6 +10,11 @@ from arrayvision.errors import require
 from arrayvision.torch_bridge.cnn.resnet import freeze_norms, init_backbone
 
 
+def conv3x3(in_planes: int, out_planes: int, dilation: int = 1) -> nn.Module:
+    """A 3x3 convolution that keeps the size."""
+    return nn.Conv2d(in_planes, out_planes, 3, padding=dilation, dilation=dilation)
+
+
 def make_vgg_layer(
     inplanes: int, planes: int, num_blocks: int, dilation: int = 1, with_bn: bool = False, ceil_mode: bool = False
 ) -> list[nn.Module]:
@@ -27,7 +32,7 @@ def make_vgg_layer(
     """
     layers: list[nn.Module] = []
     for _ in range(num_blocks):
-        layers.append(nn.Conv2d(inplanes, planes, 3, padding=dilation, dilation=dilation))
+        layers.append(conv3x3(inplanes, planes, dilation))
         if with_bn:
             layers.append(nn.BatchNorm2d(planes))
         layers.append(nn.ReLU(inplace=True))

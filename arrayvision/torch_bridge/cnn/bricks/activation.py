@@ -32,9 +32,6 @@ class Clamp(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return torch.clamp(x, min=self.min, max=self.max)
 
-    def extra_repr(self) -> str:
-        return f"min={self.min}, max={self.max}"
-
 
 @MODELS.register_module()
 class HSigmoid(nn.Module):
@@ -62,6 +59,13 @@ class HSigmoid(nn.Module):
         return ((x + self.bias) / self.divisor).clamp(self.min_value, self.max_value)
 
 
+class GELU(nn.Module):
+    """x times the normal distribution's CDF at x; the name "GELU" in configs builds torch's nn.GELU."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.gelu(input)
+
+
 class HSwish(nn.Module):
     """The hard swish x * relu6(x + 3) / 6 of MobileNetV3; the name "HSwish" in configs builds torch's nn.Hardswish.
 
@@ -87,7 +91,7 @@ class Swish(nn.Module):
         super().__init__()
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.silu(x)
+        return x * torch.sigmoid(x)
 
 
 def build_activation_layer(cfg: dict) -> nn.Module:

@@ -15,6 +15,11 @@ from arrayvision.torch_bridge.cnn.bricks.conv_module import ConvModule
 from arrayvision.torch_bridge.cnn.bricks.init import constant_init, kaiming_init, normal_init
 
 
+def last_zero_init(m: nn.Module) -> None:
+    """Set a layer's weight and bias, or those of the last in a sequence, to zero."""
+    constant_init(m[-1] if isinstance(m, nn.Sequential) else m, 0)
+
+
 @MODELS.register_module()
 class ContextBlock(nn.Module):
     """Global context block. Y. Cao et al., "GCNet: Non-local Networks Meet Squeeze-Excitation Networks", 2019.
@@ -76,7 +81,7 @@ class ContextBlock(nn.Module):
             kaiming_init(self.conv_mask, mode="fan_in")
         for bottleneck in (self.channel_add_conv, self.channel_mul_conv):
             if bottleneck is not None:
-                constant_init(bottleneck[-1], 0)
+                last_zero_init(bottleneck)
 
     def spatial_pool(self, x: Tensor) -> Tensor:
         """(B, C, H, W) pooled to (B, C, 1, 1)."""

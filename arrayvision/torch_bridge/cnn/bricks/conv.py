@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -194,12 +192,10 @@ class ConvAWS2d(nn.Conv2d):
         missing_keys += missing
 
 
-def same_padding(size, kernel, stride, dilation) -> tuple[int, ...]:
-    """What to add to each side length so that a strided window covers all of it: ceil(size / stride) positions."""
-    return tuple(
-        max((math.ceil(n / s) - 1) * s + (k - 1) * d + 1 - n, 0)
-        for n, k, s, d in zip(size, kernel, stride, dilation, strict=True)
-    )
+def same_padding(size: int, kernel: int, stride: int, dilation: int) -> int:
+    """What to add to a side length so that a strided window covers all of it: ceil(size / stride) positions."""
+    positions = (size + stride - 1) // stride
+    return max((positions - 1) * stride + (kernel - 1) * dilation + 1 - size, 0)
 
 
 @MODELS.register_module()
@@ -226,7 +222,8 @@ class Conv2dAdaptivePadding(nn.Conv2d):
         super().__init__(in_channels, out_channels, kernel_size, stride, 0, dilation, groups, bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        h, w = same_padding(x.shape[-2:], self.weight.shape[-2:], self.stride, self.dilation)
-        if h or w:
+        h = same_padding(x.shape[-2], self.weight.shape[-2], self.stride[0], self.dilation[0])
+        w = same_padding(x.shape[-1], self.weight.shape[-1], self.stride[1], self.dilation[1])
+        if h > 0 or w > 0:
             x = F.pad(x, (w // 2, w - w // 2, h // 2, h - h // 2))
         return self._conv_forward(x, self.weight, self.bias)

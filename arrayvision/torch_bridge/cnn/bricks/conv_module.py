@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import warnings
 from typing import Any
@@ -46,6 +47,13 @@ def efficient_conv_bn_eval_forward(bn: _BatchNorm, conv: _ConvNd, x: Tensor) -> 
     K. You et al., "Efficient ConvBN Blocks for Transfer Learning and Beyond", 2023.
     """
     return conv._conv_forward(x, *fused_weights(conv, bn))
+
+
+def _accepts_inplace(activation) -> bool:
+    if getattr(activation, "__init__", None) is nn.Module.__init__:  # its signature has more than it takes
+        return False
+    parameters = inspect.signature(activation).parameters
+    return "inplace" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
 
 
 @MODELS.register_module()
@@ -158,7 +166,7 @@ class ConvModule(nn.Module):
         if act_cfg is not None:
             kind, scope, _ = MODELS.split(act_cfg)
             cfg = dict(act_cfg)
-            if "inplace" in inspect.signature(MODELS.find(kind, scope)).parameters:
+            if _accepts_inplace(MODELS.find(kind, scope)):
                 cfg.setdefault("inplace", inplace)
             self.activate = build_activation_layer(cfg)
         self.init_weights()
@@ -215,12 +223,23 @@ class ConvModule(nn.Module):
                     and self.order[i + 1 : i + 2] == ("norm",)
                     and not self.norm.training
                 )
-                x = efficient_conv_bn_eval_forward(self.norm, self.conv, x) if fused else self.conv(x)
+                x = self._fused(x) if fused else self.conv(x)
             elif layer == "norm" and norm and self.with_norm and not fused:
                 x = self.norm(x)
             elif layer == "act" and activate and self.with_activation:
                 x = self.activate(x)
         return x
+
+    def _fused(self, x: Tensor) -> Tensor:
+        conv: Any = self.conv
+        together = functools.partial(efficient_conv_bn_eval_forward, self.norm, conv)
+        if not (conv._forward_pre_hooks or conv._forward_hooks or conv._backward_pre_hooks or conv._backward_hooks):
+            return together(x)
+        conv.forward = together  # hooks run around it: one of them is the spectral norm, which sets the weight
+        try:
+            return conv(x)
+        finally:
+            del conv.forward
 
     def turn_on_efficient_conv_bn_eval(self, efficient_conv_bn_eval: bool = True) -> None:
         """Choose whether convolution and batch norm are computed as one in evaluation mode, where that is possible."""

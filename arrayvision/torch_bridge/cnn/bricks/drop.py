@@ -40,9 +40,6 @@ class DropPath(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return drop_path(x, self.drop_prob, self.training)
 
-    def extra_repr(self) -> str:
-        return f"drop_prob={self.drop_prob}"
-
 
 @MODELS.register_module()
 class Dropout(nn.Dropout):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import functools
 import warnings
 from abc import ABCMeta
 from collections.abc import Callable
@@ -135,14 +134,6 @@ def _without(prefix):
     return [(rf"^{prefix.rstrip('.')}\.", "")] if prefix else []
 
 
-@functools.cache
-def _count_as_mmengine() -> None:
-    """Let modules with `init_cfg` count as those of mmengine, which asks for its own class in places."""
-    from mmengine.model import BaseModule as Theirs
-
-    Theirs.register(BaseModule)
-
-
 class BaseModule(nn.Module, metaclass=ABCMeta):
     """A module with `init_cfg`: `init_weights()` initialises it as that says, then its children.
 
@@ -154,8 +145,6 @@ class BaseModule(nn.Module, metaclass=ABCMeta):
 
     def __init__(self, init_cfg: dict | list[dict] | None = None):
         super().__init__()
-        if MODELS._linked is not None:
-            _count_as_mmengine()
         self.init_cfg = copy.deepcopy(init_cfg)
         self.is_init = False
 
@@ -195,3 +184,17 @@ class Sequential(BaseModule, nn.Sequential):
     def __init__(self, *modules, init_cfg=None):
         BaseModule.__init__(self, init_cfg)
         nn.Sequential.__init__(self, *modules)
+
+
+def count_as_mmengine() -> None:
+    """Let these classes, taken before mmengine was linked, count as its own: it asks for them in places."""
+    from mmengine.model import base_module
+
+    for ours in (BaseModule, ModuleList, Sequential):
+        theirs = getattr(base_module, ours.__name__)
+        if ours is not theirs:
+            theirs.register(ours)
+
+
+if MODELS._linked is not None:  # arrayvision.openmmlab.install() has run: its users want mmengine's own
+    from mmengine.model.base_module import BaseModule, ModuleList, Sequential  # type: ignore[assignment,no-redef]

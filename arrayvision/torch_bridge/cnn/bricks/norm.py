@@ -12,12 +12,17 @@ from arrayvision.errors import InvalidKind, InvalidValue, require
 from arrayvision.registry import MODELS
 from arrayvision.torch_bridge.cnn.bricks.conv import check_cfg
 
+if MODELS._linked is not None:  # after arrayvision.openmmlab.install(): mmengine's subclass, which its users ask for
+    from mmengine.utils.dl_utils.parrots_wrapper import SyncBatchNorm
+else:
+    SyncBatchNorm = nn.SyncBatchNorm
+
 for _name, _kind in {
     "BN": nn.BatchNorm2d,
     "BN1d": nn.BatchNorm1d,
     "BN2d": nn.BatchNorm2d,
     "BN3d": nn.BatchNorm3d,
-    "SyncBN": nn.SyncBatchNorm,
+    "SyncBN": SyncBatchNorm,
     "GN": nn.GroupNorm,
     "LN": nn.LayerNorm,
     "IN": nn.InstanceNorm2d,

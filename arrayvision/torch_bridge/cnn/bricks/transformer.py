@@ -119,9 +119,13 @@ class AdaptivePadding(nn.Module):
         self.stride = _pair(stride)
         self.dilation = _pair(dilation)
 
-    def get_pad_shape(self, input_shape) -> tuple[int, ...]:
+    def get_pad_shape(self, input_shape) -> tuple[int, int]:
         """Rows and columns to add to an image of (height, width)."""
-        return same_padding(input_shape, self.kernel_size, self.stride, self.dilation)
+        height, width = input_shape
+        return (
+            same_padding(height, self.kernel_size[0], self.stride[0], self.dilation[0]),
+            same_padding(width, self.kernel_size[1], self.stride[1], self.dilation[1]),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         h, w = self.get_pad_shape(x.shape[-2:])

@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import math
 import sys
+import weakref
 from collections.abc import Callable
-from typing import TextIO
+from typing import Any, TextIO
 
 import torch
 from torch import nn
@@ -108,25 +109,9 @@ def get_model_complexity_info(
     require(len(input_shape) >= 1, f"{name}: input_shape must have a size, got {input_shape}", InvalidValue)
     require(isinstance(model, nn.Module), f"{name}: model must be a module, got {type(model).__name__}", InvalidKind)
 
-    counts: dict[nn.Module, int] = {}
-    samples = 0
-
-    def counter(count):
-        def hook(module, args, output):
-            counts[module] = counts.get(module, 0) + int(count(module, args[0], output))
-
-        return hook
-
-    def count_samples(module, args, output):
-        nonlocal samples
-        samples += len(args[0]) if args else 1
-
     model.eval()
-    handles = [model.register_forward_hook(count_samples)]
-    for module in model.modules():
-        count = _count_for(module)
-        if count is not None:
-            handles.append(module.register_forward_hook(counter(count)))
+    counter = _Counter(model)
+    counter.start_flops_count()
     try:
         with torch.no_grad():
             if input_constructor:
@@ -135,29 +120,120 @@ def get_model_complexity_info(
                 parameter = next(model.parameters(), torch.empty(()))
                 model(torch.zeros((1, *input_shape), dtype=parameter.dtype, device=parameter.device))
     finally:
-        for handle in handles:
-            handle.remove()
-    flops = sum(counts.values()) / samples
-    params = get_model_parameters_number(model)
+        counter.stop_flops_count()
+    flops, params = counter.compute_average_flops_cost()
+    _counted[model] = counter
     if print_per_layer_stat:
-        _print(model, counts, samples, flops, params, ost, flush)
+        print_model_with_flops(model, flops, params, ost=ost, flush=flush)
     if as_strings:
         return flops_to_string(flops), params_to_string(params)
     return flops, params
 
 
-def _print(model, counts, samples, flops, params, ost, flush):
-    """Print the model as torch does, with each module's share in front of what it tells of itself."""
+class _Counter:
+    """What a model's modules have counted, by hooks, since the last reset. It keeps none of them alive."""
+
+    def __init__(self, model: nn.Module):
+        self.model = weakref.ref(model)
+        self.handles: list[Any] = []
+        self.reset_flops_count()
+
+    def _parts(self) -> list[nn.Module]:
+        model = self.model()
+        return [] if model is None else list(model.modules())
+
+    def reset_flops_count(self) -> None:
+        self.samples = 0
+        self.counts: weakref.WeakKeyDictionary[nn.Module, int] = weakref.WeakKeyDictionary()
+
+    def start_flops_count(self) -> None:
+        if self.handles:
+            return
+        parts = self._parts()
+        self.handles.append(parts[0].register_forward_hook(self._count_samples))
+        for part in parts:
+            count = _count_for(part)
+            if count is not None:
+                self.handles.append(part.register_forward_hook(functools.partial(self._count, count)))
+
+    def stop_flops_count(self) -> None:
+        for handle in self.handles:
+            handle.remove()
+        self.handles.clear()
+
+    def compute_average_flops_cost(self) -> tuple[float, int]:
+        """Operations of a sample, and parameters."""
+        return sum(self.counts.values()) / self.samples, sum(map(get_model_parameters_number, self._parts()[:1]))
+
+    def _count_samples(self, module, args, output):
+        self.samples += len(args[0]) if args else 1
+
+    def _count(self, count, module, args, output):
+        self.counts[module] = self.counts.get(module, 0) + int(count(module, args[0], output))
+
+
+_counted: weakref.WeakKeyDictionary[nn.Module, _Counter] = weakref.WeakKeyDictionary()  # the latest of each model
+
+
+def add_flops_counting_methods(net_main_module: nn.Module) -> nn.Module:
+    """Give a model four methods, to count over runs of one's own.
+
+    `start_flops_count`, `stop_flops_count`, `reset_flops_count`, and `compute_average_flops_cost`, which gives the
+    operations of a sample and the number of parameters.
+
+    Returns
+    -------
+    nn.Module
+        The same model.
+    """
+    counter: Any = _Counter(net_main_module)
+    _counted[net_main_module] = counter
+    for name in ("start_flops_count", "stop_flops_count", "reset_flops_count", "compute_average_flops_cost"):
+        setattr(net_main_module, name, getattr(counter, name))
+    return net_main_module
+
+
+def is_supported_instance(module: nn.Module) -> bool:
+    """Whether a module's operations are counted."""
+    return _count_for(module) is not None
+
+
+def print_model_with_flops(
+    model: nn.Module,
+    total_flops: float,
+    total_params: float,
+    units: str | None = "GFLOPs",
+    precision: int = 3,
+    ost: TextIO = sys.stdout,
+    flush: bool = False,
+) -> None:
+    """Print a counted model as torch does, with each module's share in front of what it tells of itself.
+
+    Parameters
+    ----------
+    model : nn.Module
+        One that `get_model_complexity_info` has counted, or that has the methods of `add_flops_counting_methods`.
+    total_flops, total_params : float
+        What the shares are of.
+    units, precision
+        As in `flops_to_string`.
+    ost : text file
+    flush : bool
+        How and where it is printed.
+    """
+    counter = _counted.get(model)
+    if counter is None:
+        raise InvalidValue("print_model_with_flops: model must be one whose operations have been counted")
 
     def told(module):
-        own_flops = sum(counts.get(part, 0) for part in module.modules()) / samples
-        own_params = get_model_parameters_number(module)
+        flops = sum(counter.counts.get(part, 0) for part in module.modules()) / counter.samples
+        params = get_model_parameters_number(module)
         return ", ".join(
             [
-                params_to_string(own_params, "M", 3),
-                f"{own_params / params if params else 0:.3%} Params",
-                flops_to_string(own_flops, "GFLOPs", 3),
-                f"{own_flops / flops if flops else 0:.3%} FLOPs",
+                params_to_string(params, "M", precision),
+                f"{params / total_params if total_params else 0:.3%} Params",
+                flops_to_string(flops, units, precision),
+                f"{flops / total_flops if total_flops else 0:.3%} FLOPs",
                 module.extra_repr(),
             ]
         )
