@@ -175,6 +175,38 @@ def test_loads_from_a_url_once_and_from_a_model_zoo(tmp_path, monkeypatch):
         load_checkpoint(target, "zoo://near")
 
 
+def test_loads_what_torchvision_lists(tmp_path, monkeypatch):
+    import enum
+    import sys
+    import types
+
+    source, places = model(), {}
+    for version in ("V1", "V2"):
+        places[version] = types.SimpleNamespace(url=f"file://{save(tmp_path / f'{version}.pth', source.state_dict())}")
+    weights = {"net": enum.Enum("Weights", places)}
+
+    def get_model_weights(name):
+        if name not in weights:
+            raise ValueError(name)
+        return [types.SimpleNamespace(name=w.name, url=w.value.url) for w in weights[name]]
+
+    stand_in = types.ModuleType("torchvision.models")
+    stand_in.get_model_weights = get_model_weights
+    monkeypatch.setenv("ARRAYVISION_HOME", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "torchvision", types.ModuleType("torchvision"))
+    monkeypatch.setitem(sys.modules, "torchvision.models", stand_in)
+    for name, version in (("net", "V1"), ("net.v2", "V2")):
+        target = model()
+        load_checkpoint(target, f"torchvision://{name}", strict=True)
+        assert same(source, target) and list((tmp_path / "checkpoints").glob(f"*/{version}-*.pth"))
+    for name in ("other", "net.v3"):
+        with pytest.raises(KeyError, match=f"torchvision has no weights '{name}'"):
+            load_checkpoint(target, f"torchvision://{name}")
+    monkeypatch.setitem(sys.modules, "torchvision.models", None)
+    with pytest.raises(ImportError, match="torchvision://net needs torchvision"):
+        load_checkpoint(target, "torchvision://net")
+
+
 def test_a_damaged_download_is_not_kept(tmp_path, monkeypatch):
     import fsspec
 

@@ -40,8 +40,10 @@ def load_checkpoint(
     ----------
     model : nn.Module
     filename : str or path
-        A file; a URL that fsspec reads (``https://``, ``s3://`` ...), which is downloaded once; or ``zoo://NAME``, a name
-        in the JSON file ``model_zoo.json`` of `home()`, whose values are files (relative to it) or URLs.
+        A file; a URL that fsspec reads (``https://``, ``s3://`` ...), which is downloaded once; ``zoo://NAME``, a name in
+        the JSON file ``model_zoo.json`` of `home()`, whose values are files (relative to it) or URLs; or
+        ``torchvision://NAME``, the first weights that torchvision lists for its model of that name, or others:
+        ``torchvision://resnet50.imagenet1k_v2``.
     map_location
         Where tensors go, as in torch.load; the CPU by default.
     strict : bool
@@ -60,7 +62,7 @@ def load_checkpoint(
     FileNotFoundError
         If there is no such file.
     KeyError
-        If the model zoo has no such name.
+        If the model zoo, or torchvision, has no such name.
     ValueError
         If the file's SHA-256 does not begin as its name says (``resnet50-0676ba61.pth``), if it holds other objects than
         tensors and plain values (nothing is run), or no weights.
@@ -94,6 +96,8 @@ def _file(name: str) -> pathlib.Path:
     for scheme in _SCHEMES:
         if name.startswith(scheme):
             name = _from_zoo(name[len(scheme) :])
+    if name.startswith("torchvision://"):
+        name = _from_torchvision(name.partition("://")[2])
     if "://" in name:
         return _download(name)
     path = pathlib.Path(name).expanduser()
@@ -111,6 +115,19 @@ def _from_zoo(name: str) -> str:
         raise KeyError(f"load_checkpoint: {zoo} has no {name!r}; it has {', '.join(sorted(places)) or 'nothing'}")
     place = places[name]
     return place if "://" in place else str(zoo.parent / place)
+
+
+def _from_torchvision(name: str) -> str:
+    try:
+        from torchvision.models import get_model_weights
+    except ImportError as error:
+        raise ImportError(f"load_checkpoint: torchvision://{name} needs torchvision, which tells its URL") from error
+    model, _, which = name.partition(".")
+    try:
+        weights = list(get_model_weights(model))
+        return next(w for w in weights if which.lower() in ("", w.name.lower())).url
+    except (ValueError, StopIteration):
+        raise KeyError(f"load_checkpoint: torchvision has no weights {name!r}") from None
 
 
 def _download(url: str) -> pathlib.Path:
