@@ -152,8 +152,9 @@ def _scale_size(size: tuple[int, int], scale: float | int | tuple) -> tuple[int,
     return int(size[0] * float(factors[0]) + 0.5), int(size[1] * float(factors[1]) + 0.5)
 
 
-def _load_ext(name: str, funcs: list[str]):
-    raise ImportError(f"mmcv.utils.ext_loader: there is no compiled extension {name} to load {', '.join(funcs)} from")
+def _load_ext(name: str, funcs: list[str]) -> types.SimpleNamespace:
+    """What stands for mmcv's compiled extension: projects load its functions when they are imported."""
+    return types.SimpleNamespace(**{func: _absent(func, "it is of mmcv's compiled extension", name) for func in funcs})
 
 
 def _registry(ours: Registry) -> Any:
@@ -181,9 +182,9 @@ def _extra(path: str, name: str) -> Any:
     raise LookupError(name)
 
 
-def _absent(name: str, reason: str) -> Any:
+def _absent(name: str, reason: str, module: str = "ops") -> Any:
     """What stands for an operator that is not there: using it is an ImportError, importing or subclassing it is not."""
-    message = f"mmcv.ops.{name} is not in this version of arrayvision: {reason}"
+    message = f"mmcv.{module}.{name} is not in this version of arrayvision: {reason}"
     if name[0].isupper():
 
         def refuse(self, *args, **kwargs):

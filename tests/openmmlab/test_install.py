@@ -47,7 +47,6 @@ def test_the_layout_and_its_names():
         from mmcv.transforms.utils import cache_randomness
         from mmcv.transforms.processing import Pad
         from mmcv.utils import IS_CUDA_AVAILABLE, collect_env
-        from mmcv.utils.ext_loader import load_ext
         """
     )
 
@@ -135,6 +134,23 @@ def test_an_operator_that_is_not_there_is_an_error_when_it_is_used():
                     pass
                 assert not isinstance(3, operator)
         print(missing, "missing")
+        """
+    )
+
+
+def test_functions_of_the_compiled_extension_are_errors_when_they_are_used():
+    """Projects load them when they are imported."""
+    run(
+        """
+        from mmcv.utils import ext_loader
+        extension = ext_loader.load_ext("_ext", ["hard_voxelize_forward", "nms"])
+        try:
+            extension.hard_voxelize_forward(1, 2)
+        except ImportError as error:
+            assert "mmcv._ext.hard_voxelize_forward is not in this version of arrayvision" in str(error)
+        else:
+            raise AssertionError
+        assert callable(extension.nms) and not hasattr(extension, "roi_align_forward")
         """
     )
 
