@@ -11,6 +11,7 @@ registries, if it is installed, and ours find each other's names.
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import importlib.abc
 import importlib.machinery
@@ -356,6 +357,32 @@ def _link_mmengine() -> None:
         HOOKS._module_dict = _Names(HOOKS._module_dict, hooks)
 
 
+# ---- processes that are spawned --------------------------------------------------------------------------------------
+class _Again:
+    """What a spawned process unpickles before it imports the script: install() there.
+
+    The process has not this one's sys.path yet, so it is told where this package is.
+    """
+
+    def __reduce__(self):
+        root = str(pathlib.Path(__file__).parent.parent)
+        start = f"import sys; sys.path.append({root!r}); import arrayvision.openmmlab as o; o.install({_state['version']!r})"
+        return exec, (start,)
+
+
+def _follow_spawned() -> None:
+    from multiprocessing import spawn
+
+    prepared = spawn.get_preparation_data
+    if getattr(prepared, "__module__", None) != __name__:
+
+        @functools.wraps(prepared, assigned=())
+        def get_preparation_data(name):
+            return {**prepared(name), "arrayvision": _Again()}
+
+        spawn.get_preparation_data = get_preparation_data
+
+
 # ---- the way in ------------------------------------------------------------------------------------------------------
 _state: dict[str, Any] = {"version": VERSION}
 _finder = _Finder()
@@ -378,7 +405,8 @@ def install(version: str = VERSION) -> None:
     -----
     With mmengine installed, classes of this package are found in its registries `MODELS` and `TRANSFORMS`, its classes
     (also those of a project's scope) in ours, and `init_cfg` is carried out by its initialisers. Operators that are not
-    there yet can be imported; using one is an ImportError that names it.
+    there yet can be imported; using one is an ImportError that names it. Processes that multiprocessing starts, by
+    whichever method, have mmcv too.
 
     Examples
     --------
@@ -400,6 +428,7 @@ def install(version: str = VERSION) -> None:
     _state["version"] = version
     if _finder not in sys.meta_path:
         sys.meta_path.insert(0, _finder)
+    _follow_spawned()
     _link_mmengine()
 
 

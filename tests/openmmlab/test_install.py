@@ -199,6 +199,28 @@ def test_running_a_script_and_a_module(tmp_path):
     assert done.returncode == 2 and "usage:" in done.stdout
 
 
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_spawned_processes_have_mmcv(tmp_path, method):
+    """They import the script before they run anything of it, and find this package wherever it is."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import multiprocessing, mmcv\n"
+        "def tell(queue):\n    queue.put([mmcv.__version__, mmcv.__file__])\n"
+        "if __name__ == '__main__':\n"
+        f"    context = multiprocessing.get_context({method!r})\n"
+        "    queue = context.Queue()\n"
+        "    process = context.Process(target=tell, args=(queue,))\n"
+        "    process.start()\n"
+        "    process.join()\n"
+        "    assert process.exitcode == 0 and queue.get(timeout=9) == [mmcv.__version__, mmcv.__file__]\n"
+    )
+    root = str(pathlib.Path(__file__).parent.parent.parent)
+    start = f"import sys; sys.path.insert(0, {root!r}); import arrayvision.openmmlab as o; o.main([{str(script)!r}])"
+    command = [sys.executable, "-W", "ignore", "-c", start]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
 # ---- with mmengine ---------------------------------------------------------------------------------------------------
 @needs_mmengine
 def test_registries_find_each_other():
