@@ -185,7 +185,10 @@ def _extra(path: str, name: str) -> Any:
 
 def _absent(name: str, reason: str, module: str = "ops") -> Any:
     """What stands for an operator that is not there: using it is an ImportError, importing or subclassing it is not."""
-    message = f"mmcv.{module}.{name} is not in this version of arrayvision: {reason}"
+    return _refusing(name, f"mmcv.{module}.{name} is not in this version of arrayvision: {reason}")
+
+
+def _refusing(name: str, message: str) -> Any:
     if name[0].isupper():
 
         def refuse(self, *args, **kwargs):
@@ -303,7 +306,10 @@ class _Names(dict):
         return super().__contains__(name) or name in self.ours
 
     def __missing__(self, name):
-        found = self.ours.own(name)
+        try:
+            found = self.ours.own(name)
+        except ImportError as error:  # an operator that is not there yet can be looked up, as it can be imported
+            found = _refusing(name, str(error))
         if found is None:
             raise KeyError(name)
         self[name] = found

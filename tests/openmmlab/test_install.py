@@ -223,6 +223,27 @@ def test_spawned_processes_have_mmcv(tmp_path, method):
 
 # ---- with mmengine ---------------------------------------------------------------------------------------------------
 @needs_mmengine
+def test_a_registered_operator_that_is_not_there_can_be_looked_up():
+    run(
+        """
+        from mmengine.registry import MODELS as theirs
+        from arrayvision.registry import MODELS as ours
+        from mmcv.cnn import build_conv_layer
+        for name in ("Absent", "absent"):
+            ours.register_lazy(name, "arrayvision.torch_bridge.ops", "NoSuchOperator")
+            assert name in theirs and theirs.get(name).__name__ == name and theirs.get("Nothing") is None
+            for build in (theirs.build, ours.build, build_conv_layer):
+                try:
+                    build(dict(type=name), **({"in_channels": 1} if build is build_conv_layer else {}))
+                except ImportError as error:
+                    assert "needs the operator NoSuchOperator of arrayvision.torch_bridge.ops" in str(error)
+                else:
+                    raise AssertionError(name)
+        """
+    )
+
+
+@needs_mmengine
 def test_registries_find_each_other():
     run(
         """
