@@ -156,8 +156,9 @@ def _scale_size(size: tuple[int, int], scale: float | int | tuple) -> tuple[int,
     return int(size[0] * float(factors[0]) + 0.5), int(size[1] * float(factors[1]) + 0.5)
 
 
-def _load_ext(name: str, funcs: list[str]):
-    raise ImportError(f"mmcv.utils.ext_loader: there is no compiled extension {name} to load {', '.join(funcs)} from")
+def _load_ext(name: str, funcs: list[str]) -> types.SimpleNamespace:
+    """What stands for mmcv's compiled extension: projects load its functions when they are imported."""
+    return types.SimpleNamespace(**{func: _absent(func, "it is of mmcv's compiled extension", name) for func in funcs})
 
 
 def _collect_env() -> dict:
@@ -211,9 +212,12 @@ def _extra(path: str, name: str) -> Any:
     raise LookupError(name)
 
 
-def _absent(name: str, reason: str) -> Any:
+def _absent(name: str, reason: str, module: str = "ops") -> Any:
     """What stands for an operator that is not there: using it is an ImportError, importing or subclassing it is not."""
-    message = f"mmcv.ops.{name} is not in this version of arrayvision: {reason}"
+    return _refusing(name, f"mmcv.{module}.{name} is not in this version of arrayvision: {reason}")
+
+
+def _refusing(name: str, message: str) -> Any:
     if name[0].isupper():
 
         def refuse(self, *args, **kwargs):
@@ -359,7 +363,10 @@ class _Names(dict):
         return super().__contains__(name) or name in self.ours
 
     def __missing__(self, name):
-        found = self.ours.own(name)
+        try:
+            found = self.ours.own(name)
+        except ImportError as error:  # an operator that is not there yet can be looked up, as it can be imported
+            found = _refusing(name, str(error))
         if found is None:
             raise KeyError(name)
         self[name] = found
@@ -418,13 +425,16 @@ def _link_mmengine() -> None:
 
 # ---- spawned processes -----------------------------------------------------------------------------------------------
 class _Spawned:
-    """What a process that multiprocessing spawns unpickles before it imports its main module: `install` is called there."""
+    """What a process that multiprocessing spawns unpickles before it imports its main module: `install` is called there.
+
+    It has not this process's `sys.path` yet, on which this package need not be any more.
+    """
 
     def __init__(self, path: list[str]):
         self.path = path
 
     def __reduce__(self):
-        where = f"import sys; sys.path[:] = {self.path!r}"
+        where = f"import sys; sys.path[:] = {[*self.path, str(pathlib.Path(__file__).parent.parent)]!r}"
         return exec, (f"{where}; from arrayvision.openmmlab import install; install({_state['version']!r})", {})
 
 

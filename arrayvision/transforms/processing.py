@@ -267,10 +267,6 @@ class Pad(BaseTransform):
             )
         modes = ("constant", "edge", "reflect", "symmetric")
         require(padding_mode in modes, f"Pad: padding_mode must be one of {', '.join(modes)}, got {padding_mode!r}")
-        good = size is None or (
-            isinstance(size, Sequence) and len(size) == 2 and all(isinstance(n, Integral) and n > 0 for n in size)
-        )
-        require(good, f"Pad: size must be (w, h) greater than 0, got {size!r}")
         good = size_divisor is None or (isinstance(size_divisor, Integral) and size_divisor > 0)
         require(good, f"Pad: size_divisor must be an int greater than 0, got {size_divisor!r}")
         self.size = size
@@ -305,6 +301,11 @@ class Pad(BaseTransform):
 
     def _pad_img(self, results: dict) -> None:
         img = _img(self, results)
+        size = self.size  # looked at now: code written for mmcv gives 0 and sets it later
+        good = size is None or (
+            isinstance(size, Sequence) and len(size) == 2 and all(isinstance(n, Integral) and n > 0 for n in size)
+        )
+        expect(self, good, f"size must be (w, h) greater than 0, got {size!r}")
         padded = self._padded(img, self._padded_size(*img.shape[:2]), self.pad_val.get("img", 0))
         results["img"] = padded
         self._note(results, padded.shape)

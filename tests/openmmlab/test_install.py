@@ -47,7 +47,6 @@ def test_the_layout_and_its_names():
         from mmcv.transforms.utils import cache_randomness
         from mmcv.transforms.processing import Pad
         from mmcv.utils import IS_CUDA_AVAILABLE, collect_env
-        from mmcv.utils.ext_loader import load_ext
         """
     )
 
@@ -180,6 +179,23 @@ def test_an_operator_that_is_not_there_is_an_error_when_it_is_used():
     )
 
 
+def test_functions_of_the_compiled_extension_are_errors_when_they_are_used():
+    """Projects load them when they are imported."""
+    run(
+        """
+        from mmcv.utils import ext_loader
+        extension = ext_loader.load_ext("_ext", ["hard_voxelize_forward", "nms"])
+        try:
+            extension.hard_voxelize_forward(1, 2)
+        except ImportError as error:
+            assert "mmcv._ext.hard_voxelize_forward is not in this version of arrayvision" in str(error)
+        else:
+            raise AssertionError
+        assert callable(extension.nms) and not hasattr(extension, "roi_align_forward")
+        """
+    )
+
+
 def test_a_real_mmcv_is_refused(tmp_path):
     (tmp_path / "mmcv.py").write_text("__version__ = '2.2.0'\n")
     code = (
@@ -255,6 +271,27 @@ def test_processes_that_are_started_serve_it_too(tmp_path, method):
 
 
 # ---- with mmengine ---------------------------------------------------------------------------------------------------
+@needs_mmengine
+def test_a_registered_operator_that_is_not_there_can_be_looked_up():
+    run(
+        """
+        from mmengine.registry import MODELS as theirs
+        from arrayvision.registry import MODELS as ours
+        from mmcv.cnn import build_conv_layer
+        for name in ("Absent", "absent"):
+            ours.register_lazy(name, "arrayvision.torch_bridge.ops", "NoSuchOperator")
+            assert name in theirs and theirs.get(name).__name__ == name and theirs.get("Nothing") is None
+            for build in (theirs.build, ours.build, build_conv_layer):
+                try:
+                    build(dict(type=name), **({"in_channels": 1} if build is build_conv_layer else {}))
+                except ImportError as error:
+                    assert "needs the operator NoSuchOperator of arrayvision.torch_bridge.ops" in str(error)
+                else:
+                    raise AssertionError(name)
+        """
+    )
+
+
 @needs_mmengine
 def test_registries_find_each_other():
     run(

@@ -300,6 +300,19 @@ def test_modules(module, regions, function):
     assert repr(copy.deepcopy(module)) == repr(module)
 
 
+def test_positions_in_rows():
+    """Detectors give the boxes of all positions in rows, or an image's."""
+    x = features()
+    expected = ops.rotated_feature_align(x, POSITIONS, 0.5, 5)
+    for boxes in (POSITIONS.reshape(-1, 5), POSITIONS.flatten(1, 2)):
+        assert torch.equal(ops.rotated_feature_align(x, boxes, 0.5, 5), expected)
+    for boxes in (POSITIONS.reshape(-1, 5)[1:], POSITIONS.reshape(8, -1, 5), POSITIONS.reshape(-1)):
+        with pytest.raises(
+            ValueError, match=r"rotated_feature_align: best_rbboxes must have shape \(2, 7, 8, 5\), got"
+        ):
+            ops.rotated_feature_align(x, boxes, 0.5, 5)
+
+
 def test_old_argument_names():
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")

@@ -196,6 +196,13 @@ def test_pad(sample, arguments, shape, value):
     assert results["pad_size_divisor"] == arguments.get("size_divisor")
 
 
+def test_pad_whose_size_is_set_later(sample):
+    """Each image's own, by a transform that has one of these."""
+    pad = Pad(size=0)
+    pad.size = (50, 40)
+    assert pad(dict(sample))["img"].shape[:2] == (40, 50)
+
+
 @pytest.mark.parametrize("mode", ["edge", "reflect", "symmetric"])
 def test_pad_by_the_image(img, mode):
     results = Pad(size=(45, 37), padding_mode=mode)({"img": img})
@@ -392,6 +399,8 @@ def test_bad_arguments(make, message):
         (Resize(9), {"gt_bboxes": np.zeros((2, 5))}, ValueError, r"gt_bboxes must have shape \(N, 4\), got \(2, 5\)"),
         (Resize(9), {"gt_bboxes": [[1, 2, 3, 4]]}, ValueError, r"gt_bboxes must have shape \(N, 4\), got list"),
         (Resize(9), {"gt_keypoints": np.zeros((2, 3))}, ValueError, r"gt_keypoints must have shape \(N, K, 3\)"),
+        (Pad(size=0), {}, ValueError, r"Pad\(.*\): size must be \(w, h\) greater than 0, got 0"),
+        (Pad(size=(9, 0)), {}, ValueError, r"size must be \(w, h\) greater than 0, got \(9, 0\)"),
         (RandomFlip(1.0), {"gt_bboxes": np.zeros((2, 5))}, ValueError, r"gt_bboxes must have shape \(N, 4\)"),
         (RandomFlip(1.0, swap_seg_labels=[3]), {}, TypeError, r"swap_seg_labels must be pairs, got \[3\]"),
         (CenterCrop(9), {"gt_bboxes": np.zeros((2, 5))}, ValueError, r"CenterCrop\(.*\): gt_bboxes must have shape"),

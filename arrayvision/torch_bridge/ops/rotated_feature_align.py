@@ -25,7 +25,7 @@ def rotated_feature_align(
     ----------
     features : Tensor (B, C, H, W)
         Features, contiguous or channels-last.
-    best_rbboxes : Tensor (B, H, W, 5)
+    best_rbboxes : Tensor (B, H, W, 5), (B, H * W, 5) or (B * H * W, 5)
         Each position's box (cy, cx, w, h, angle).
     spatial_scale, points
         As there.
@@ -40,4 +40,14 @@ def rotated_feature_align(
     TypeError, ValueError
         As there.
     """
+    if (
+        isinstance(features, Tensor)
+        and features.dim() == 4
+        and isinstance(best_rbboxes, Tensor)
+        and best_rbboxes.dim() in (2, 3)
+        and best_rbboxes.shape[-1] == 5
+    ):
+        b, _, h, w = features.shape
+        if best_rbboxes.shape[:-1] in ((b * h * w,), (b, h * w)):
+            best_rbboxes = best_rbboxes.reshape(b, h, w, 5)
     return _rotated_feature_align(features, best_rbboxes, spatial_scale, points)
