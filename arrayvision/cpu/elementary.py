@@ -8,6 +8,7 @@ from numba import float32, int32
 from numba.extending import overload
 
 F = np.float32
+INLINE = {"forceinline": True, "fastmath": {"contract"}}  # polynomials in fused steps
 
 
 def exp_down(x):
@@ -64,17 +65,17 @@ def _log32(x):
     return value if n < F(128.0) else x  # infinity and NaN
 
 
-@overload(exp_down, jit_options={"forceinline": True})
+@overload(exp_down, jit_options=INLINE)
 def _exp_down(x):
     return _exp32 if x == float32 else lambda x: math.exp(x)
 
 
-@overload(log1p_unit, jit_options={"forceinline": True})
+@overload(log1p_unit, jit_options=INLINE)
 def _log1p_unit(x):
     return _log1p32 if x == float32 else lambda x: math.log1p(x)
 
 
-@overload(log_up, jit_options={"forceinline": True})
+@overload(log_up, jit_options=INLINE)
 def _log_up(x):
     return _log32 if x == float32 else lambda x: math.log(x)
 

@@ -16,20 +16,29 @@ import numpy as np
 _ROW = ("resize", "flip", "normalize", "pad", "tensor")  # what the classes' `_part` says
 
 
-def defer(results: dict, steps: Sequence, i: int) -> None:
+def _place(step: Any) -> int | None:
+    """Where in a row a step belongs; None if nowhere: a subclass, or a step with another `transform`, may do anything."""
+    part = vars(type(step)).get("_part")
+    replaced = "transform" in vars(step) and "_random_params" not in vars(
+        step
+    )  # those that share parameters call their own
+    return None if part is None or replaced or not step._deferrable() else _ROW.index(part)
+
+
+def defer(results: Any, steps: Sequence, i: int) -> None:
     """Put a `Deferred` in the place of the image if a row begins at step i."""
-    if "_part" not in vars(type(steps[i])):  # a subclass may do something else
+    if "_part" not in vars(type(steps[i])) or not isinstance(results, dict):
         return
     img = results.get("img")
     if type(img) is not np.ndarray or img.dtype != np.uint8 or img.ndim != 3 or img.shape[2] != 3 or img.size == 0:
         return
-    parts: list[int] = []
+    row: list[int] = []
     for step in steps[i : i + len(_ROW)]:
-        part = _ROW.index(vars(type(step)).get("_part", "tensor"))
-        if (parts and part <= parts[-1]) or "_part" not in vars(type(step)) or not step._deferrable():
+        place = _place(step)
+        if place is None or (row and place <= row[-1]):
             break
-        parts.append(part)
-    if parts[-3:] == [2, 3, 4]:
+        row.append(place)
+    if row[-3:] == [2, 3, 4]:
         results["img"] = Deferred(img)
 
 

@@ -173,6 +173,14 @@ def test_a_subclass_may_stand_before_a_row(passes):
     assert passes == ["normalize_planes"] * 2
 
 
+def test_a_step_whose_transform_was_replaced_sees_an_array(passes):
+    resize, seen = Resize((40, 30)), []
+    own = resize.transform
+    resize.transform = lambda results: own(results if seen.append(type(results["img"])) else results)
+    both([resize, Normalize(MEAN, STD), Pad(size_divisor=8), TENSOR], {"img": picture(64, 90)})
+    assert seen == [np.ndarray] * 2 and passes == ["normalize_planes"]
+
+
 def test_float_images_go_step_by_step(passes):
     steps = [Resize((40, 30)), Normalize(MEAN, STD), Pad(size_divisor=8), TENSOR]
     both(steps, {"img": picture(64, 90).astype(np.float32)})
