@@ -19,10 +19,11 @@ _ROW = ("resize", "flip", "normalize", "pad", "tensor")  # what the classes' `_p
 def _place(step: Any) -> int | None:
     """Where in a row a step belongs; None if nowhere: a subclass, or a step with another `transform`, may do anything."""
     part = vars(type(step)).get("_part")
-    replaced = "transform" in vars(step) and "_random_params" not in vars(
-        step
-    )  # those that share parameters call their own
-    return None if part is None or replaced or not step._deferrable() else _ROW.index(part)
+    if part is None or not step._deferrable():
+        return None
+    if "transform" in vars(step) and "_random_params" not in vars(step):  # those that share parameters call their own
+        return None
+    return _ROW.index(part)
 
 
 def defer(results: Any, steps: Sequence, i: int) -> None:

@@ -156,6 +156,7 @@ class Mine(Resize):
         ],
         [Resize((40, 30)), Normalize(MEAN, STD), TENSOR],
         [Normalize(MEAN, STD), Resize((40, 30)), Pad(size_divisor=8), TENSOR],
+        [Resize((40, 30)), dict, Normalize(MEAN, STD), Pad(size_divisor=8, padding_mode="edge"), TENSOR],
         [Normalize(MEAN, STD), Pad(size_divisor=8), ImageToTensor(["img", "other"])],
     ],
 )
@@ -176,7 +177,12 @@ def test_a_subclass_may_stand_before_a_row(passes):
 def test_a_step_whose_transform_was_replaced_sees_an_array(passes):
     resize, seen = Resize((40, 30)), []
     own = resize.transform
-    resize.transform = lambda results: own(results if seen.append(type(results["img"])) else results)
+
+    def transform(results):
+        seen.append(type(results["img"]))
+        return own(results)
+
+    resize.transform = transform
     both([resize, Normalize(MEAN, STD), Pad(size_divisor=8), TENSOR], {"img": picture(64, 90)})
     assert seen == [np.ndarray] * 2 and passes == ["normalize_planes"]
 
