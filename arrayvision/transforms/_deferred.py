@@ -114,8 +114,8 @@ class Deferred:
         from arrayvision.image._array import packed, read_only
 
         mean, std, swap = self._statistics  # type: ignore[misc]
-        scale = read_only((1 / std.astype(np.float64)).astype(np.float32))
-        mean = read_only(mean.astype(np.float32))
+        scale = read_only((1 / np.asarray(std, np.float64)).astype(np.float32))
+        mean = read_only(np.array(mean, np.float32))
         (w, h), (height, width, _) = self._size, self.shape
         out = np.empty((3, height, width), np.float32)
         if self._border is not None:

@@ -97,7 +97,7 @@ class Normalize(BaseTransform):
         return results
 
     def _deferrable(self):
-        return self.mean.shape == self.std.shape == (3,)
+        return np.shape(self.mean) == np.shape(self.std) == (3,)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(mean={self.mean}, std={self.std}, to_rgb={self.to_rgb})"

@@ -119,6 +119,15 @@ def test_without_what_may_be_missing(passes):
     assert passes == ["resize_to_planes", "normalize_planes", "normalize_planes"]
 
 
+def test_statistics_that_were_set_later(passes):
+    normalize = Normalize(MEAN, STD)
+    normalize.mean, normalize.std = [1, 2, 3], (4.0, 5, 6)
+    image = Compose([normalize, Pad(size_divisor=8), TENSOR])({"img": picture(8, 8)})["img"]
+    wanted = (picture(8, 8)[..., ::-1] - [1.0, 2, 3]) / [4, 5, 6]
+    np.testing.assert_allclose(image.numpy(), wanted.transpose(2, 0, 1), rtol=1e-6)
+    assert passes == ["normalize_planes"]
+
+
 def test_half_the_size_is_left_to_opencv(passes):
     both([Resize((45, 32)), Normalize(MEAN, STD), Pad(size_divisor=32), TENSOR], {"img": picture(64, 90)})
     assert passes == ["normalize_planes"]
