@@ -105,7 +105,6 @@ _OPERATORS = set(
     """.split()  # noqa: SIM905
 )
 
-
 _DECODERS = {"image.io": ("Image", "TurboJPEG", "tifffile")}  # None if missing; set to None, they are turned off
 
 
@@ -234,9 +233,8 @@ def _refusing(name: str, message: str) -> Any:
 
 
 # ---- modules ---------------------------------------------------------------------------------------------------------
-_originals: dict[
-    tuple[str, str], tuple
-] = {}  # (mmcv's module, name) -> (ours, its value before or None if it had none)
+# (mmcv's module, name) -> (ours, its value there before; None if it had none)
+_originals: dict[tuple[str, str], tuple] = {}
 
 
 class _Served(types.ModuleType):

@@ -7,7 +7,7 @@ of p and q are exponentials of these. So nothing overflows, and no logarithm is 
 import numpy as np
 
 from arrayvision.cpu import kernel
-from arrayvision.cpu.elementary import bits, exp_down, largest, log1p_unit, log_up
+from arrayvision.cpu.elementary import exp_down, largest, log1p_unit, log_up
 from arrayvision.cpu.threads import parallel_for, take
 
 BLOCK = 8192  # elements
@@ -166,19 +166,19 @@ def sigmoid_gradient(grad, x, target, gamma, alpha, weight, each, share, out, tu
 # ---- softmax -------------------------------------------------------------------------------------------------------
 # Rows are taken in blocks: first their exponentials, then what follows from their sums, for all rows in one loop.
 @kernel
-def softmax_sums(x, target, exponentials, own, others, gap, apart):
-    """Of each row x (its label t < 0 being none): exp(x - max), where `apart` all in the same place; in own and others the
-    label's and the sum of the rest; in gap max - x[t].
+def softmax_sums(x, memory, target, exponentials, own, others, gap):
+    """Of each row x (its label t < 0 being none): exp(x - max), if there is room for one row only in the same place for all;
+    in own and others the label's and the sum of the rest; in gap max - x[t]. `memory` is that of x, as signed integers.
     """
-    classes, xbits = x.shape[0] // target.shape[0], bits(x)
+    classes = x.shape[0] // target.shape[0]
+    step = classes if exponentials.shape[0] == x.shape[0] else 0
     for r in range(target.shape[0]):
         t = target[r]
         if t < 0:  # as if it were certain
             own[r], others[r], gap[r] = 1, 0, 0
             continue
-        row = x[r * classes : (r + 1) * classes]
-        to = exponentials[:classes] if apart else exponentials[r * classes : (r + 1) * classes]
-        most = largest(xbits[r * classes : (r + 1) * classes])
+        row, to = x[r * classes : (r + 1) * classes], exponentials[r * step : r * step + classes]
+        most = largest(memory[r * classes : (r + 1) * classes])
         for c in range(to.shape[0]):
             to[c] = exp_down(row[c] - most)
         own[r], gap[r] = to[t], most - row[t]
@@ -223,7 +223,7 @@ def softmax_slopes(own, others, gap, gamma, alpha, slopes):
 
 
 @kernel
-def softmax_forward(x, target, gamma, alpha, weight, each, out, sums, turn, grain, n):
+def softmax_forward(x, memory, target, gamma, alpha, weight, each, out, sums, turn, grain, n):
     classes = x.shape[0] // max(n, 1)
     exponentials, rows = np.empty(classes, x.dtype), np.empty((4, grain), x.dtype)
     start = take(turn, grain)
@@ -231,7 +231,8 @@ def softmax_forward(x, target, gamma, alpha, weight, each, out, sums, turn, grai
         stop = min(start + grain, n)
         labels, losses = target[start:stop], out[start:stop] if each else rows[3, : stop - start]
         own, others, gap = rows[0, : stop - start], rows[1, : stop - start], rows[2, : stop - start]
-        softmax_sums(x[start * classes : stop * classes], labels, exponentials, own, others, gap, True)
+        a, b = start * classes, stop * classes
+        softmax_sums(x[a:b], memory[a:b], labels, exponentials, own, others, gap)
         softmax_losses(own, others, gap, gamma, alpha, losses)
         if weight.shape[0]:
             for r in range(labels.shape[0]):
@@ -241,7 +242,7 @@ def softmax_forward(x, target, gamma, alpha, weight, each, out, sums, turn, grai
 
 
 @kernel
-def softmax_gradient(grad, x, target, gamma, alpha, weight, each, share, out, turn, grain, n):
+def softmax_gradient(grad, x, memory, target, gamma, alpha, weight, each, share, out, turn, grain, n):
     classes = x.shape[0] // max(n, 1)
     rows = np.empty((4, grain), x.dtype)
     start = take(turn, grain)
@@ -249,8 +250,9 @@ def softmax_gradient(grad, x, target, gamma, alpha, weight, each, share, out, tu
         stop = min(start + grain, n)
         labels, slopes = target[start:stop], rows[3, : stop - start]
         own, others, gap = rows[0, : stop - start], rows[1, : stop - start], rows[2, : stop - start]
-        block = out[start * classes : stop * classes]
-        softmax_sums(x[start * classes : stop * classes], labels, block, own, others, gap, False)
+        a, b = start * classes, stop * classes
+        block = out[a:b]
+        softmax_sums(x[a:b], memory[a:b], labels, block, own, others, gap)
         softmax_slopes(own, others, gap, gamma, alpha, slopes)
         for r in range(labels.shape[0]):
             t, row = labels[r], block[r * classes : (r + 1) * classes]
@@ -273,6 +275,10 @@ def _flat(input, weight):
         weight = np.empty(0, input.dtype)
         weight.flags.writeable = False  # of the type of those that are given: kernels are compiled once
     return input.reshape(-1), input.dtype.type, weight
+
+
+def _signed(x):
+    return x.view(f"i{x.itemsize}")
 
 
 def _reduced(sums, rows, reduction, out):
@@ -311,7 +317,8 @@ def softmax_focal_loss(input, target, gamma, alpha, weight, reduction, out):
     sums = np.zeros(-(-n // grain))
     flat = out if each else np.empty(0, input.dtype)
     parallel_for(
-        softmax_forward, n, grain, x, target, T(gamma), T(alpha), weight, each, flat, sums, cost=50 + 2 * classes
+        softmax_forward, n, grain, x, _signed(x), target, T(gamma), T(alpha), weight, each, flat, sums,
+        cost=50 + 2 * classes,
     )  # fmt: skip
     if not each:
         _reduced(sums, n, reduction, out)
@@ -322,6 +329,6 @@ def softmax_focal_loss_backward(grad, input, target, gamma, alpha, weight, reduc
     (n, classes), (x, T, weight) = input.shape, _flat(input, weight)
     grain, share = max(1, BLOCK // max(classes, 1)), T(1 / n if reduction == "mean" else 1)
     parallel_for(
-        softmax_gradient, n, grain, grad.reshape(-1), x, target, T(gamma), T(alpha), weight,
+        softmax_gradient, n, grain, grad.reshape(-1), x, _signed(x), target, T(gamma), T(alpha), weight,
         reduction == "none", share, out.reshape(-1), cost=50 + 3 * classes,
     )  # fmt: skip

@@ -93,9 +93,14 @@ def imnormalize(img: Array, mean: Array, std: Array, to_rgb: bool = True) -> Arr
     return _normalize(_array.rows(img), mean, std, to_rgb, np.empty(img.shape, np.float32))
 
 
-def _normalize(pixels, mean, std, swap, out):
+def shift_and_scale(mean: np.ndarray, std: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What kernels subtract and multiply by: mean and 1 / std in float32, from vectors in float64."""
     with np.errstate(divide="ignore", over="ignore"):
-        mean, scale = _array.read_only(mean.astype(np.float32)), _array.read_only((1 / std).astype(np.float32))
+        return _array.read_only(mean.astype(np.float32)), _array.read_only((1 / std).astype(np.float32))
+
+
+def _normalize(pixels, mean, std, swap, out):
+    mean, scale = shift_and_scale(mean, std)
     if len(mean) == 3:
         return _run(kernels.normalize3, pixels, out, mean, scale, swap)
     with np.errstate(invalid="ignore"):

@@ -112,10 +112,10 @@ class Deferred:
         """All of it in one pass, as (3, H, W) float32."""
         from arrayvision import image
         from arrayvision.image._array import packed, read_only
+        from arrayvision.image.photometric import shift_and_scale
 
         mean, std, swap = self._statistics  # type: ignore[misc]
-        scale = read_only((1 / np.asarray(std, np.float64)).astype(np.float32))
-        mean = read_only(np.array(mean, np.float32))
+        mean, scale = shift_and_scale(np.asarray(mean, np.float64), np.asarray(std, np.float64))
         (w, h), (height, width, _) = self._size, self.shape
         out = np.empty((3, height, width), np.float32)
         if self._border is not None:

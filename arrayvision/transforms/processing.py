@@ -292,7 +292,6 @@ class Pad(BaseTransform):
         results["img_shape"] = shape[:2]
 
     def _padded(self, img, shape, value):
-        shape = max(shape[0], img.shape[0]), max(shape[1], img.shape[1])
         if isinstance(img, Deferred):
             return img.pad(shape, value)
         if isinstance(value, Real) and img.ndim == 3:
