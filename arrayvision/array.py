@@ -1,14 +1,15 @@
-"""Which library and device a call's arrays are on; views of them for kernels; results in the caller's library.
+"""Which library and device a call's arrays are on; their sizes and dtypes; views of them for kernels; results in the
+caller's library.
 
-An operator asks `place` once, reads its inputs through it, gets its outputs from it, and knows no library's name::
+An operator calls `arrays` once, reads its inputs through what that gives, gets its outputs from it, and knows no
+library's name. An operator that counts, for each point, the boxes that it is in::
 
-    at = place("nms", boxes=boxes, scores=scores)     # one library, one device, or a TypeError that names the two
-    dtype = at.floats(boxes=boxes, scores=scores)     # the result's dtype
-    kernels = at.kernels("nms")                       # arrayvision.cpu.nms or arrayvision.cuda.nms
-    keep = kernels.nms(at.read(boxes, dtype), at.read(scores, dtype), ...)
-    out = at.empty((len(keep), 5), dtype)             # allocated by the caller's library
-    kernels.take(..., out.view)                       # filled in place
-    return out.give()
+    at = arrays("count", points=points, boxes=boxes)      # one library, one device, or a TypeError that names the two
+    n = at.sizes(points="N 2", boxes="M 4")               # n.N, n.M; equal letters must agree, or a ValueError says which
+    dtype = at.floats(points=points, boxes=boxes)         # the dtype to compute in
+    out = at.empty((n.N,), "int64")                       # allocated by the caller's library
+    at.kernels("count").count(at.read(points, dtype), at.read(boxes, dtype), out.view)   # arrayvision.cpu or .cuda
+    return out.result()
 
 A CPU kernel sees NumPy arrays (inputs C-contiguous, aligned, native-endian, read-only; float16 and bfloat16 as float32);
 a CUDA kernel sees the caller's own contiguous arrays and takes their pointers. A library is a class below with a handful
@@ -22,14 +23,14 @@ import importlib
 import math
 import os
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 
-from arrayvision.errors import InvalidKind
+from arrayvision.errors import InvalidKind, InvalidValue
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
-_EXACT = {"int8": 7, "uint8": 8, "int16": 15, "uint16": 16}  # bits: these fit float32's 24
 _DTYPES = {name: np.dtype(name) for name in (*FLOATS, *INTEGERS, "bool") if name != "bfloat16"}
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
@@ -41,6 +42,12 @@ def numpy_dtype(name: str) -> np.dtype:
 
         _DTYPES[name] = np.dtype(ml_dtypes.bfloat16)
     return _DTYPES[name]
+
+
+def scalar(value: float, dtype) -> np.generic:
+    """A number as NumPy's of a dtype; one too large for it becomes infinite, without a warning."""
+    with np.errstate(over="ignore"):
+        return np.dtype(dtype).type(value)
 
 
 def import_cupy():
@@ -59,7 +66,7 @@ class NumPy:
     """NumPy, and what the others do unless they say otherwise."""
 
     name = "NumPy"
-    thing = "a NumPy array"
+    noun = "a NumPy array"
 
     def refuse(self, function, argument, x):
         """Raise for an array whose values can't be read, or would be read wrong."""
@@ -81,8 +88,8 @@ class NumPy:
         return x if x.dtype == wanted else x.astype(wanted)
 
     def bounds(self, x):
-        """The least and the greatest value of integers."""
-        return int(x.min()), int(x.max())
+        """The least and the greatest value of integers, or of floats without NaN."""
+        return x.min().item(), x.max().item()
 
     def empty(self, shape, dtype, device):
         """A result to fill, and the kernel's view of it."""
@@ -109,12 +116,13 @@ class NumPy:
 
 class Torch(NumPy):
     name = "torch"
-    thing = "a torch tensor"
+    noun = "a torch tensor"
 
     def __init__(self):
         self.torch = torch = sys.modules["torch"]
         self._dtypes = {name: getattr(torch, name) for name in (*FLOATS, *INTEGERS, "bool") if hasattr(torch, name)}
         self._names = {dtype: name for name, dtype in self._dtypes.items()}
+        self._unsigned = {self._dtypes.get(name) for name in ("uint16", "uint32", "uint64")}
         self._plain = (torch.Tensor, torch.nn.Parameter)
         self._strided, self._dual = torch.strided, torch.autograd.forward_ad
         self._recording, self._wrapped = torch.is_grad_enabled, torch._C._functorch.is_functorch_wrapped_tensor
@@ -179,6 +187,11 @@ class Torch(NumPy):
             return x.contiguous().view(self.torch.int16).numpy().view(numpy_dtype(dtype))
         return x.numpy()
 
+    def bounds(self, x):
+        if x.dtype in self._unsigned:  # torch has no minimum of these
+            x = x.detach().cpu().numpy()
+        return x.min().item(), x.max().item()
+
     def contiguous(self, x, dtype):
         return x.detach().to(self._dtypes[dtype]).resolve_neg().contiguous()
 
@@ -216,7 +229,7 @@ class Torch(NumPy):
 
 class CuPy(NumPy):
     name = "CuPy"
-    thing = "a CuPy array"
+    noun = "a CuPy array"
 
     def __init__(self):
         self.cupy = import_cupy()
@@ -264,7 +277,7 @@ class CuPy(NumPy):
 
 class JAX(NumPy):
     name = "JAX"
-    thing = "a JAX array"
+    noun = "a JAX array"
 
     def __init__(self):
         self.jax = sys.modules["jax"]
@@ -309,12 +322,12 @@ class DLPack(NumPy):
     def __init__(self, xp):
         self.xp = xp
         self.name = xp.__name__.split(".")[0]
-        self.thing = f"an array of {self.name}"
+        self.noun = f"an array of {self.name}"
 
     def refuse(self, function, argument, x):
         if hasattr(x, "__dlpack_device__") and x.__dlpack_device__()[0] not in (1, 3):  # CPU, pinned
             raise TypeError(
-                f"{function}: {argument} ({self.thing}) is not in the CPU's memory; on a GPU give CuPy, torch or JAX arrays"
+                f"{function}: {argument} ({self.noun}) is not in the CPU's memory; on a GPU give CuPy, torch or JAX arrays"
             )
 
     def device(self, x):
@@ -327,7 +340,7 @@ class DLPack(NumPy):
         return super().host(np.from_dlpack(x) if hasattr(x, "__dlpack__") else np.asarray(x), dtype)
 
     def bounds(self, x):
-        return super().bounds(np.from_dlpack(x))
+        return super().bounds(np.from_dlpack(x) if hasattr(x, "__dlpack__") else np.asarray(x))
 
     def empty(self, shape, dtype, device):
         return None, np.empty(shape, numpy_dtype(dtype))
@@ -380,69 +393,199 @@ def _find(x, kind, function, argument):
     )
 
 
-# ---- where a call's arrays are ---------------------------------------------------------------------------------------
+# ---- the arrays of a call ----------------------------------------------------------------------------------------------
 class Output:
-    """A result: `view` is what the kernel fills, `give()` the caller's array."""
+    """A result: `view` is what the kernel fills, `result()` the caller's array."""
 
     __slots__ = ("array", "at", "dtype", "view")
 
     def __init__(self, at, array, view, dtype):
         self.at, self.array, self.view, self.dtype = at, array, view, dtype
 
-    def give(self):
+    def result(self):
         if self.array is not None:
             return self.array
-        return self.at.library.from_host(self.view, self.dtype, self.at.device)
+        library, device = self.at.library, self.at.device
+        if not self.at.gpu:
+            return library.from_host(self.view, self.dtype, device)
+        array = library_of(self.view).contiguous(self.view, self.dtype)
+        return library.from_gpu(array) if isinstance(library, JAX) else array
 
 
-class Place:
-    """A library and a device; `backend` is the kernels' package, "cpu" or "cuda"."""
+class Arrays:
+    """The arrays of one call of a function, all of one library and on one device; `arrays` makes it.
 
-    def __init__(self, library, device, emulated):
-        self.library, self.device = library, device
+    Attributes
+    ----------
+    function : str
+        The function's name, with which its errors begin.
+    library, device
+        Theirs.
+    gpu : bool
+        Whether they are in a GPU's memory.
+    backend : {"cpu", "cuda"}
+        The package of the kernels.
+    """
+
+    __slots__ = ("_given", "_narrow", "backend", "device", "function", "gpu", "library")
+
+    def __init__(self, function, given, library, device):
+        self.function, self._given, self.library, self.device = function, given, library, device
         self.gpu = library.on_gpu(device)
-        self._modules: dict = {}
-        self.backend = "cuda" if self.gpu or emulated else "cpu"
+        self.backend = "cuda" if self.gpu or EMULATED else "cpu"
+        self._narrow = None
 
     def kernels(self, name: str):
         """The module of kernels of that name."""
-        found = self._modules.get(name)
-        if found is None:
-            found = self._modules[name] = importlib.import_module(f"arrayvision.{self.backend}.{name}")
-        return found
+        return _kernels(self.backend, name)
 
     def dtype(self, x) -> str:
         """The dtype's name, "float32" for one."""
         return self.library.dtype(x)
 
-    def floats(self, function: str, **arrays) -> str:
-        """The dtype of a result from these: the floats promoted; integers as float32, float64 when one exceeds 2**24."""
-        result = ""
+    def sizes(self, **shapes: str) -> SimpleNamespace:
+        """Check arguments' shapes, and name their sizes.
+
+        Parameters
+        ----------
+        **shapes : str
+            An argument's shape in letters (any size) and numbers (that size): ``boxes="N 4"``. Where two arguments have
+            the same letter their sizes must agree. A question mark behind it allows the argument to be left out.
+
+        Returns
+        -------
+        SimpleNamespace
+            The sizes by their letters.
+
+        Raises
+        ------
+        TypeError
+            If an argument is None and may not be.
+        ValueError
+            If a shape is not as wanted, or two sizes differ; the error names both arguments.
+        """
+        found: dict = {}
+        for argument, text in shapes.items():
+            wanted, optional = _shape_of(text)
+            x = self._given[argument]
+            if x is None:
+                if optional:
+                    continue
+                raise InvalidKind(f"{self.function}: {argument} must be an array, got None")
+            have = x.shape
+            if len(have) != len(wanted):
+                raise self._shape(argument, wanted, have)
+            for axis, (size, want) in enumerate(zip(have, wanted, strict=True)):
+                if type(want) is int:
+                    if size != want:
+                        raise self._shape(argument, wanted, have)
+                elif want not in found:
+                    found[want] = size, argument, axis
+                elif found[want][0] != size:
+                    raise self._disagree(argument, wanted, have, found, want, axis)
+        return SimpleNamespace(**{name: size for name, (size, _, _) in found.items()})
+
+    def _disagree(self, argument, wanted, have, found, name, axis):
+        size, first, first_axis = found[name]
+        if axis == first_axis == 0:
+            return InvalidValue(
+                f"{self.function}: {argument} must have as many rows as {first}, got {have[0]} and {size}"
+            )
+        error = self._shape(argument, [found[w][0] if w == name else w for w in wanted], have)
+        return InvalidValue(f"{error} ({size} is {first}'s {name})")
+
+    def _shape(self, argument, wanted, have):
+        text = f"({', '.join(map(str, wanted))}{',' if len(wanted) == 1 else ''})"
+        return InvalidValue(f"{self.function}: {argument} must have shape {text}, got {tuple(have)}")
+
+    def require(self, condition: bool, message: str) -> None:
+        """Raise a ValueError that begins with the function's name unless the condition holds."""
+        if not condition:
+            raise InvalidValue(f"{self.function}: {message}")
+
+    def real(self, **arrays) -> None:
+        """Check that arrays hold real numbers."""
         for argument, x in arrays.items():
-            name = self.library.dtype(x)
-            if name not in FLOATS:
-                if name not in INTEGERS:
-                    raise TypeError(f"{function}: {argument} must hold real numbers, got dtype {name}")
-                name = self._float_for(x, name)
-            result = name if not result or result == name else _promote(result, name)
-        return result
+            if self.library.dtype(x) not in _FLOAT_OF:
+                raise TypeError(
+                    f"{self.function}: {argument} must hold real numbers, got dtype {self.library.dtype(x)}"
+                )
 
-    def _float_for(self, x, name):
-        if name in _EXACT or math.prod(x.shape) == 0:
-            return "float32"
+    def floats(self, **arrays) -> str:
+        """The dtype to compute a result in from these, whose own dtype is `float_dtype` of theirs.
+
+        The two are the same, but that integers which float32 doesn't hold (beyond 2**24) are computed in float64.
+        """
+        self.real(**arrays)
+        names = [self.library.dtype(x) for x in arrays.values()]
+        result, self._narrow = float_dtype(*names), None
+        if result == "float64" or not any(
+            name in _WIDE and self._inexact(x) for name, x in zip(names, arrays.values(), strict=True)
+        ):
+            return result
+        self._narrow = result
+        return "float64"
+
+    def _inexact(self, x):
+        if math.prod(x.shape) == 0:
+            return False
         least, greatest = self.library.bounds(x)
-        return "float64" if max(-least, greatest) > 2**24 else "float32"
+        return max(-least, greatest) > 2**24
 
-    def integers(self, function: str, argument: str, x) -> str:
-        """Check that an array holds whole numbers; floats may, if each is whole. Returns the dtype to read it as."""
-        name = self.library.dtype(x)
-        if name in FLOATS:
-            values = self.library.host(x, "float64") if not self.gpu else x
-            if not bool(((values % 1) == 0).all()):
-                raise ValueError(f"{function}: {argument} must hold whole numbers")
-        elif name not in INTEGERS and name != "bool":
-            raise TypeError(f"{function}: {argument} must hold integers, got dtype {name}")
-        return "int64"
+    def accumulator(self, dtype: str) -> str:
+        """The dtype of sums, and of positions, beside values of this dtype: float32 beside 16-bit storage."""
+        return "float64" if dtype == "float64" else "float32"
+
+    def integers(self, dtype: str | None = "int64", least: int | None = None, below: int | None = None, **argument):
+        """Check that an array holds whole numbers in a range, and read it: ``at.integers(labels=labels, below=80)``.
+
+        Floats may hold them too. A GPU's integers are not looked at, since that would wait for it: its kernels check.
+
+        Parameters
+        ----------
+        dtype : {"int64", "int32", None}
+            What kernels see; None leaves int32 as it is, and makes int64 of others.
+        least, below : int, optional
+            The range.
+        **argument
+            The array, by its name.
+
+        Returns
+        -------
+        array
+            What `read` gives.
+
+        Raises
+        ------
+        TypeError
+            If it holds no integers.
+        ValueError
+            If a number is not whole, out of range, or more than the dtype holds.
+        """
+        ((name, x),) = argument.items()
+        kind = self.library.dtype(x)
+        if kind not in _FLOAT_OF and kind != "bool":
+            raise TypeError(f"{self.function}: {name} must hold integers, got dtype {kind}")
+        if dtype is None:
+            dtype = "int32" if kind == "int32" else "int64"
+        bits = 63 if dtype == "int64" else 31
+        fits = _BITS.get(kind, 64) <= bits and least is None and below is None
+        seen = not self.gpu or kind not in INTEGERS
+        if not fits and seen and math.prod(x.shape):
+            self._within(name, x, kind, dtype, least, below)
+        return self.read(x, dtype)
+
+    def _within(self, name, x, kind, dtype, least, below):
+        """Check that numbers are whole, within [least, below) and held by `dtype`."""
+        values = self.library.host(x, "float64") if kind in FLOATS and not self.gpu else x
+        if kind in FLOATS and not bool(((np.trunc(values) if not self.gpu else values // 1) == values).all()):
+            raise InvalidValue(f"{self.function}: {name} must hold whole numbers")
+        low, high = (values.min().item(), values.max().item()) if kind in FLOATS else self.library.bounds(x)
+        bound = 2**63 if dtype == "int64" else 2**31
+        if low < (-bound if least is None else least) or high >= (bound if below is None else below):
+            limits = [f"at least {least}"] * (least is not None) + [f"below {below}"] * (below is not None)
+            wanted = f"numbers {' and '.join(limits)}" if limits else f"numbers that {dtype} holds"
+            raise InvalidValue(f"{self.function}: {name} must hold {wanted}, got {low:g} to {high:g}")
 
     def read(self, x, dtype: str):
         """What a kernel sees of an input: its values in this dtype, contiguous; the caller's memory where that is so."""
@@ -458,26 +601,34 @@ class Place:
         view.flags.writeable = False
         return view
 
-    def empty(self, shape, dtype: str) -> Output:
-        """A result to fill, on this device."""
-        if self.backend == "cpu" and dtype in _WIDER:
+    def empty(self, shape, dtype: str, exact: bool = False) -> Output:
+        """A result to fill, on this device. Where `floats` gave a wider dtype than the result's own, it is rounded to that
+        in the end, unless `exact`: for a result that holds values of an input."""
+        library, result = self.library, dtype
+        if self._narrow is not None and dtype == "float64" and not exact:
+            result = self._narrow
+        elif self.backend == "cpu" and dtype in _WIDER:
             return Output(self, None, np.empty(shape, _DTYPES[_WIDER[dtype]]), dtype)
-        array, view = self.library.empty(shape, dtype, self.device)
-        if self.gpu and isinstance(self.library, JAX):
-            return _Handed(self, None, view, dtype)
-        return Output(self, array, view, dtype)
+        array, view = library.empty(shape, dtype, self.device)
+        taken_over = result != dtype or (self.gpu and isinstance(library, JAX))  # not the array that the kernel fills
+        return Output(self, None if taken_over else array, view, result)
 
 
-class _Handed(Output):
-    """A CuPy array that a kernel fills and JAX takes over."""
+@functools.cache
+def _kernels(backend, name):
+    return importlib.import_module(f"arrayvision.{backend}.{name}")
 
-    __slots__ = ()
 
-    def give(self):
-        return self.at.library.from_gpu(self.view)
+@functools.cache
+def _shape_of(text):
+    wanted = text.removesuffix("?").split()
+    return tuple(int(w) if w.isdigit() else w for w in wanted), text.endswith("?")
 
 
 _WIDER = {"float16": "float32", "bfloat16": "float32"}
+_WIDE = ("int32", "int64", "uint32", "uint64")  # float32 doesn't hold all of their values
+_BITS = {"bool": 1, "int8": 7, "uint8": 8, "int16": 15, "uint16": 16, "int32": 31, "uint32": 32, "int64": 63}
+_FLOAT_OF = {name: name for name in FLOATS} | dict.fromkeys(INTEGERS, "float32")
 _RANK = {"float16": 0, "bfloat16": 0, "float32": 1, "float64": 2}
 
 
@@ -487,18 +638,24 @@ def _promote(a, b):
     return a if _RANK[a] > _RANK[b] else b
 
 
+def float_dtype(*names: str) -> str:
+    """The dtype of a result from arrays of these dtypes: it depends on no values, so graphs can be built from it.
+
+    Floats are promoted (float16 with bfloat16 to float32); integers count as float32.
+    """
+    result = _FLOAT_OF[names[0]]
+    for name in names[1:]:
+        result = _promote(result, _FLOAT_OF[name])
+    return result
+
+
 EMULATED = (
     os.environ.get("ARRAYVISION_CUDA") == "emulate"
 )  # CUDA kernels run in the emulator, on arrays in the CPU's memory
 
 
-@functools.cache
-def _place(library, device, emulated):
-    return Place(library, device, emulated)
-
-
-def place(function: str, **arrays) -> Place:
-    """The library and device of these arrays (None stands for one left out), which must be one.
+def arrays(function: str, **given) -> Arrays:
+    """The arrays of a call by their arguments' names (None stands for one left out).
 
     Raises
     ------
@@ -506,20 +663,20 @@ def place(function: str, **arrays) -> Place:
         If one is no array, can't be read (meta, sparse, traced ...), or two are of different libraries or devices.
     """
     first = None
-    for argument, x in arrays.items():
+    for argument, x in given.items():
         if x is None:
             continue
         found = _of_type.get(type(x)) or library_of(x, function, argument)
         found.refuse(function, argument, x)
         device = found.device(x)
         if first is None:
-            first, where, home = argument, found, device
-        elif found is not where and found.name != where.name:
+            first, library, home = argument, found, device
+        elif found is not library and found.name != library.name:
             raise TypeError(
-                f"{function}: {first} is {where.thing}, {argument} is {found.thing}: give both from one library"
+                f"{function}: {first} is {library.noun}, {argument} is {found.noun}: give both from one library"
             )
         elif device != home:
             raise TypeError(f"{function}: {first} is on {home}, {argument} is on {device}: give both on one device")
     if first is None:
-        raise TypeError(f"{function}: {next(iter(arrays))} must be an array, got None")
-    return _place(where, home, EMULATED)
+        raise TypeError(f"{function}: {next(iter(given))} must be an array, got None")
+    return Arrays(function, given, library, home)

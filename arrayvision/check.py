@@ -34,13 +34,13 @@ def same_length(function: str, argument: str, x, other: str, y) -> None:
 
 def number(function: str, argument: str, value, least=-math.inf, *, above=None) -> float:
     """A real number, not NaN, at least `least` (greater than `above`); one-element arrays count as numbers."""
-    if type(value) is float or type(value) is int or (isinstance(value, numbers.Real) and not isinstance(value, bool)):
-        value = float(value)
-    else:
+    if type(value) is not float:
         try:
-            if isinstance(value, (bool, str, bytes)) or math.prod(value.shape) != 1 or isinstance(value, complex):
-                raise TypeError
-            value = float(value)
+            value = _real(value)
+        except OverflowError:
+            raise InvalidValue(
+                f"{function}: {argument} must be a number that a float holds, got a larger one"
+            ) from None
         except (AttributeError, TypeError, ValueError):
             raise InvalidKind(f"{function}: {argument} must be a number, got {_kind(value)}") from None
     if not value >= least or (above is not None and not value > above):
@@ -55,11 +55,26 @@ def number(function: str, argument: str, value, least=-math.inf, *, above=None) 
     return value
 
 
+def _real(value) -> float:
+    """A number, or an array of one, as a float; a bool, a complex number, a text and an array of these are none."""
+    if isinstance(value, numbers.Real):
+        if isinstance(value, bool):
+            raise TypeError
+        return float(value)
+    kind = str(value.dtype)
+    if math.prod(value.shape) != 1 or "bool" in kind or "complex" in kind or "str" in kind or kind.startswith("<U"):
+        raise TypeError
+    return float(value.item() if hasattr(value, "item") else value)
+
+
 def integer(function: str, argument: str, value, least=None) -> int:
     """An int (not a bool), at least `least`."""
     if type(value) is not int and (isinstance(value, bool) or not hasattr(value, "__index__")):
         raise InvalidKind(f"{function}: {argument} must be an int, got {_kind(value)}")
-    value = value.__index__()
+    try:
+        value = value.__index__()
+    except TypeError:  # an array of more than one, or of bools
+        raise InvalidKind(f"{function}: {argument} must be an int, got {_kind(value)}") from None
     if least is not None and value < least:
         raise InvalidValue(f"{function}: {argument} must be at least {least}, got {value}")
     return value

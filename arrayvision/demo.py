@@ -76,7 +76,7 @@ def run(photo=None, out="demo.png") -> list[tuple[str, str]]:
     if not cv2.imwrite(str(out), draw(image, dets, classes[inds])):
         raise OSError(f"demo: could not write {out}")
     kept = np.bincount(classes[inds], minlength=len(CLASSES))
-    from arrayvision.array import place
+    from arrayvision.array import arrays
 
     return [
         ("photo", f"{path.name}, {image.shape[1]} x {image.shape[0]}"),
@@ -84,6 +84,6 @@ def run(photo=None, out="demo.png") -> list[tuple[str, str]]:
         ("boxes kept", f"{len(inds):,} ({', '.join(f'{n:,} {c}' for n, c in zip(kept, CLASSES, strict=True))})"),
         ("first call", f"{times[0]:.1f} ms (loads or compiles the kernels)"),
         ("next calls", f"{np.median(times[1:]):.2f} ms"),
-        ("back end", place("demo", boxes=boxes).backend),
+        ("back end", arrays("demo", boxes=boxes).backend),
         ("picture", str(out)),
     ]

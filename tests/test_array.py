@@ -1,13 +1,14 @@
 """The array layer: which library, views without copies, results of the same library, and what is refused."""
 
 import sys
+import warnings
 
 import numpy as np
 import pytest
 import torch
 
-from arrayvision import array, ops
-from arrayvision.array import place
+from arrayvision import array, check, ops
+from arrayvision.array import arrays
 
 BOXES = np.array([[0, 0, 10, 10], [1, 1, 11, 11], [20, 20, 30, 30]], np.float32)
 SCORES = np.array([0.6, 0.9, 0.3], np.float32)
@@ -23,7 +24,7 @@ def test_a_contiguous_input_is_not_copied(name, monkeypatch):
 
     monkeypatch.setattr(array, "EMULATED", False)
     x = Library(name, "cpu").asarray(np.zeros((8, 4), np.float32))
-    view = place("f", x=x).read(x, "float32")
+    view = arrays("f", x=x).read(x, "float32")
     assert view.ctypes.data == pointer(x)
     assert not view.flags.writeable and type(view) is np.ndarray
     if name == "numpy":
@@ -31,10 +32,10 @@ def test_a_contiguous_input_is_not_copied(name, monkeypatch):
 
 
 def test_a_result_is_filled_in_the_callers_memory():
-    at = place("f", x=torch.zeros(3))
+    at = arrays("f", x=torch.zeros(3))
     out = at.empty((5,), "float32")
     out.view[:] = 7
-    assert out.give().data_ptr() == out.view.ctypes.data and (out.give() == 7).all()
+    assert out.result().data_ptr() == out.view.ctypes.data and (out.result() == 7).all()
 
 
 def test_a_result_keeps_no_larger_buffer_alive():
@@ -48,7 +49,7 @@ def test_a_result_keeps_no_larger_buffer_alive():
     "x", [BOXES[:, ::-1], BOXES[::-1], np.asfortranarray(BOXES), BOXES.astype(">f4"), BOXES[:, :2]]
 )
 def test_other_layouts_become_contiguous(x):
-    view = place("f", x=x).read(x, "float32")
+    view = arrays("f", x=x).read(x, "float32")
     assert view.flags.c_contiguous and view.flags.aligned and view.dtype == np.float32 and view.dtype.isnative
     np.testing.assert_array_equal(view, x)
 
@@ -56,7 +57,7 @@ def test_other_layouts_become_contiguous(x):
 def test_negated_tensors_are_read_right():
     x = torch.complex(torch.zeros(4), torch.arange(4.0)).conj().imag  # a view with the negative bit set
     assert x.is_neg()
-    np.testing.assert_array_equal(place("f", x=x).read(x, "float32"), -np.arange(4))
+    np.testing.assert_array_equal(arrays("f", x=x).read(x, "float32"), -np.arange(4))
 
 
 def test_bfloat16_and_float16(backend):
@@ -64,14 +65,14 @@ def test_bfloat16_and_float16(backend):
         pytest.skip("reads in the CPU's memory")
     for dtype, name in ((torch.bfloat16, "bfloat16"), (torch.float16, "float16")):
         x = torch.tensor([1.5, -2.25, 300.0], dtype=dtype)
-        at = place("f", x=x)
-        assert at.dtype(x) == name == at.floats("f", x=x)
+        at = arrays("f", x=x)
+        assert at.dtype(x) == name == at.floats(x=x)
         view = at.read(x, name)
         assert view.dtype == (np.float32 if backend == "cpu" else array.numpy_dtype(name))
         np.testing.assert_array_equal(view.astype(np.float32), x.float().numpy())
         out = at.empty((3,), name)
         out.view[...] = view
-        assert out.give().dtype is dtype and (out.give() == x).all()
+        assert out.result().dtype is dtype and (out.result() == x).all()
 
 
 @pytest.mark.filterwarnings("ignore:the matrix subclass")
@@ -166,8 +167,110 @@ def test_promotion():
         ("float16", "float64"): "float64", ("int32", "float16"): "float32", ("uint8", "int64"): "float32",
     }.items():  # fmt: skip
         a, b = f[pair[0]], f[pair[1]]
-        assert place("f", a=a, b=b).floats("f", a=a, b=b) == expected
+        assert arrays("f", a=a, b=b).floats(a=a, b=b) == expected
     edge = np.array([2**24, 2**24 + 1])
-    assert place("f", a=edge).floats("f", a=edge[:1]) == "float32"
-    assert place("f", a=edge).floats("f", a=edge) == "float64"
-    assert place("f", a=-edge).floats("f", a=-edge) == "float64"
+    assert arrays("f", a=edge).floats(a=edge[:1]) == "float32"
+    assert arrays("f", a=edge).floats(a=edge) == "float64"
+    assert arrays("f", a=-edge).floats(a=-edge) == "float64"
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch", "jax"])
+def test_whole_numbers_that_do_not_fit(library):
+    """They were cast in silence: two labels of 1e30 became one class, an index of 2**32 + 5 became 5."""
+    xp = pytest.importorskip(library) if library != "jax" else pytest.importorskip("jax.numpy")
+    make = xp.asarray
+    boxes, scores = make(BOXES), make(SCORES)
+    labels = np.zeros(len(SCORES))
+    for bad in (1e30, -1e30, np.inf, 2.0**63):
+        labels[0] = bad
+        with pytest.raises(ValueError, match=r"idxs must hold (numbers that int64 holds|whole numbers)"):
+            ops.batched_nms(boxes, scores, make(labels), dict(iou_threshold=0.5))
+    labels[0] = np.nan
+    with pytest.raises(ValueError, match="idxs must hold whole numbers"):
+        ops.batched_nms(boxes, scores, make(labels), dict(iou_threshold=0.5))
+    if library != "jax":  # without 64-bit integers
+        big = make(np.full((1, 1, 1, 1), 2**32 + 5))
+        with pytest.raises(ValueError, match="argmax must hold numbers that int32 holds, got 4"):
+            ops.roi_pool_backward(make(np.ones((1, 1, 1, 1))), big, make(np.array([[0, 0, 0, 3, 3.0]])), (1, 1, 4, 4))
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "uint32", "uint64"])
+def test_torchs_unsigned_integers(dtype):
+    torch = pytest.importorskip("torch")
+    boxes = torch.from_numpy(BOXES.astype(dtype))
+    assert torch.equal(
+        ops.nms(boxes, torch.from_numpy(SCORES), 0.5)[1], ops.nms(boxes.long(), torch.from_numpy(SCORES), 0.5)[1]
+    )
+    labels = torch.from_numpy(np.full(len(SCORES), np.iinfo(dtype).max, dtype))
+    if dtype == "uint64":
+        with pytest.raises(ValueError, match="idxs must hold numbers that int64 holds"):
+            ops.batched_nms(boxes, torch.from_numpy(SCORES), labels, dict(iou_threshold=0.5))
+    else:
+        ops.batched_nms(boxes, torch.from_numpy(SCORES), labels, dict(iou_threshold=0.5))
+
+
+def test_sizes():
+    at = arrays("f", unknown=np.zeros((2, 5, 3)), known=np.zeros((2, 7, 3)), mask=None)
+    n = at.sizes(unknown="B N 3", known="B M 3", mask="B N?")
+    assert (n.B, n.N, n.M) == (2, 5, 7)
+    for wanted, message in {
+        ("B N 3", "C M 4"): r"f: known must have shape \(C, M, 4\), got \(2, 7, 3\)",
+        ("B N", "B M 3"): r"f: unknown must have shape \(B, N\), got \(2, 5, 3\)",
+        ("B N 3", "B N 3"): r"f: known must have shape \(B, 5, 3\), got \(2, 7, 3\) \(5 is unknown's N\)",
+        ("N B 3", "B N 3"): r"f: known must have shape \(5, N, 3\), got \(2, 7, 3\) \(5 is unknown's B\)",
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            at.sizes(unknown=wanted[0], known=wanted[1])
+    with pytest.raises(TypeError, match="f: mask must be an array, got None"):
+        at.sizes(mask="N")
+    with pytest.raises(ValueError, match="f: b must have as many rows as a, got 3 and 2"):
+        arrays("f", a=np.zeros(2), b=np.zeros(3)).sizes(a="N", b="N")
+
+
+def test_integers():
+    x = np.array([0, 3], np.int32)
+    at = arrays("f", x=x)
+    assert at.integers(None, x=x, below=4).dtype == np.int32 and at.integers(None, x=x).base is x
+    assert at.integers(x=x, least=0).dtype == np.int64 and at.integers(None, x=x.astype(np.uint8)).dtype == np.int64
+    for limits, message in {
+        (0, 3): "f: x must hold numbers at least 0 and below 3, got 0 to 3",
+        (1, None): "f: x must hold numbers at least 1, got 0 to 3",
+        (None, 3): "f: x must hold numbers below 3, got 0 to 3",
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            at.integers(x=x, least=limits[0], below=limits[1])
+    with pytest.raises(TypeError, match="f: x must hold integers, got dtype complex128"):
+        at.integers(x=x.astype(complex))
+
+
+@pytest.mark.parametrize(
+    ("value", "error"),
+    [
+        (np.True_, TypeError), (True, TypeError), (1j, TypeError), (np.complex64(1), TypeError), ("1", TypeError),
+        (np.array([True]), TypeError), (np.array(["1"]), TypeError), (10**400, ValueError), (np.nan, ValueError),
+        (np.zeros(2), TypeError), (None, TypeError),
+    ],
+)  # fmt: skip
+def test_what_is_no_number(value, error):
+    with pytest.raises(error, match=r"^f: x must be a number"):
+        check.number("f", "x", value)
+
+
+@pytest.mark.parametrize("value", [np.float32(2), np.int64(2), np.array([2]), np.array(2.0), 2])
+def test_what_is_a_number(value):
+    assert check.number("f", "x", value) == 2.0
+
+
+@pytest.mark.parametrize("value", [np.array([True]), np.array([1, 2]), np.True_, True, 1.0, None])
+def test_what_is_no_integer(value):
+    with pytest.raises(TypeError, match=r"^f: x must be an int, got"):
+        check.integer("f", "x", value)
+
+
+def test_thresholds_beyond_the_dtype_are_infinite():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(ops.nms(BOXES.astype(np.float32), SCORES.astype(np.float32), 1e39, score_threshold=1e39)[1]) == 0
+        assert len(ops.soft_nms(BOXES.astype(np.float32), SCORES.astype(np.float32), 1e39, sigma=1e39)[1]) == len(
+            SCORES
+        )

@@ -11,6 +11,7 @@
 
 import numpy as np
 
+from arrayvision.array import scalar
 from arrayvision.cpu import kernel
 from arrayvision.cpu.order import bits, by_falling_score, by_label
 from arrayvision.cpu.strips import build, first_not_below
@@ -187,7 +188,7 @@ def in_segments(boxes, order, starts, threshold, offset, most, unsigned):
     """`suppress_segments` in threads."""
     kind, count, n = boxes.dtype.type, len(order), len(starts) - 1
     owner, each = np.full(count, ALIVE, np.int32), 100 * count / max(n, 1)
-    args = boxes, order, starts, kind(threshold), kind(offset), most, unsigned[:0], owner
+    args = boxes, order, starts, scalar(threshold, kind), kind(offset), most, unsigned[:0], owner
     parallel_for(suppress_segments, n, max(1, int(50_000 / max(each, 1))), *args, cost=each)
     return owner
 
@@ -225,9 +226,9 @@ def nms(boxes, scores, labels, threshold, offset, score_threshold, max_num):
     kind, unsigned = boxes.dtype.type, bits(scores)
     most = ALL if max_num < 0 else max_num
     filtered = score_threshold is not None
-    least = bits(np.array([score_threshold], kind))[0] if filtered else unsigned.dtype.type(0)
+    least = bits(scalar(score_threshold, kind)) if filtered else unsigned.dtype.type(0)
     if labels is None and len(boxes) < FEW:
-        return few(boxes, unsigned, least, filtered, kind(threshold), kind(offset), most)
+        return few(boxes, unsigned, least, filtered, scalar(threshold, kind), kind(offset), most)
     order, count = by_falling_score(unsigned, least, filtered)
     order = order[:count]
     grouped, starts = (order, np.array([0, count])) if labels is None else segments(labels, order)
@@ -442,10 +443,10 @@ def soft(boxes, scores, labels, threshold, sigma, min_score, method, offset):
     """Indices in the order of picking, and the scores they had then."""
     kind, n = boxes.dtype.type, len(boxes)
     keep, decayed = np.empty(n, np.int64), np.empty(n, boxes.dtype)
-    least = kind(max(min_score, np.finfo(kind).min))  # -infinity marks those picked
+    least = scalar(max(min_score, np.finfo(kind).min), kind)  # -infinity marks those picked
     how = (
-        kind(threshold),
-        kind(sigma),
+        scalar(threshold, kind),
+        scalar(sigma, kind),
         least,
         ("naive", "linear", "gaussian").index(method),
         kind(offset),

@@ -1,8 +1,6 @@
 """What the suppressions of all kinds of boxes share: order, tiles, and the rows that are kept (see suppress.cuh)."""
 
-import numpy as np
-
-from arrayvision.array import library_of
+from arrayvision.array import library_of, scalar
 from arrayvision.cuda import runtime
 from arrayvision.cuda.runtime import argsort, empty, zeros
 
@@ -77,5 +75,4 @@ def none(like):
 
 def in_dtype(kind: str, value: float):
     """A number as the type in which a storage type is computed; too large ones become infinite."""
-    with np.errstate(over="ignore"):
-        return (np.float64 if kind == "double" else np.float32)(value)
+    return scalar(value, "float64" if kind == "double" else "float32")

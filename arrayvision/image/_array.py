@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from arrayvision import check
-from arrayvision.array import library_of, place
+from arrayvision.array import arrays, library_of
 from arrayvision.errors import InvalidValue
 
 F = TypeVar("F", bound=Callable)
@@ -59,7 +59,7 @@ def _convert(function, signature, names, args, kwargs):
     if bound.arguments[names[0]] is None:
         raise TypeError(f"{name}: {names[0]} must be an array (NumPy, torch, JAX or with DLPack), got None")
     given = {n: bound.arguments[n] for n in names if bound.arguments.get(n) is not None}
-    at = place(name, **given)
+    at = arrays(name, **given)
     if at.gpu:
         raise TypeError(f"{name}: {names[0]} is on {at.device}: this function runs on the CPU, give a copy there")
     hosts, half = {}, None

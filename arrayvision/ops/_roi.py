@@ -7,7 +7,6 @@ import math
 import numpy as np
 
 from arrayvision import check
-from arrayvision.array import FLOATS
 from arrayvision.errors import InvalidKind, InvalidValue
 
 
@@ -52,13 +51,13 @@ def sampling(name: str, value, argument: str = "sampling_ratio") -> int:
     return value
 
 
-def features(at, name: str, argument: str, x) -> tuple[str, str]:
+def features(at, argument: str, x) -> tuple[str, str]:
     """Check features (B, C, H, W); their result's dtype, and the dtype of RoIs and sums beside them."""
-    check.shape(name, argument, x, "B", "C", "H", "W")
-    dtype = at.floats(name, **{argument: x})
+    at.sizes(**{argument: "B C H W"})
+    dtype = at.floats(**{argument: x})
     if math.prod(x.shape[-2:]) >= 2**31:
-        raise InvalidValue(f"{name}: {argument} must have fewer than 2**31 positions, got {tuple(x.shape)}")
-    return dtype, "float64" if dtype == "float64" else "float32"
+        raise InvalidValue(f"{at.function}: {argument} must have fewer than 2**31 positions, got {tuple(x.shape)}")
+    return dtype, at.accumulator(dtype)
 
 
 def read(at, x, dtype: str):
@@ -82,12 +81,11 @@ def read(at, x, dtype: str):
     return at.read(x, dtype), False
 
 
-def rois(at, name: str, argument: str, x, width: int, batch: int, dtype: str):
+def rois(at, argument: str, x, width: int, batch: int, dtype: str):
     """Check RoIs (K, width), whose first column is the image's index, and read them. On the CPU an index that names no
     image is a ValueError; a GPU's values can't be seen without waiting for it: its kernels give NaN."""
-    check.shape(name, argument, x, "K", width)
-    if at.dtype(x) not in FLOATS:
-        at.floats(name, **{argument: x})
+    at.sizes(**{argument: f"K {width}"})
+    at.real(**{argument: x})
     view = at.read(x, dtype)
     if at.backend == "cpu" and len(view):
         from arrayvision.cpu.bilinear import check_batch
@@ -95,13 +93,13 @@ def rois(at, name: str, argument: str, x, width: int, batch: int, dtype: str):
         bad = check_batch(view, batch)
         if bad >= 0:
             raise InvalidValue(
-                f"{name}: {argument}[{bad}] has batch index {view[bad, 0]:g}, which must be within [0, {batch})"
+                f"{at.function}: {argument}[{bad}] has batch index {view[bad, 0]:g}, which must be within [0, {batch})"
             )
     return view
 
 
-def check_grad(name: str, grad, rois, shape) -> None:
+def check_grad(at, grad, rois, shape) -> None:
     """Check a result's gradient against the regions and the features' shape."""
-    check.same_length(name, "grad", grad, "rois", rois)
+    check.same_length(at.function, "grad", grad, "rois", rois)
     if grad.shape[1] != shape[1]:
-        raise InvalidValue(f"{name}: grad must have the features' {shape[1]} channels, got {grad.shape[1]}")
+        raise InvalidValue(f"{at.function}: grad must have the features' {shape[1]} channels, got {grad.shape[1]}")

@@ -1,20 +1,16 @@
 """What the suppressions of all kinds of boxes share: checks, reading, and the results' allocation."""
 
 from arrayvision import check
-from arrayvision.array import place
+from arrayvision.array import arrays
 
 
 def scored(name, width, boxes, scores, labels, argument="boxes", label_argument="idxs"):
-    """Check boxes, their scores and labels (or None), and read them: (place, the result's dtype, and the three)."""
-    at = place(name, **{argument: boxes, "scores": scores, label_argument: labels})
-    check.shape(name, argument, boxes, "N", width)
-    check.shape(name, "scores", scores, "N")
-    check.same_length(name, "scores", scores, argument, boxes)
+    """Check boxes, their scores and labels (or None), and read them: (`Arrays`, the dtype to compute in, and the three)."""
+    at = arrays(name, **{argument: boxes, "scores": scores, label_argument: labels})
+    at.sizes(**{argument: f"N {width}", "scores": "N", label_argument: "N?"})
     if labels is not None:
-        check.shape(name, label_argument, labels, "N")
-        check.same_length(name, label_argument, labels, argument, boxes)
-        labels = at.read(labels, at.integers(name, label_argument, labels))
-    dtype = at.floats(name, **{argument: boxes, "scores": scores})
+        labels = at.integers(**{label_argument: labels})
+    dtype = at.floats(**{argument: boxes, "scores": scores})
     return at, dtype, at.read(boxes, dtype), at.read(scores, dtype), labels
 
 
@@ -42,6 +38,6 @@ def suppress(
 
 def gather(at, dtype, take, boxes, scores, keep):
     """The rows that `keep` names, with their scores as last column, and `keep` itself, in the caller's library."""
-    dets, inds = at.empty((keep.shape[0], boxes.shape[1] + 1), dtype), at.empty((keep.shape[0],), "int64")
+    dets, inds = at.empty((keep.shape[0], boxes.shape[1] + 1), dtype, exact=True), at.empty((keep.shape[0],), "int64")
     take(boxes, scores, keep, dets.view, inds.view)
-    return dets.give(), inds.give()
+    return dets.result(), inds.result()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from arrayvision import check
-from arrayvision.array import place
+from arrayvision.array import arrays
 from arrayvision.typing import Array
 
 
@@ -47,19 +47,16 @@ def bbox_overlaps(bboxes1: Array, bboxes2: Array, mode: str = "iou", aligned: bo
     array([[0.33333334, 0.        ]], dtype=float32)
     """
     name = "bbox_overlaps"
-    at = place(name, bboxes1=bboxes1, bboxes2=bboxes2)
+    at = arrays(name, bboxes1=bboxes1, bboxes2=bboxes2)
     check.choice(name, "mode", mode, ("iou", "iof"))
     check.choice(name, "offset", offset, (0, 1))
     aligned = check.flag(name, "aligned", aligned)
-    check.shape(name, "bboxes1", bboxes1, "M", 4)
-    check.shape(name, "bboxes2", bboxes2, "M" if aligned else "N", 4)
-    if aligned:
-        check.same_length(name, "bboxes2", bboxes2, "bboxes1", bboxes1)
-    dtype = at.floats(name, bboxes1=bboxes1, bboxes2=bboxes2)
+    at.sizes(bboxes1="M 4", bboxes2=f"{'M' if aligned else 'N'} 4")
+    dtype = at.floats(bboxes1=bboxes1, bboxes2=bboxes2)
     m, n = bboxes1.shape[0], bboxes2.shape[0]
     out = at.empty((m,) if aligned else (m, n), dtype)
     if m and n:
         at.kernels("bbox_overlaps").overlaps(
             at.read(bboxes1, dtype), at.read(bboxes2, dtype), mode == "iof", aligned, offset, out.view
         )
-    return out.give()
+    return out.result()

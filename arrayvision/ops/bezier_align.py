@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from arrayvision import check
-from arrayvision.array import place
+from arrayvision.array import arrays
 from arrayvision.ops import _roi
 from arrayvision.typing import Array
 
@@ -64,14 +64,14 @@ def bezier_align(
              [6.19, 7.5 ]]]])
     """
     name = "bezier_align"
-    at = place(name, input=input, beziers=beziers)
-    dtype, real = _roi.features(at, name, "input", input)
+    at = arrays(name, input=input, beziers=beziers)
+    dtype, real = _roi.features(at, "input", input)
     size = _roi.size(name, "output_size", output_size)
     how = _roi.scale(name, spatial_scale), _roi.sampling(name, sampling_ratio), check.flag(name, "aligned", aligned)
-    regions = _roi.rois(at, name, "beziers", beziers, 17, input.shape[0], real)
+    regions = _roi.rois(at, "beziers", beziers, 17, input.shape[0], real)
     out = at.empty((regions.shape[0], input.shape[1], *size), dtype)
     at.kernels("bezier_align").forward(*_roi.read(at, input, dtype), regions, *how, out.view)
-    return out.give()
+    return out.result()
 
 
 def bezier_align_backward(
@@ -104,12 +104,12 @@ def bezier_align_backward(
         As `bezier_align`.
     """
     name = "bezier_align_backward"
-    at = place(name, grad=grad, beziers=beziers)
-    dtype, real = _roi.features(at, name, "grad", grad)
+    at = arrays(name, grad=grad, beziers=beziers)
+    dtype, real = _roi.features(at, "grad", grad)
     shape = _roi.input_shape(name, input_shape)
     how = _roi.scale(name, spatial_scale), _roi.sampling(name, sampling_ratio), check.flag(name, "aligned", aligned)
-    regions = _roi.rois(at, name, "beziers", beziers, 17, shape[0], real)
-    _roi.check_grad(name, grad, regions, shape)
+    regions = _roi.rois(at, "beziers", beziers, 17, shape[0], real)
+    _roi.check_grad(at, grad, regions, shape)
     out = at.empty(shape, dtype)
     at.kernels("bezier_align").backward(at.read(grad, dtype), regions, *how, out.view)
-    return out.give()
+    return out.result()

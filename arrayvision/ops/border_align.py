@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from arrayvision import check
-from arrayvision.array import place
+from arrayvision.array import arrays
 from arrayvision.errors import InvalidValue
 from arrayvision.ops import _roi
 from arrayvision.typing import Array
@@ -71,17 +71,17 @@ def border_align_with_argmax(input: Array, boxes: Array, pool_size: int) -> tupl
         As `border_align`.
     """
     name = "border_align"
-    at = place(name, input=input, boxes=boxes)
-    dtype, real = _roi.features(at, name, "input", input)
+    at = arrays(name, input=input, boxes=boxes)
+    dtype, real = _roi.features(at, "input", input)
     steps = _steps(name, pool_size)
     check.shape(name, "boxes", boxes, input.shape[0], "N", 4)
-    at.floats(name, boxes=boxes)
+    at.real(boxes=boxes)
     if input.shape[1] % 4:
         raise InvalidValue(f"{name}: input must have a multiple of 4 channels, got {input.shape[1]}")
     shape = input.shape[0], input.shape[1] // 4, boxes.shape[1], 4
     out, which = at.empty(shape, dtype), at.empty(shape, "int32")
     at.kernels("border_align").forward(*_roi.read(at, input, dtype), at.read(boxes, real), steps, out.view, which.view)
-    return out.give(), which.give()
+    return out.result(), which.result()
 
 
 def _steps(name, pool_size):
@@ -118,18 +118,16 @@ def border_align_backward(
         As `border_align`.
     """
     name = "border_align_backward"
-    at = place(name, grad=grad, argmax=argmax, boxes=boxes)
+    at = arrays(name, grad=grad, argmax=argmax, boxes=boxes)
     shape, steps = _roi.input_shape(name, input_shape), _steps(name, pool_size)
     check.shape(name, "boxes", boxes, shape[0], "N", 4)
     if shape[1] % 4:
         raise InvalidValue(f"{name}: input_shape must have a multiple of 4 channels, got {shape[1]}")
     check.shape(name, "grad", grad, shape[0], shape[1] // 4, boxes.shape[1], 4)
-    dtype, real = _roi.features(at, name, "grad", grad)
-    at.floats(name, boxes=boxes)
+    dtype, real = _roi.features(at, "grad", grad)
+    at.real(boxes=boxes)
     check.shape(name, "argmax", argmax, *grad.shape)
-    at.integers(name, "argmax", argmax)
+    argmax = at.integers("int32", argmax=argmax)
     out = at.empty(shape, dtype)
-    at.kernels("border_align").backward(
-        at.read(grad, dtype), at.read(argmax, "int32"), at.read(boxes, real), steps, out.view
-    )
-    return out.give()
+    at.kernels("border_align").backward(at.read(grad, dtype), argmax, at.read(boxes, real), steps, out.view)
+    return out.result()

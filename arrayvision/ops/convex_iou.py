@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from arrayvision import check
-from arrayvision.array import place
+from arrayvision.array import arrays
 from arrayvision.typing import Array
 
 
@@ -47,15 +46,13 @@ def convex_iou(pointsets: Array, polygons: Array) -> Array:
     array([[0.1429, 1.    ]])
     """
     name = "convex_iou"
-    at = place(name, pointsets=pointsets, polygons=polygons)
-    check.shape(name, "pointsets", pointsets, "N", 18)
-    check.shape(name, "polygons", polygons, "K", 8)
-    dtype = at.floats(name, pointsets=pointsets, polygons=polygons)
-    n, k = pointsets.shape[0], polygons.shape[0]
-    out = at.empty((n, k), dtype)
-    if n and k:
+    at = arrays(name, pointsets=pointsets, polygons=polygons)
+    n = at.sizes(pointsets="N 18", polygons="K 8")
+    dtype = at.floats(pointsets=pointsets, polygons=polygons)
+    out = at.empty((n.N, n.K), dtype)
+    if n.N and n.K:
         at.kernels("convex_iou").iou(at.read(pointsets, dtype), at.read(polygons, dtype), out.view)
-    return out.give()
+    return out.result()
 
 
 def convex_giou(pointsets: Array, polygons: Array) -> tuple[Array, Array]:
@@ -98,13 +95,10 @@ def convex_giou(pointsets: Array, polygons: Array) -> tuple[Array, Array]:
     array([0.0179])
     """
     name = "convex_giou"
-    at = place(name, pointsets=pointsets, polygons=polygons)
-    check.shape(name, "pointsets", pointsets, "N", 18)
-    check.shape(name, "polygons", polygons, "N", 8)
-    check.same_length(name, "polygons", polygons, "pointsets", pointsets)
-    dtype = at.floats(name, pointsets=pointsets, polygons=polygons)
-    n = pointsets.shape[0]
-    out, grads = at.empty((n,), dtype), at.empty((n, 18), dtype)
-    if n:
+    at = arrays(name, pointsets=pointsets, polygons=polygons)
+    n = at.sizes(pointsets="N 18", polygons="N 8")
+    dtype = at.floats(pointsets=pointsets, polygons=polygons)
+    out, grads = at.empty((n.N,), dtype), at.empty((n.N, 18), dtype)
+    if n.N:
         at.kernels("convex_iou").giou(at.read(pointsets, dtype), at.read(polygons, dtype), out.view, grads.view)
-    return out.give(), grads.give()
+    return out.result(), grads.result()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from arrayvision import check
-from arrayvision.array import place
+from arrayvision.array import arrays
 from arrayvision.ops import _roi
 from arrayvision.typing import Array
 
@@ -62,15 +62,15 @@ def deform_roi_pool(
     array([[[[7.5]]]])
     """
     name = "deform_roi_pool"
-    at = place(name, input=input, rois=rois, offset=offset)
-    dtype, real = _roi.features(at, name, "input", input)
+    at = arrays(name, input=input, rois=rois, offset=offset)
+    dtype, real = _roi.features(at, "input", input)
     size = _roi.size(name, "output_size", output_size)
     how = _how(name, spatial_scale, sampling_ratio, gamma)
-    regions = _roi.rois(at, name, "rois", rois, 5, input.shape[0], real)
+    regions = _roi.rois(at, "rois", rois, 5, input.shape[0], real)
     moves = _offset(at, name, offset, regions, size, real)
     out = at.empty((regions.shape[0], input.shape[1], *size), dtype)
     at.kernels("deform_roi_pool").forward(*_roi.read(at, input, dtype), regions, moves, *how, out.view)
-    return out.give()
+    return out.result()
 
 
 def _how(name, spatial_scale, sampling_ratio, gamma):
@@ -81,7 +81,7 @@ def _offset(at, name, offset, regions, size, real):
     if offset is None:
         return None
     check.shape(name, "offset", offset, regions.shape[0], 2, *size)
-    at.floats(name, offset=offset)
+    at.real(offset=offset)
     return at.read(offset, real)
 
 
@@ -116,12 +116,12 @@ def deform_roi_pool_backward(
         As `deform_roi_pool`.
     """
     name = "deform_roi_pool_backward"
-    at = place(name, grad=grad, input=input, rois=rois, offset=offset)
-    dtype, real = _roi.features(at, name, "grad", grad)
-    _roi.features(at, name, "input", input)
+    at = arrays(name, grad=grad, input=input, rois=rois, offset=offset)
+    _roi.features(at, "input", input)
+    dtype, real = _roi.features(at, "grad", grad)
     how = _how(name, spatial_scale, sampling_ratio, gamma)
-    regions = _roi.rois(at, name, "rois", rois, 5, input.shape[0], real)
-    _roi.check_grad(name, grad, regions, input.shape)
+    regions = _roi.rois(at, "rois", rois, 5, input.shape[0], real)
+    _roi.check_grad(at, grad, regions, input.shape)
     moves = _offset(at, name, offset, regions, tuple(grad.shape[2:]), real)
     out = at.empty(tuple(input.shape), dtype)
     out_offset = None if offset is None else at.empty(tuple(offset.shape), dtype)
@@ -129,4 +129,4 @@ def deform_roi_pool_backward(
         at.read(grad, dtype), *_roi.read(at, input, dtype), regions, moves, *how, out.view,
         None if out_offset is None else out_offset.view,
     )  # fmt: skip
-    return out.give(), None if out_offset is None else out_offset.give()
+    return out.result(), None if out_offset is None else out_offset.result()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from arrayvision import check
-from arrayvision.array import place
+from arrayvision.array import arrays
 from arrayvision.typing import Array
 
 
@@ -168,26 +168,26 @@ def _shapes(name, argument1, box1, argument2, box2, width):
 
 
 def _iou(name, argument1, box1, argument2, box2, width):
-    at = place(name, **{argument1: box1, argument2: box2})
+    at = arrays(name, **{argument1: box1, argument2: box2})
     shape, n = _shapes(name, argument1, box1, argument2, box2, width)
-    dtype = at.floats(name, **{argument1: box1, argument2: box2})
+    dtype = at.floats(**{argument1: box1, argument2: box2})
     out = at.empty(shape, dtype)
     if n:
         first, second = (at.read(box, dtype).reshape(n, width) for box in (box1, box2))
         at.kernels("diff_iou_rotated").iou(first, second, out.view.reshape(n))
-    return out.give()
+    return out.result()
 
 
 def _gradients(name, grad, argument1, box1, argument2, box2, width):
-    at = place(name, grad=grad, **{argument1: box1, argument2: box2})
+    at = arrays(name, grad=grad, **{argument1: box1, argument2: box2})
     shape, n = _shapes(name, argument1, box1, argument2, box2, width)
     check.shape(name, "grad", grad, *shape)
-    dtype = at.floats(name, **{argument1: box1, argument2: box2})
-    at.floats(name, grad=grad)
+    dtype = at.floats(**{argument1: box1, argument2: box2})
+    at.real(grad=grad)
     out1, out2 = at.empty((*shape, width), dtype), at.empty((*shape, width), dtype)
     if n:
         first, second = (at.read(box, dtype).reshape(n, width) for box in (box1, box2))
         at.kernels("diff_iou_rotated").iou_backward(
             at.read(grad, dtype).reshape(n), first, second, out1.view.reshape(n, width), out2.view.reshape(n, width)
         )
-    return out1.give(), out2.give()
+    return out1.result(), out2.result()

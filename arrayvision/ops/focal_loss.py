@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from arrayvision import check
-from arrayvision.array import place
+from arrayvision.array import arrays
 from arrayvision.typing import Array
 
 REDUCTIONS = ("none", "mean", "sum")
@@ -199,20 +199,15 @@ def softmax_focal_loss_backward(
 
 def _arguments(name, at, input, target, gamma, alpha, weight, reduction):
     """The dtype, and the arguments as kernels take them."""
-    check.shape(name, "input", input, "N", "C")
-    check.shape(name, "target", target, "N")
-    check.same_length(name, "target", target, "input", input)
-    classes = input.shape[1]
-    if weight is not None:
-        check.shape(name, "weight", weight, classes)
+    classes = at.sizes(input="N C", target="N", weight="C?").C
     gamma = check.number(name, "gamma", gamma, 0)
     alpha = check.number(name, "alpha", alpha)
     check.choice(name, "reduction", reduction, REDUCTIONS)
-    dtype = at.floats(name, input=input)
+    dtype = at.floats(input=input)
     if weight is not None:
-        at.floats(name, weight=weight)
+        at.real(weight=weight)
         weight = at.read(weight, dtype)
-    labels = at.read(target, at.integers(name, "target", target))
+    labels = at.integers(target=target)
     if at.backend == "cpu":
         most = classes if name.startswith("sigmoid") else classes - 1
         if at.kernels("focal_loss").beyond(labels, -(2**63), most):
@@ -221,23 +216,23 @@ def _arguments(name, at, input, target, gamma, alpha, weight, reduction):
 
 
 def _loss(name, input, target, gamma, alpha, weight, reduction):
-    at = place(name, input=input, target=target, weight=weight)
+    at = arrays(name, input=input, target=target, weight=weight)
     dtype, *arguments = _arguments(name, at, input, target, gamma, alpha, weight, reduction)
     shape = tuple(input.shape) if name.startswith("sigmoid") else (input.shape[0],)
     out = at.empty(shape if reduction == "none" else (), dtype)
     getattr(at.kernels("focal_loss"), name)(*arguments, out.view)
-    return out.give()
+    return out.result()
 
 
 def _gradient(name, grad, input, target, gamma, alpha, weight, reduction):
     if isinstance(grad, np.generic):  # what arithmetic makes of NumPy's () arrays
         grad = np.asarray(grad)
-    at = place(name, grad=grad, input=input, target=target, weight=weight)
+    at = arrays(name, grad=grad, input=input, target=target, weight=weight)
     dtype, *arguments = _arguments(name, at, input, target, gamma, alpha, weight, reduction)
     shape = tuple(input.shape) if name.startswith("sigmoid") else (input.shape[0],)
     check.shape(name, "grad", grad, *(shape if reduction == "none" else ()))
-    at.floats(name, grad=grad)
+    at.real(grad=grad)
     out = at.empty(tuple(input.shape), dtype)
     if input.shape[0] and input.shape[1]:
         getattr(at.kernels("focal_loss"), name)(at.read(grad, dtype), *arguments, out.view)
-    return out.give()
+    return out.result()

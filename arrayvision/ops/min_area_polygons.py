@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from arrayvision import check
-from arrayvision.array import place
+from arrayvision.array import arrays
 from arrayvision.typing import Array
 
 
@@ -42,10 +41,10 @@ def min_area_polygons(pointsets: Array) -> Array:
     array([[3., 1., 1., 1., 1., 2., 3., 2.]])
     """
     name = "min_area_polygons"
-    at = place(name, pointsets=pointsets)
-    check.shape(name, "pointsets", pointsets, "N", 18)
-    dtype = at.floats(name, pointsets=pointsets)
-    out = at.empty((pointsets.shape[0], 8), dtype)
-    if pointsets.shape[0]:
+    at = arrays(name, pointsets=pointsets)
+    n = at.sizes(pointsets="N 18")
+    dtype = at.floats(pointsets=pointsets)
+    out = at.empty((n.N, 8), dtype)
+    if n.N:
         at.kernels("min_area_polygons").min_area_polygons(at.read(pointsets, dtype), out.view)
-    return out.give()
+    return out.result()

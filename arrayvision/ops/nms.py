@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from arrayvision import check
-from arrayvision.array import place
+from arrayvision.array import arrays
 from arrayvision.ops._suppression import gather, scored, suppress
 from arrayvision.typing import Array
 
@@ -186,17 +186,17 @@ def nms_match(dets: Array, iou_threshold: float) -> list[Array]:
     [array([1, 0]), array([2])]
     """
     name = "nms_match"
-    at = place(name, dets=dets)
+    at = arrays(name, dets=dets)
     if dets.shape == (0,):  # as np.array([]) has it
         return []
-    check.shape(name, "dets", dets, "N", 5)
+    at.sizes(dets="N 5")
     iou_threshold = check.number(name, "iou_threshold", iou_threshold, 0)
-    dtype = at.floats(name, dets=dets)
+    dtype = at.floats(dets=dets)
     boxes, scores = at.read(dets[:, :4], dtype), at.read(dets[:, 4], dtype)
     members, lengths = at.kernels("nms").match(boxes, scores, iou_threshold)
     out = at.empty((len(members),), "int64")
     out.view[...] = members
-    members, groups, start = out.give(), [], 0
+    members, groups, start = out.result(), [], 0
     for length in lengths.tolist():
         groups.append(members[start : start + length])
         start += length
@@ -287,9 +287,7 @@ def batched_nms(
     if idxs is None and not agnostic:
         raise TypeError(f"{name}: idxs must be an array unless class_agnostic, got None")
     if agnostic and idxs is not None:  # still no reason to take nonsense
-        place(name, boxes=boxes, idxs=idxs)
-        check.shape(name, "idxs", idxs, "N")
-        check.same_length(name, "idxs", idxs, "boxes", boxes)
+        arrays(name, boxes=boxes, idxs=idxs).sizes(boxes="N columns", idxs="N")
         idxs = None
     if kind == "soft_nms":
         return _soften(name, boxes, scores, idxs, max_num, **cfg)
@@ -309,11 +307,9 @@ def batched_nms(
 def _sorted(boxes, scores, idxs):
     """Everything by falling score, NaN last."""
     name = "batched_nms"
-    at = place(name, boxes=boxes, scores=scores, idxs=idxs)
-    check.shape(name, "boxes", boxes, "N", "columns")
-    check.shape(name, "scores", scores, "N")
-    check.same_length(name, "scores", scores, "boxes", boxes)
-    dtype = at.floats(name, boxes=boxes, scores=scores)
+    at = arrays(name, boxes=boxes, scores=scores, idxs=idxs)
+    at.sizes(boxes="N columns", scores="N", idxs="N?")
+    dtype = at.floats(boxes=boxes, scores=scores)
     kernels = at.kernels("nms")
     boxes, scores = at.read(boxes, dtype), at.read(scores, dtype)
     return gather(at, dtype, kernels.take_rows, boxes, scores, kernels.falling(scores))

@@ -183,7 +183,7 @@ def point_sample(input: Array, points: Array, align_corners: bool = False) -> Ar
     name = "point_sample"
     first, second = library_of(input, name, "input"), library_of(points, name, "points")
     if first.name != second.name:
-        raise InvalidKind(f"{name}: input is {first.thing}, points is {second.thing}: give both from one library")
+        raise InvalidKind(f"{name}: input is {first.noun}, points is {second.noun}: give both from one library")
     xp = array_namespace(input, points)
     check.shape(name, "input", input, "N", "C", "H", "W")
     align_corners = check.flag(name, "align_corners", align_corners)

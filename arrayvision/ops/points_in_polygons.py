@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from arrayvision import check
-from arrayvision.array import place
+from arrayvision.array import arrays
 from arrayvision.typing import Array
 
 
@@ -43,14 +42,12 @@ def points_in_polygons(points: Array, polygons: Array) -> Array:
            [0.]])
     """
     name = "points_in_polygons"
-    at = place(name, points=points, polygons=polygons)
-    check.shape(name, "points", points, "B", 2)
-    check.shape(name, "polygons", polygons, "M", 8)
-    dtype = at.floats(name, points=points, polygons=polygons)
-    b, m = points.shape[0], polygons.shape[0]
-    out = at.empty((b, m), dtype)
-    if b and m:
+    at = arrays(name, points=points, polygons=polygons)
+    n = at.sizes(points="B 2", polygons="M 8")
+    dtype = at.floats(points=points, polygons=polygons)
+    out = at.empty((n.B, n.M), dtype)
+    if n.B and n.M:
         at.kernels("points_in_polygons").points_in_polygons(
             at.read(points, dtype), at.read(polygons, dtype), out.view
         )  # fmt: skip
-    return out.give()
+    return out.result()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from arrayvision.array import place
+from arrayvision.array import arrays
 from arrayvision.ops import _roi
 from arrayvision.typing import Array
 
@@ -47,13 +47,13 @@ def prroi_pool(features: Array, rois: Array, output_size: int | tuple[int, int],
     array([[[[7.]]]])
     """
     name = "prroi_pool"
-    at = place(name, features=features, rois=rois)
-    dtype, real = _roi.features(at, name, "features", features)
+    at = arrays(name, features=features, rois=rois)
+    dtype, real = _roi.features(at, "features", features)
     size, scale = _roi.size(name, "output_size", output_size), _roi.scale(name, spatial_scale)
-    regions = _roi.rois(at, name, "rois", rois, 5, features.shape[0], real)
+    regions = _roi.rois(at, "rois", rois, 5, features.shape[0], real)
     out = at.empty((regions.shape[0], features.shape[1], *size), dtype)
     at.kernels("prroi_pool").forward(*_roi.read(at, features, dtype), regions, scale, out.view)
-    return out.give()
+    return out.result()
 
 
 def prroi_pool_backward(grad: Array, features: Array, rois: Array, spatial_scale: float = 1.0) -> tuple[Array, Array]:
@@ -79,14 +79,14 @@ def prroi_pool_backward(grad: Array, features: Array, rois: Array, spatial_scale
         As `prroi_pool`.
     """
     name = "prroi_pool_backward"
-    at = place(name, grad=grad, features=features, rois=rois)
-    dtype, real = _roi.features(at, name, "grad", grad)
-    _roi.features(at, name, "features", features)
+    at = arrays(name, grad=grad, features=features, rois=rois)
+    _roi.features(at, "features", features)
+    dtype, real = _roi.features(at, "grad", grad)
     scale = _roi.scale(name, spatial_scale)
-    regions = _roi.rois(at, name, "rois", rois, 5, features.shape[0], real)
-    _roi.check_grad(name, grad, regions, features.shape)
+    regions = _roi.rois(at, "rois", rois, 5, features.shape[0], real)
+    _roi.check_grad(at, grad, regions, features.shape)
     out, out_rois = at.empty(tuple(features.shape), dtype), at.empty((regions.shape[0], 5), dtype)
     at.kernels("prroi_pool").backward(
         at.read(grad, dtype), *_roi.read(at, features, dtype), regions, scale, out.view, out_rois.view
     )
-    return out.give(), out_rois.give()
+    return out.result(), out_rois.result()

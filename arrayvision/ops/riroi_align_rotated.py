@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from arrayvision import check
-from arrayvision.array import place
+from arrayvision.array import arrays
 from arrayvision.errors import InvalidValue
 from arrayvision.ops import _roi
 from arrayvision.typing import Array
@@ -64,14 +64,14 @@ def riroi_align_rotated(
     array([3., 0., 1., 2.])
     """
     name = "riroi_align_rotated"
-    at = place(name, features=features, rois=rois)
-    dtype, real = _roi.features(at, name, "features", features)
+    at = arrays(name, features=features, rois=rois)
+    dtype, real = _roi.features(at, "features", features)
     size = _roi.size(name, "out_size", out_size)
     how = _how(name, features.shape[1], "features", spatial_scale, num_samples, num_orientations, clockwise)
-    regions = _roi.rois(at, name, "rois", rois, 6, features.shape[0], real)
+    regions = _roi.rois(at, "rois", rois, 6, features.shape[0], real)
     out = at.empty((regions.shape[0], features.shape[1], *size), dtype)
     at.kernels("riroi_align_rotated").forward(*_roi.read(at, features, dtype), regions, *how, out.view)
-    return out.give()
+    return out.result()
 
 
 def _how(name, channels, argument, spatial_scale, num_samples, num_orientations, clockwise):
@@ -113,12 +113,12 @@ def riroi_align_rotated_backward(
         As `riroi_align_rotated`.
     """
     name = "riroi_align_rotated_backward"
-    at = place(name, grad=grad, rois=rois)
-    dtype, real = _roi.features(at, name, "grad", grad)
+    at = arrays(name, grad=grad, rois=rois)
+    dtype, real = _roi.features(at, "grad", grad)
     shape = _roi.input_shape(name, input_shape)
     how = _how(name, shape[1], "input_shape", spatial_scale, num_samples, num_orientations, clockwise)
-    regions = _roi.rois(at, name, "rois", rois, 6, shape[0], real)
-    _roi.check_grad(name, grad, regions, shape)
+    regions = _roi.rois(at, "rois", rois, 6, shape[0], real)
+    _roi.check_grad(at, grad, regions, shape)
     out = at.empty(shape, dtype)
     at.kernels("riroi_align_rotated").backward(at.read(grad, dtype), regions, *how, out.view)
-    return out.give()
+    return out.result()

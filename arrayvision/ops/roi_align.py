@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from arrayvision import check
-from arrayvision.array import place
+from arrayvision.array import arrays
 from arrayvision.ops import _roi
 from arrayvision.typing import Array
 
@@ -68,14 +68,14 @@ def roi_align(
     if check.choice("roi_align", "pool_mode", pool_mode, ("avg", "max")) == "max":
         return roi_align_with_argmax(input, rois, output_size, spatial_scale, sampling_ratio, aligned)[0]
     name = "roi_align"
-    at = place(name, input=input, rois=rois)
-    dtype, real = _roi.features(at, name, "input", input)
+    at = arrays(name, input=input, rois=rois)
+    dtype, real = _roi.features(at, "input", input)
     size = _roi.size(name, "output_size", output_size)
     how = _roi.scale(name, spatial_scale), _roi.sampling(name, sampling_ratio), check.flag(name, "aligned", aligned)
-    regions = _roi.rois(at, name, "rois", rois, 5, input.shape[0], real)
+    regions = _roi.rois(at, "rois", rois, 5, input.shape[0], real)
     out = at.empty((regions.shape[0], input.shape[1], *size), dtype)
     at.kernels("roi_align").forward(*_roi.read(at, input, dtype), regions, *how, out.view)
-    return out.give()
+    return out.result()
 
 
 def roi_align_backward(
@@ -109,15 +109,15 @@ def roi_align_backward(
         As `roi_align`.
     """
     name = "roi_align_backward"
-    at = place(name, grad=grad, rois=rois)
-    dtype, real = _roi.features(at, name, "grad", grad)
+    at = arrays(name, grad=grad, rois=rois)
+    dtype, real = _roi.features(at, "grad", grad)
     shape = _roi.input_shape(name, input_shape)
     how = _roi.scale(name, spatial_scale), _roi.sampling(name, sampling_ratio), check.flag(name, "aligned", aligned)
-    regions = _roi.rois(at, name, "rois", rois, 5, shape[0], real)
-    _roi.check_grad(name, grad, regions, shape)
+    regions = _roi.rois(at, "rois", rois, 5, shape[0], real)
+    _roi.check_grad(at, grad, regions, shape)
     out = at.empty(shape, dtype)
     at.kernels("roi_align").backward(at.read(grad, dtype), regions, *how, out.view)
-    return out.give()
+    return out.result()
 
 
 def roi_align_with_argmax(
@@ -148,15 +148,15 @@ def roi_align_with_argmax(
         As `roi_align`.
     """
     name = "roi_align"
-    at = place(name, input=input, rois=rois)
-    dtype, real = _roi.features(at, name, "input", input)
+    at = arrays(name, input=input, rois=rois)
+    dtype, real = _roi.features(at, "input", input)
     size = _roi.size(name, "output_size", output_size)
     how = _roi.scale(name, spatial_scale), _roi.sampling(name, sampling_ratio), check.flag(name, "aligned", aligned)
-    regions = _roi.rois(at, name, "rois", rois, 5, input.shape[0], real)
+    regions = _roi.rois(at, "rois", rois, 5, input.shape[0], real)
     shape = (regions.shape[0], input.shape[1], *size)
     out, which = at.empty(shape, dtype), at.empty(shape, "int32")
     at.kernels("roi_align").forward_max(*_roi.read(at, input, dtype), regions, *how, out.view, which.view)
-    return out.give(), which.give()
+    return out.result(), which.result()
 
 
 def roi_align_max_backward(
@@ -189,14 +189,14 @@ def roi_align_max_backward(
         As `roi_align`.
     """
     name = "roi_align_max_backward"
-    at = place(name, grad=grad, argmax=argmax, rois=rois)
-    dtype, real = _roi.features(at, name, "grad", grad)
+    at = arrays(name, grad=grad, argmax=argmax, rois=rois)
+    dtype, real = _roi.features(at, "grad", grad)
     shape = _roi.input_shape(name, input_shape)
     how = _roi.scale(name, spatial_scale), _roi.sampling(name, sampling_ratio), check.flag(name, "aligned", aligned)
-    regions = _roi.rois(at, name, "rois", rois, 5, shape[0], real)
-    _roi.check_grad(name, grad, regions, shape)
+    regions = _roi.rois(at, "rois", rois, 5, shape[0], real)
+    _roi.check_grad(at, grad, regions, shape)
     check.shape(name, "argmax", argmax, *grad.shape)
-    at.integers(name, "argmax", argmax)
+    argmax = at.integers("int32", argmax=argmax)
     out = at.empty(shape, dtype)
-    at.kernels("roi_align").backward_max(at.read(grad, dtype), at.read(argmax, "int32"), regions, *how, out.view)
-    return out.give()
+    at.kernels("roi_align").backward_max(at.read(grad, dtype), argmax, regions, *how, out.view)
+    return out.result()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from arrayvision import check
-from arrayvision.array import place
+from arrayvision.array import arrays
 from arrayvision.ops import _roi
 from arrayvision.typing import Array
 
@@ -65,14 +65,14 @@ def roi_align_rotated(
              [12.5,  4.5]]]])
     """
     name = "roi_align_rotated"
-    at = place(name, input=input, rois=rois)
-    dtype, real = _roi.features(at, name, "input", input)
+    at = arrays(name, input=input, rois=rois)
+    dtype, real = _roi.features(at, "input", input)
     size = _roi.size(name, "output_size", output_size)
     how = _how(name, spatial_scale, sampling_ratio, aligned, clockwise)
-    regions = _roi.rois(at, name, "rois", rois, 6, input.shape[0], real)
+    regions = _roi.rois(at, "rois", rois, 6, input.shape[0], real)
     out = at.empty((regions.shape[0], input.shape[1], *size), dtype)
     at.kernels("roi_align_rotated").forward(*_roi.read(at, input, dtype), regions, *how, out.view)
-    return out.give()
+    return out.result()
 
 
 def _how(name, spatial_scale, sampling_ratio, aligned, clockwise):
@@ -115,12 +115,12 @@ def roi_align_rotated_backward(
         As `roi_align_rotated`.
     """
     name = "roi_align_rotated_backward"
-    at = place(name, grad=grad, rois=rois)
-    dtype, real = _roi.features(at, name, "grad", grad)
+    at = arrays(name, grad=grad, rois=rois)
+    dtype, real = _roi.features(at, "grad", grad)
     shape = _roi.input_shape(name, input_shape)
     how = _how(name, spatial_scale, sampling_ratio, aligned, clockwise)
-    regions = _roi.rois(at, name, "rois", rois, 6, shape[0], real)
-    _roi.check_grad(name, grad, regions, shape)
+    regions = _roi.rois(at, "rois", rois, 6, shape[0], real)
+    _roi.check_grad(at, grad, regions, shape)
     out = at.empty(shape, dtype)
     at.kernels("roi_align_rotated").backward(at.read(grad, dtype), regions, *how, out.view)
-    return out.give()
+    return out.result()

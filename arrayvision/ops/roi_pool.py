@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from arrayvision import check
-from arrayvision.array import place
+from arrayvision.array import arrays
 from arrayvision.ops import _roi
 from arrayvision.typing import Array
 
@@ -75,14 +75,14 @@ def roi_pool_with_argmax(
         As `roi_pool`.
     """
     name = "roi_pool"
-    at = place(name, input=input, rois=rois)
-    dtype, real = _roi.features(at, name, "input", input)
+    at = arrays(name, input=input, rois=rois)
+    dtype, real = _roi.features(at, "input", input)
     size, scale = _roi.size(name, "output_size", output_size), _roi.scale(name, spatial_scale)
-    regions = _roi.rois(at, name, "rois", rois, 5, input.shape[0], real)
+    regions = _roi.rois(at, "rois", rois, 5, input.shape[0], real)
     shape = (regions.shape[0], input.shape[1], *size)
     out, which = at.empty(shape, dtype), at.empty(shape, "int32")
     at.kernels("roi_pool").forward(*_roi.read(at, input, dtype), regions, scale, out.view, which.view)
-    return out.give(), which.give()
+    return out.result(), which.result()
 
 
 def roi_pool_backward(grad: Array, argmax: Array, rois: Array, input_shape: Sequence[int]) -> Array:
@@ -110,13 +110,13 @@ def roi_pool_backward(grad: Array, argmax: Array, rois: Array, input_shape: Sequ
         As `roi_pool`.
     """
     name = "roi_pool_backward"
-    at = place(name, grad=grad, argmax=argmax, rois=rois)
-    dtype, real = _roi.features(at, name, "grad", grad)
+    at = arrays(name, grad=grad, argmax=argmax, rois=rois)
+    dtype, real = _roi.features(at, "grad", grad)
     shape = _roi.input_shape(name, input_shape)
-    regions = _roi.rois(at, name, "rois", rois, 5, shape[0], real)
-    _roi.check_grad(name, grad, regions, shape)
+    regions = _roi.rois(at, "rois", rois, 5, shape[0], real)
+    _roi.check_grad(at, grad, regions, shape)
     check.shape(name, "argmax", argmax, *grad.shape)
-    at.integers(name, "argmax", argmax)
+    argmax = at.integers("int32", argmax=argmax)
     out = at.empty(shape, dtype)
-    at.kernels("roi_pool").backward(at.read(grad, dtype), at.read(argmax, "int32"), regions, out.view)
-    return out.give()
+    at.kernels("roi_pool").backward(at.read(grad, dtype), argmax, regions, out.view)
+    return out.result()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from arrayvision import check
-from arrayvision.array import place
+from arrayvision.array import arrays
 from arrayvision.ops._suppression import suppress
 from arrayvision.typing import Array
 
@@ -99,21 +99,18 @@ def box_iou_quadri(bboxes1: Array, bboxes2: Array, mode: str = "iou", aligned: b
 
 
 def _iou(name, bboxes1, bboxes2, width, mode, aligned, clockwise):
-    at = place(name, bboxes1=bboxes1, bboxes2=bboxes2)
+    at = arrays(name, bboxes1=bboxes1, bboxes2=bboxes2)
     check.choice(name, "mode", mode, ("iou", "iof"))
     aligned = check.flag(name, "aligned", aligned)
-    check.shape(name, "bboxes1", bboxes1, "M", width)
-    check.shape(name, "bboxes2", bboxes2, "M" if aligned else "N", width)
-    if aligned:
-        check.same_length(name, "bboxes2", bboxes2, "bboxes1", bboxes1)
-    dtype = at.floats(name, bboxes1=bboxes1, bboxes2=bboxes2)
+    at.sizes(bboxes1=f"M {width}", bboxes2=f"{'M' if aligned else 'N'} {width}")
+    dtype = at.floats(bboxes1=bboxes1, bboxes2=bboxes2)
     m, n = bboxes1.shape[0], bboxes2.shape[0]
     out = at.empty((m,) if aligned else (m, n), dtype)
     if m and n:
         at.kernels("rotated_boxes").overlaps(
             at.read(bboxes1, dtype), at.read(bboxes2, dtype), mode == "iof", aligned, clockwise, out.view
         )
-    return out.give()
+    return out.result()
 
 
 def nms_rotated(

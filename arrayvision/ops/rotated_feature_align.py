@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from arrayvision import check
-from arrayvision.array import place
+from arrayvision.array import arrays
 from arrayvision.ops import _roi
 from arrayvision.typing import Array
 
@@ -49,17 +49,17 @@ def rotated_feature_align(features: Array, best_rbboxes: Array, spatial_scale: f
              [3., 4.]]]])
     """
     name = "rotated_feature_align"
-    at = place(name, features=features, best_rbboxes=best_rbboxes)
-    dtype, real = _roi.features(at, name, "features", features)
+    at = arrays(name, features=features, best_rbboxes=best_rbboxes)
+    dtype, real = _roi.features(at, "features", features)
     scale, points = _roi.scale(name, spatial_scale), check.choice(name, "points", points, (1, 5))
     b, _, h, w = features.shape
     check.shape(name, "best_rbboxes", best_rbboxes, b, h, w, 5)
-    at.floats(name, best_rbboxes=best_rbboxes)
+    at.real(best_rbboxes=best_rbboxes)
     out = at.empty(tuple(features.shape), dtype)
     at.kernels("rotated_feature_align").forward(
         *_roi.read(at, features, dtype), at.read(best_rbboxes, real), scale, int(points), out.view
     )
-    return out.give()
+    return out.result()
 
 
 def rotated_feature_align_backward(
@@ -85,14 +85,14 @@ def rotated_feature_align_backward(
         As `rotated_feature_align`.
     """
     name = "rotated_feature_align_backward"
-    at = place(name, grad=grad, best_rbboxes=best_rbboxes)
-    dtype, real = _roi.features(at, name, "grad", grad)
+    at = arrays(name, grad=grad, best_rbboxes=best_rbboxes)
+    dtype, real = _roi.features(at, "grad", grad)
     scale, points = _roi.scale(name, spatial_scale), check.choice(name, "points", points, (1, 5))
     b, _, h, w = grad.shape
     check.shape(name, "best_rbboxes", best_rbboxes, b, h, w, 5)
-    at.floats(name, best_rbboxes=best_rbboxes)
+    at.real(best_rbboxes=best_rbboxes)
     out = at.empty(tuple(grad.shape), dtype)
     at.kernels("rotated_feature_align").backward(
         at.read(grad, dtype), at.read(best_rbboxes, real), scale, int(points), out.view
     )
-    return out.give()
+    return out.result()

@@ -15,7 +15,21 @@ import sys
 import torch
 from torch.autograd.function import once_differentiable
 
-__all__ = ["BelowAutograd", "differentiable", "linear", "once_differentiable", "register", "selecting"]
+from arrayvision.errors import InvalidKind
+from arrayvision.torch_bridge.dtypes import is_real, result_dtype
+
+__all__ = [
+    "BelowAutograd",
+    "check_tensors",
+    "differentiable",
+    "eager",
+    "linear",
+    "once_differentiable",
+    "register",
+    "result_dtype",
+    "selecting",
+    "unrecorded",
+]
 
 LIBRARY = torch.library.Library("arrayvision", "DEF")
 BelowAutograd = torch._C._AutoDispatchBelowAutograd  # what torch.library's own register_autograd uses
@@ -26,8 +40,8 @@ def _in_functorch():
     return not (OLD and torch.compiler.is_compiling()) and torch._C._are_functorch_transforms_active()
 
 
-def _eager(kernel):
-    """The kernel without gradients, which are recorded above it, and without Dynamo, which might enter it after a graph
+def eager(kernel):
+    """A function of arrays without gradients, which are recorded above it, and without Dynamo, which might enter it after a graph
     break; torch._dynamo (1 s) is not imported for that."""
 
     def plain(*args):
@@ -43,6 +57,49 @@ def _eager(kernel):
     return lambda *args: (disabled if "torch._dynamo" in sys.modules else plain)(*args)
 
 
+def unrecorded(*args) -> bool:
+    """Whether nothing but the result is wanted of a call: no gradient, graph, transform, mode, trace or profile.
+
+    The kernel may then be called without torch's dispatcher, which costs a small call several times the kernel's time.
+    """
+    if (
+        torch.compiler.is_compiling()
+        or torch._C._len_torch_dispatch_stack()
+        or torch._C._len_torch_function_stack()
+        or torch._C._are_functorch_transforms_active()
+        or torch.autograd.forward_ad._current_level >= 0
+        or torch._C._get_tracing_state() is not None
+        or torch.autograd._profiler_enabled()
+    ):
+        return False
+    recording = torch.is_grad_enabled()
+    for a in args:
+        if isinstance(a, torch.Tensor) and (
+            (recording and a.requires_grad) or type(a) not in _PLAIN or not (a.is_cpu or a.is_cuda)
+        ):
+            return False
+    return True
+
+
+_PLAIN = (torch.Tensor, torch.nn.Parameter)
+
+
+def check_tensors(function: str, **given) -> None:
+    """Check the arguments of a function that is made of torch's operations: tensors of real numbers on one device."""
+    first = None
+    for argument, x in given.items():
+        if not isinstance(x, torch.Tensor):
+            raise InvalidKind(f"{function}: {argument} must be a tensor, got {type(x).__name__}")
+        if not is_real(x):
+            raise InvalidKind(f"{function}: {argument} must hold real numbers, got dtype {x.dtype}")
+        if first is None:
+            first, device = argument, x.device
+        elif x.device != device:
+            raise InvalidKind(
+                f"{function}: {first} is on {device}, {argument} is on {x.device}: give both on one device"
+            )
+
+
 def register(schema, kernel, fake, function=None):
     """Define an operator.
 
@@ -53,7 +110,7 @@ def register(schema, kernel, fake, function=None):
     kernel : callable
         Computes the result; called with the schema's arguments, in its order, under no_grad.
     fake : callable
-        The result's shape and dtype, as tensors without values, from the same arguments.
+        The result's shape and dtype, as tensors without values, from the same arguments, which are on one device.
     function : callable, optional
         ``function()`` gives the autograd.Function (in setup_context style) that differentiates it; its forward calls the
         operator within `BelowAutograd`. Without one, results carry no gradient.
@@ -65,10 +122,27 @@ def register(schema, kernel, fake, function=None):
     """
     name = schema.split("(")[0]
     LIBRARY.define(schema, tags=(torch.Tag.needs_fixed_stride_order, torch.Tag.pt2_compliant_tag))
+    kernel = eager(kernel)
     for device in ("CPU", "CUDA"):
-        LIBRARY.impl(name, _eager(kernel), device)
-    torch.library.register_fake(f"arrayvision::{name}", fake, lib=LIBRARY)
+        LIBRARY.impl(name, kernel, device)
     op = getattr(torch.ops.arrayvision, name).default
+    arguments = [(a.name, str(a.type)) for a in op._schema.arguments]
+
+    def checked_fake(*args):
+        # Without this, a tensor without values beside a real one makes torch run the fake in the kernel's stead, and its
+        # empty memory becomes the result.
+        first = None
+        for (argument, kind), a in zip(arguments, args, strict=True):
+            if "Tensor" in kind and a is not None:
+                if first is None:
+                    first, device = argument, a.device
+                elif a.device != device:
+                    raise InvalidKind(
+                        f"{name}: {first} is on {device}, {argument} is on {a.device}: give both on one device"
+                    )
+        return fake(*args)
+
+    torch.library.register_fake(f"arrayvision::{name}", checked_fake, lib=LIBRARY)
 
     def autograd(*args):  # torch.compile, torch.export and opcheck see this; below it, nothing records gradients
         if (
@@ -82,9 +156,31 @@ def register(schema, kernel, fake, function=None):
             return op(*args)
 
     LIBRARY.impl(name, autograd, "Autograd")
-    if function is None:
-        return op
-    return lambda *args: function().apply(*args) if _in_functorch() else op(*args)
+
+    def call(*args):
+        if torch.compiler.is_compiling():
+            return function().apply(*args) if function is not None and _in_functorch() else op(*args)
+        if unrecorded(*args):
+            return kernel(*args)
+        if not all(_binds(a, kind) for a, (_, kind) in zip(args, arguments, strict=True)):
+            return kernel(*args)  # which says what is wrong, in better words than the dispatcher's
+        if function is not None and _in_functorch():
+            return function().apply(*args)
+        try:
+            return op(*args)
+        except RuntimeError as error:
+            if str(error).startswith("arrayvision::"):  # a number that can't be bound
+                kernel(*args)
+            raise
+
+    return call
+
+
+def _binds(value, kind):
+    """Whether an argument may be what the schema asks for; numbers are left to the dispatcher."""
+    if "Tensor" in kind:
+        return isinstance(value, torch.Tensor) or (value is None and kind.startswith("Optional"))
+    return kind != "bool" or isinstance(value, (bool, torch.SymBool))
 
 
 def _split(rest):
@@ -128,13 +224,13 @@ def linear(name, rest, forward, backward, shape):
     apply = register(
         f"{name}(Tensor input, {rest}) -> Tensor",
         forward,
-        lambda x, *args: x.new_empty(shape(x, *args)),
+        lambda x, *args: x.new_empty(shape(x, *args), dtype=result_dtype(x)),
         lambda: Forward,
     )
     apply_backward = register(
         f"{name}_backward(Tensor grad, {rest}, SymInt[] shape) -> Tensor",
         backward,
-        lambda grad, *args: grad.new_empty(args[-1]),
+        lambda grad, *args: grad.new_empty(args[-1], dtype=result_dtype(grad)),
         lambda: Backward,
     )
     op = getattr(torch.ops.arrayvision, name).default
@@ -191,8 +287,8 @@ def selecting(name, rest, forward, backward, shape, choices=("int32",)):
     which = ", ".join(f"Tensor which{i}" for i in range(count))
 
     def fake(x, *args):
-        size = shape(x, *args)
-        return x.new_empty(size), *(x.new_empty(size, dtype=d or x.dtype) for d in dtypes)
+        size, own = shape(x, *args), result_dtype(x)
+        return x.new_empty(size, dtype=own), *(x.new_empty(size, dtype=d or own) for d in dtypes)
 
     apply = register(
         f"{name}(Tensor input, {rest}) -> ({', '.join(['Tensor'] * (count + 1))})", forward, fake, lambda: Forward
@@ -200,7 +296,7 @@ def selecting(name, rest, forward, backward, shape, choices=("int32",)):
     apply_backward = register(
         f"{name}_backward(Tensor grad, {which}, {rest}, SymInt[] shape) -> Tensor",
         backward,
-        lambda grad, *args: grad.new_empty(args[-1]),
+        lambda grad, *args: grad.new_empty(args[-1], dtype=result_dtype(grad)),
     )
     op = getattr(torch.ops.arrayvision, name).default
 
@@ -227,7 +323,7 @@ def selecting(name, rest, forward, backward, shape, choices=("int32",)):
     return apply
 
 
-def differentiable(name, arguments, forward, backward, shape, wrt):
+def differentiable(name, arguments, forward, backward, shape, wrt, promoted=1):
     """An operator of one result, differentiable once in its first `wrt` arguments, all of which it keeps.
 
     Parameters
@@ -243,7 +339,9 @@ def differentiable(name, arguments, forward, backward, shape, wrt):
     shape : callable
         ``shape(*arguments)``: the result's shape.
     wrt : int
-        How many arguments have a gradient.
+        How many arguments have a gradient; it is given in their dtype.
+    promoted : int
+        How many of the first arguments the result's dtype follows from.
 
     Returns
     -------
@@ -252,20 +350,24 @@ def differentiable(name, arguments, forward, backward, shape, wrt):
     """
     tensors = _split(arguments)
     none = (None,) * (len(tensors) - wrt)
-    apply = register(
-        f"{name}({arguments}) -> Tensor", forward, lambda *args: args[0].new_empty(shape(*args)), lambda: Forward
-    )
-    gradients = register(
-        f"{name}_backward(Tensor grad, {arguments}) -> ({', '.join(['Tensor'] * wrt)})"
-        if wrt > 1
-        else f"{name}_backward(Tensor grad, {arguments}) -> Tensor",
-        backward if wrt > 1 else lambda *args: backward(*args)[0],
-        lambda grad, *args: (
-            tuple(grad.new_empty(0) if a is None else a.new_empty(a.shape) for a in args[:wrt])
-            if wrt > 1
-            else args[0].new_empty(args[0].shape)
-        ),
-    )
+
+    def fake(*args):
+        return args[0].new_empty(shape(*args), dtype=result_dtype(*args[:promoted]))
+
+    def in_their_dtypes(grad, *args):
+        found = [
+            grad.new_empty(0) if a is None else g.to(result_dtype(a))
+            for g, a in zip(backward(grad, *args), args, strict=False)
+        ]
+        return tuple(found) if wrt > 1 else found[0]
+
+    def fake_gradients(grad, *args):
+        found = [grad.new_empty(0) if a is None else a.new_empty(a.shape, dtype=result_dtype(a)) for a in args[:wrt]]
+        return tuple(found) if wrt > 1 else found[0]
+
+    apply = register(f"{name}({arguments}) -> Tensor", forward, fake, lambda: Forward)
+    results = f"({', '.join(['Tensor'] * wrt)})" if wrt > 1 else "Tensor"
+    gradients = register(f"{name}_backward(Tensor grad, {arguments}) -> {results}", in_their_dtypes, fake_gradients)
     op = getattr(torch.ops.arrayvision, name).default
 
     class Forward(torch.autograd.Function):

@@ -225,12 +225,12 @@ def test_layouts(op, backend):
 
 def test_channels_last_is_used_in_place():
     x = np.ascontiguousarray(X.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
-    at = array.place("test", x=x)
+    at = array.arrays("test", x=x)
     view, last = _roi.read(at, x, "float64")
     assert last and np.shares_memory(view, x) and view.shape == (2, 9, 11, 8)
     torch = pytest.importorskip("torch")
     tensor = torch.zeros(2, 8, 5, 6).contiguous(memory_format=torch.channels_last)
-    view, last = _roi.read(array.place("test", x=tensor), tensor, "float32")
+    view, last = _roi.read(array.arrays("test", x=tensor), tensor, "float32")
     assert last and view.ctypes.data == tensor.data_ptr()
 
 

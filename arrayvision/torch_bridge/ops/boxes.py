@@ -9,7 +9,7 @@ from torch import Tensor
 
 from arrayvision import ops
 from arrayvision.ops.nms import _KINDS
-from arrayvision.torch_bridge.library import register
+from arrayvision.torch_bridge.library import eager, register, result_dtype, unrecorded
 
 
 def _some(like, *_):
@@ -36,17 +36,17 @@ _nms_quadri = register(
 
 def _fake_soft(boxes, scores, *_):
     inds = _some(boxes)
-    return boxes.new_empty(inds.shape, dtype=torch.promote_types(boxes.dtype, scores.dtype)), inds
+    return boxes.new_empty(inds.shape, dtype=result_dtype(boxes, scores)), inds
 
 
-def _soften(result):
-    return result[0][:, -1].contiguous(), result[1]
+def _soften(result, boxes, scores):
+    return result[0][:, -1].to(result_dtype(boxes, scores)).contiguous(), result[1]
 
 
 _soft_nms = register(
     "soft_nms(Tensor boxes, Tensor scores, float iou_threshold, float sigma, float min_score, str method, int offset) "
     "-> (Tensor, Tensor)",
-    lambda *args: _soften(ops.soft_nms(*args)),
+    lambda boxes, scores, *args: _soften(ops.soft_nms(boxes, scores, *args), boxes, scores),
     _fake_soft,
 )
 
@@ -63,9 +63,8 @@ def _batched(boxes, scores, idxs, kind, numbers, method, class_agnostic, max_num
         "clockwise": bool(clockwise),
     }
     cfg = {key: given[key] for key in _KINDS[kind][1]}
-    return _soften(
-        ops.batched_nms(boxes, scores, idxs, {"type": kind, **cfg, "max_num": max_num}, class_agnostic=class_agnostic)
-    )
+    cfg |= {"type": kind, "max_num": max_num}
+    return _soften(ops.batched_nms(boxes, scores, idxs, cfg, class_agnostic), boxes, scores)
 
 
 _batched_nms = register(
@@ -73,6 +72,13 @@ _batched_nms = register(
     "int max_num) -> (Tensor, Tensor)",
     _batched,
     _fake_soft,
+)
+
+
+_falling = register(
+    "falling(Tensor boxes, Tensor scores, Tensor? idxs) -> Tensor",
+    lambda boxes, scores, idxs: ops.batched_nms(boxes, scores, idxs, None)[1],
+    lambda boxes, scores, idxs: scores.new_empty(scores.shape, dtype=torch.int64),
 )
 
 
@@ -91,8 +97,7 @@ _nms_match = register("nms_match(Tensor dets, float iou_threshold) -> (Tensor, T
 
 def _pairs(first, second, mode, aligned, *_):
     shape = first.shape[:1] if aligned else (first.shape[0], second.shape[0])
-    dtype = torch.promote_types(first.dtype, second.dtype)
-    return first.new_empty(shape, dtype=dtype if dtype.is_floating_point else torch.float32)
+    return first.new_empty(shape, dtype=result_dtype(first, second))
 
 
 _bbox_overlaps = register(
@@ -110,27 +115,39 @@ _box_iou_quadri = register(
 )
 
 
-def _floats(*tensors):
-    return tuple(t if t.dtype.is_floating_point else t.float() for t in tensors)
+def _direct(name):
+    """The array function, its rows in the dtype that a graph would have (the array functions' don't round integers)."""
+    function = eager(getattr(ops, name))
+
+    def call(boxes, scores, *args):
+        dets, inds = function(boxes, scores, *args)
+        if isinstance(dets, Tensor) and dets.dtype is torch.float64:
+            dets = dets.to(result_dtype(boxes, scores))
+        return dets, inds
+
+    return call
 
 
-def _tensors(*arrays):
-    return all(isinstance(a, Tensor) for a in arrays)
+_DIRECT = {name: _direct(name) for name in ("batched_nms", "nms", "nms_quadri", "nms_rotated", "soft_nms")}
+_DIRECT["nms_match"] = eager(ops.nms_match)
+
+
+def _as_arrays(*arrays):
+    """Whether the array function's own result will do: of tensors whose gradients nobody wants, and of what isn't one."""
+    return not all(isinstance(a, Tensor) for a in arrays if a is not None) or unrecorded(*arrays)
 
 
 def _rows(boxes, scores, inds):
     """The kept boxes with their scores; a gradient goes to those rows."""
-    boxes, scores = _floats(boxes, scores)
-    dtype = torch.promote_types(boxes.dtype, scores.dtype)
+    dtype = result_dtype(boxes, scores)
     return torch.cat([boxes[inds].to(dtype), scores[inds].to(dtype)[:, None]], 1)
 
 
 def _decayed_rows(boxes, scores, decayed, inds):
     """The same with decayed scores, whose gradient is that of the product score x decay, the decay being constant."""
-    boxes, scores = _floats(boxes, scores)
-    own = scores[inds]
+    own = scores[inds].to(decayed.dtype)
     decay = torch.where(own == 0, 0, decayed / own).detach()
-    decayed = decayed + ((own - own.detach()) * decay).to(decayed.dtype)
+    decayed = decayed + (own - own.detach()) * decay
     return torch.cat([boxes[inds].to(decayed.dtype), decayed[:, None]], 1)
 
 
@@ -159,8 +176,8 @@ def nms(
     TypeError, ValueError
         As there.
     """
-    if not _tensors(boxes, scores):
-        return ops.nms(boxes, scores, iou_threshold, offset, score_threshold, max_num)
+    if _as_arrays(boxes, scores):
+        return _DIRECT["nms"](boxes, scores, iou_threshold, offset, score_threshold, max_num)
     inds = _nms(boxes, scores, iou_threshold, offset, score_threshold, max_num)
     return _rows(boxes, scores, inds), inds
 
@@ -191,9 +208,9 @@ def soft_nms(
     TypeError, ValueError
         As there.
     """
-    if not _tensors(boxes, scores):
-        return ops.soft_nms(boxes, scores, iou_threshold, sigma, min_score, method, offset)
-    decayed, inds = _soft_nms(*_floats(boxes, scores), iou_threshold, sigma, min_score, method, offset)
+    if _as_arrays(boxes, scores):
+        return _DIRECT["soft_nms"](boxes, scores, iou_threshold, sigma, min_score, method, offset)
+    decayed, inds = _soft_nms(boxes, scores, iou_threshold, sigma, min_score, method, offset)
     return _decayed_rows(boxes, scores, decayed, inds), inds
 
 
@@ -214,8 +231,8 @@ def nms_match(dets: Tensor, iou_threshold: float) -> list[Tensor]:
     TypeError, ValueError
         As there.
     """
-    if not _tensors(dets):
-        return ops.nms_match(dets, iou_threshold)
+    if _as_arrays(dets):
+        return _DIRECT["nms_match"](dets, iou_threshold)
     members, lengths = _nms_match(dets, iou_threshold)
     return list(members.split(lengths.tolist()))
 
@@ -240,8 +257,8 @@ def nms_rotated(
     TypeError, ValueError
         As there.
     """
-    if not _tensors(dets, scores):
-        return ops.nms_rotated(dets, scores, iou_threshold, labels, clockwise)
+    if _as_arrays(dets, scores, labels):
+        return _DIRECT["nms_rotated"](dets, scores, iou_threshold, labels, clockwise)
     inds = _nms_rotated(dets, scores, iou_threshold, labels, clockwise)
     return _rows(dets, scores, inds), inds
 
@@ -266,8 +283,8 @@ def nms_quadri(
     TypeError, ValueError
         As there.
     """
-    if not _tensors(dets, scores):
-        return ops.nms_quadri(dets, scores, iou_threshold, labels)
+    if _as_arrays(dets, scores, labels):
+        return _DIRECT["nms_quadri"](dets, scores, iou_threshold, labels)
     inds = _nms_quadri(dets, scores, iou_threshold, labels)
     return _rows(dets, scores, inds), inds
 
@@ -302,10 +319,10 @@ def batched_nms(
     TypeError, ValueError
         As there.
     """
-    if not _tensors(boxes, scores) or not (nms_cfg is None or isinstance(nms_cfg, Mapping)):
-        return ops.batched_nms(boxes, scores, idxs, nms_cfg, class_agnostic)
+    if _as_arrays(boxes, scores, idxs) or not (nms_cfg is None or isinstance(nms_cfg, Mapping)):
+        return _DIRECT["batched_nms"](boxes, scores, idxs, nms_cfg, class_agnostic)
     if nms_cfg is None:
-        inds = torch.sort(scores.detach().nan_to_num(nan=-float("inf")), descending=True, stable=True).indices
+        inds = _falling(boxes, scores, idxs)
         return _rows(boxes, scores, inds), inds
     cfg = {**nms_cfg}
     kind = cfg.pop("type", "nms")
@@ -320,12 +337,11 @@ def batched_nms(
         or any(key not in arguments for key in cfg)
         or (idxs is None and not agnostic)
     ):
-        with torch.no_grad():
-            return ops.batched_nms(boxes, scores, idxs, nms_cfg, class_agnostic)  # which says what is wrong
+        return _DIRECT["batched_nms"](boxes, scores, idxs, nms_cfg, class_agnostic)  # which says what is wrong
     how = {**_DEFAULTS, **cfg, "iou_threshold": threshold}
     numbers = [how[key] for key in ("iou_threshold", "offset", "score_threshold", "sigma", "min_score", "clockwise")]
     decayed, inds = _batched_nms(
-        *_floats(boxes, scores), idxs, kind, [float(v) for v in numbers], how["method"], bool(agnostic), max_num
+        boxes, scores, idxs, kind, [float(v) for v in numbers], how["method"], bool(agnostic), max_num
     )
     if kind == "soft_nms":
         return _decayed_rows(boxes, scores, decayed, inds), inds
@@ -351,7 +367,7 @@ def bbox_overlaps(
     TypeError, ValueError
         As there.
     """
-    return _bbox_overlaps(*_whole(bboxes1, bboxes2), mode, aligned, offset)
+    return _bbox_overlaps(bboxes1, bboxes2, mode, aligned, offset)
 
 
 def box_iou_rotated(
@@ -373,7 +389,7 @@ def box_iou_rotated(
     TypeError, ValueError
         As there.
     """
-    return _box_iou_rotated(*_whole(bboxes1, bboxes2), mode, aligned, clockwise)
+    return _box_iou_rotated(bboxes1, bboxes2, mode, aligned, clockwise)
 
 
 def box_iou_quadri(bboxes1: Tensor, bboxes2: Tensor, mode: str = "iou", aligned: bool = False) -> Tensor:
@@ -393,9 +409,4 @@ def box_iou_quadri(bboxes1: Tensor, bboxes2: Tensor, mode: str = "iou", aligned:
     TypeError, ValueError
         As there.
     """
-    return _box_iou_quadri(*_whole(bboxes1, bboxes2), mode, aligned)
-
-
-def _whole(*boxes):
-    """Integers as float32: a dtype that doesn't follow from values, as torch.compile needs."""
-    return tuple(b.float() if isinstance(b, Tensor) and not b.dtype.is_floating_point else b for b in boxes)
+    return _box_iou_quadri(bboxes1, bboxes2, mode, aligned)

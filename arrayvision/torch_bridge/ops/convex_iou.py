@@ -6,18 +6,17 @@ import torch
 from torch import Tensor
 
 from arrayvision import ops
-from arrayvision.torch_bridge.library import BelowAutograd, once_differentiable, register
-from arrayvision.torch_bridge.ops._dtypes import alike
+from arrayvision.torch_bridge.library import BelowAutograd, once_differentiable, register, result_dtype
 
 _convex_iou = register(
     "convex_iou(Tensor pointsets, Tensor polygons) -> Tensor",
     ops.convex_iou,
-    lambda a, b: a.new_empty((a.shape[0], b.shape[0])),
+    lambda a, b: a.new_empty((a.shape[0], b.shape[0]), dtype=result_dtype(a, b)),
 )
 _convex_giou = register(
     "convex_giou(Tensor pointsets, Tensor polygons) -> (Tensor, Tensor)",
     ops.convex_giou,
-    lambda a, b: (a.new_empty(a.shape[:1]), a.new_empty(a.shape)),
+    lambda a, b: tuple(a.new_empty(shape, dtype=result_dtype(a, b)) for shape in (a.shape[:1], a.shape)),
     lambda: _ConvexGIoU,
 )
 
@@ -43,7 +42,7 @@ class _ConvexGIoU(torch.autograd.Function):
 
 def convex_iou(pointsets: Tensor, polygons: Tensor) -> Tensor:
     """`arrayvision.ops.convex_iou` on tensors (N, 18) and (K, 8); the result carries no gradient."""
-    return _convex_iou(*alike(pointsets, polygons))
+    return _convex_iou(pointsets, polygons)
 
 
 def convex_giou(pointsets: Tensor, polygons: Tensor) -> tuple[Tensor, Tensor]:
@@ -51,4 +50,4 @@ def convex_giou(pointsets: Tensor, polygons: Tensor) -> tuple[Tensor, Tensor]:
 
     The GIoUs are differentiable once in `pointsets`, by that gradient; nothing is in `polygons`.
     """
-    return _convex_giou(*alike(pointsets, polygons))
+    return _convex_giou(pointsets, polygons)

@@ -11,18 +11,12 @@ from arrayvision.ops import _roi
 from arrayvision.torch_bridge.library import differentiable
 from arrayvision.torch_bridge.ops._modules import shown
 
-
-def _backward(grad, input, offset, rois, size, scale, ratio, gamma):
-    for_input, for_offset = ops.deform_roi_pool_backward(grad, input, rois, offset, scale, ratio, gamma)
-    return for_input, grad.new_empty(0) if for_offset is None else for_offset.to(offset.dtype)
-
-
 _deform_roi_pool = differentiable(
     "deform_roi_pool",
     "Tensor input, Tensor? offset, Tensor rois, SymInt[] output_size, float spatial_scale, int sampling_ratio, "
     "float gamma",
     lambda input, offset, rois, *rest: ops.deform_roi_pool(input, rois, offset, *rest),
-    _backward,
+    lambda grad, input, offset, rois, size, *rest: ops.deform_roi_pool_backward(grad, input, rois, offset, *rest),
     lambda input, offset, rois, size, *_: (rois.shape[0], input.shape[1], size[0], size[1]),
     2,
 )

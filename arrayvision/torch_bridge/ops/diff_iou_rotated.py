@@ -6,7 +6,6 @@ from torch import Tensor
 
 from arrayvision import ops
 from arrayvision.torch_bridge.library import differentiable
-from arrayvision.torch_bridge.ops._dtypes import alike
 
 _diff_iou_rotated_2d = differentiable(
     "diff_iou_rotated_2d",
@@ -15,6 +14,7 @@ _diff_iou_rotated_2d = differentiable(
     ops.diff_iou_rotated_2d_backward,
     lambda box1, box2: box1.shape[:-1],
     2,
+    promoted=2,
 )
 _diff_iou_rotated_3d = differentiable(
     "diff_iou_rotated_3d",
@@ -23,14 +23,15 @@ _diff_iou_rotated_3d = differentiable(
     ops.diff_iou_rotated_3d_backward,
     lambda box3d1, box3d2: box3d1.shape[:-1],
     2,
+    promoted=2,
 )
 
 
 def diff_iou_rotated_2d(box1: Tensor, box2: Tensor) -> Tensor:
     """`arrayvision.ops.diff_iou_rotated_2d` on tensors (B, N, 5), differentiable once, in both."""
-    return _diff_iou_rotated_2d(*alike(box1, box2))
+    return _diff_iou_rotated_2d(box1, box2)
 
 
 def diff_iou_rotated_3d(box3d1: Tensor, box3d2: Tensor) -> Tensor:
     """`arrayvision.ops.diff_iou_rotated_3d` on tensors (B, N, 7), differentiable once, in both."""
-    return _diff_iou_rotated_3d(*alike(box3d1, box3d2))
+    return _diff_iou_rotated_3d(box3d1, box3d2)

@@ -6,7 +6,6 @@ from torch import Tensor, nn
 
 from arrayvision import ops
 from arrayvision.torch_bridge.library import differentiable
-from arrayvision.torch_bridge.ops._dtypes import alike
 
 _ARGUMENTS = "Tensor input, Tensor target, float gamma, float alpha, Tensor? weight, str reduction"
 
@@ -37,7 +36,7 @@ def sigmoid_focal_loss(
     reduction: str = "mean",
 ) -> Tensor:
     """`arrayvision.ops.sigmoid_focal_loss` on tensors, differentiable once, in `input`."""
-    return _sigmoid_focal_loss(*alike(input), target, gamma, alpha, weight, reduction)
+    return _sigmoid_focal_loss(input, target, gamma, alpha, weight, reduction)
 
 
 def softmax_focal_loss(
@@ -49,7 +48,7 @@ def softmax_focal_loss(
     reduction: str = "mean",
 ) -> Tensor:
     """`arrayvision.ops.softmax_focal_loss` on tensors, differentiable once, in `input`."""
-    return _softmax_focal_loss(*alike(input), target, gamma, alpha, weight, reduction)
+    return _softmax_focal_loss(input, target, gamma, alpha, weight, reduction)
 
 
 class _FocalLoss(nn.Module):

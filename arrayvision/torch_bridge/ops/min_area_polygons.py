@@ -5,16 +5,15 @@ from __future__ import annotations
 from torch import Tensor
 
 from arrayvision import ops
-from arrayvision.torch_bridge.library import register
-from arrayvision.torch_bridge.ops._dtypes import alike
+from arrayvision.torch_bridge.library import register, result_dtype
 
 _min_area_polygons = register(
     "min_area_polygons(Tensor pointsets) -> Tensor",
     ops.min_area_polygons,
-    lambda pointsets: pointsets.new_empty((pointsets.shape[0], 8)),
+    lambda pointsets: pointsets.new_empty((pointsets.shape[0], 8), dtype=result_dtype(pointsets)),
 )
 
 
 def min_area_polygons(pointsets: Tensor) -> Tensor:
     """`arrayvision.ops.min_area_polygons` on tensors (N, 18); the result (N, 8) carries no gradient."""
-    return _min_area_polygons(*alike(pointsets))
+    return _min_area_polygons(pointsets)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from arrayvision import check
 from arrayvision.errors import InvalidKind, InvalidValue
 from arrayvision.ops import _roi
+from arrayvision.torch_bridge.library import check_tensors, result_dtype
 from arrayvision.torch_bridge.ops._modules import shown
 
 
@@ -25,6 +26,7 @@ def normalize(grid: Tensor) -> Tensor:
     Tensor
         (grid + 1) / 2.
     """
+    check_tensors("normalize", grid=grid)
     return (grid + 1.0) / 2.0
 
 
@@ -41,6 +43,7 @@ def denormalize(grid: Tensor) -> Tensor:
     Tensor
         2 * grid - 1.
     """
+    check_tensors("denormalize", grid=grid)
     return grid * 2.0 - 1.0
 
 
@@ -67,7 +70,8 @@ def generate_grid(num_grid: int, size: tuple[int, int], device: torch.device | s
     tensor([[[0.2500, 0.5000],
              [0.7500, 0.5000]]])
     """
-    rows, columns = size
+    num_grid = check.integer("generate_grid", "num_grid", num_grid, 0)
+    rows, columns = _roi.size("generate_grid", "size", size)
     y = (torch.arange(rows, device=device, dtype=torch.float32) + 0.5) / rows
     x = (torch.arange(columns, device=device, dtype=torch.float32) + 0.5) / columns
     grid = torch.stack([x.expand(rows, columns), y[:, None].expand(rows, columns)], -1)
@@ -95,6 +99,7 @@ def rel_roi_point_to_abs_img_point(rois: Tensor, rel_roi_points: Tensor) -> Tens
         If a shape is wrong, or lengths differ.
     """
     name = "rel_roi_point_to_abs_img_point"
+    check_tensors(name, rois=rois, rel_roi_points=rel_roi_points)
     if rois.dim() != 2 or rois.shape[1] not in (4, 5):
         raise InvalidValue(f"{name}: rois must have shape (N, 4) or (N, 5), got {tuple(rois.shape)}")
     check.shape(name, "rel_roi_points", rel_roi_points, "N", "P", 2)
@@ -117,6 +122,8 @@ def get_shape_from_feature_map(x: Tensor) -> Tensor:
     Tensor (1, 1, 2)
         In float32, on its device.
     """
+    check_tensors("get_shape_from_feature_map", x=x)
+    check.shape("get_shape_from_feature_map", "x", x, "N", "C", "H", "W")
     height, width = x.shape[2:]
     return torch.tensor([width, height], dtype=torch.float32, device=x.device).view(1, 1, 2)
 
@@ -145,14 +152,17 @@ def abs_img_point_to_rel_img_point(
     TypeError
         If img is neither.
     """
+    name = "abs_img_point_to_rel_img_point"
+    check_tensors(name, abs_img_points=abs_img_points)
+    spatial_scale = check.number(name, "spatial_scale", spatial_scale)
     if isinstance(img, (tuple, list)) and len(img) == 2:
         size = torch.tensor([img[1], img[0]], dtype=torch.float32, device=abs_img_points.device).view(1, 1, 2)
     elif isinstance(img, Tensor) and img.dim() == 4:
+        check_tensors(name, abs_img_points=abs_img_points, img=img)
         size = get_shape_from_feature_map(img)
     else:
         raise InvalidKind(
-            "abs_img_point_to_rel_img_point: img must be (height, width) or a tensor of shape (N, C, H, W), got "
-            f"{type(img).__name__}"
+            f"{name}: img must be (height, width) or a tensor of shape (N, C, H, W), got {type(img).__name__}"
         )
     return abs_img_points / size.to(abs_img_points.dtype) * spatial_scale
 
@@ -209,7 +219,7 @@ def point_sample(input: Tensor, points: Tensor, align_corners: bool = False, **k
     Returns
     -------
     Tensor (N, C, P) or (N, C, rows, columns)
-        Outside the map, 0.
+        Outside the map, 0. In the promoted dtype, integers counting as float32.
 
     Raises
     ------
@@ -221,6 +231,7 @@ def point_sample(input: Tensor, points: Tensor, align_corners: bool = False, **k
     >>> point_sample(torch.arange(4.0).reshape(1, 1, 2, 2), torch.tensor([[[0.5, 0.5], [0.25, 0.25]]]))
     tensor([[[1.5000, 0.0000]]])
     """
+    check_tensors("point_sample", input=input, points=points)
     check.shape("point_sample", "input", input, "N", "C", "H", "W")
     if points.dim() not in (3, 4) or points.shape[-1] != 2:
         raise InvalidValue(
@@ -228,8 +239,9 @@ def point_sample(input: Tensor, points: Tensor, align_corners: bool = False, **k
         )
     check.same_length("point_sample", "points", points, "input", input)
     flat = points.dim() == 3
+    dtype = result_dtype(input, points)
     grid = denormalize(points.unsqueeze(2) if flat else points)
-    out = F.grid_sample(input, grid, align_corners=align_corners, **kwargs)
+    out = F.grid_sample(input.to(dtype), grid.to(dtype), align_corners=align_corners, **kwargs)
     return out.squeeze(3) if flat else out
 
 
@@ -258,6 +270,7 @@ class SimpleRoIAlign(nn.Module):
 
     def forward(self, features: Tensor, rois: Tensor) -> Tensor:
         """Features (B, C, H, W) and RoIs (K, 5) to (K, C, height, width)."""
+        check_tensors("SimpleRoIAlign", features=features, rois=rois)
         check.shape("SimpleRoIAlign", "features", features, "B", "C", "H", "W")
         check.shape("SimpleRoIAlign", "rois", rois, "K", 5)
         points = generate_grid(rois.shape[0], self.output_size, rois.device).to(rois.dtype)

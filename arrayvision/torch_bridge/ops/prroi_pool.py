@@ -9,17 +9,11 @@ from arrayvision.ops import _roi
 from arrayvision.torch_bridge.library import differentiable
 from arrayvision.torch_bridge.ops._modules import shown
 
-
-def _backward(grad, features, rois, size, scale):
-    for_features, for_rois = ops.prroi_pool_backward(grad, features, rois, scale)
-    return for_features, for_rois.to(rois.dtype)
-
-
 _prroi_pool = differentiable(
     "prroi_pool",
     "Tensor features, Tensor rois, SymInt[] output_size, float spatial_scale",
     ops.prroi_pool,
-    _backward,
+    lambda grad, features, rois, size, scale: ops.prroi_pool_backward(grad, features, rois, scale),
     lambda features, rois, size, scale: (rois.shape[0], features.shape[1], size[0], size[1]),
     2,
 )
