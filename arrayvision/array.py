@@ -313,6 +313,11 @@ class JAX(NumPy):
         return library("cupy").contiguous(import_cupy().from_dlpack(x), dtype)
 
     def from_gpu(self, array):
+        # JAX has streams of its own. Without waiting here it could read the result too early, and, once the call has
+        # returned and its inputs are let go of, give their memory away under a kernel that still runs.
+        cupy = import_cupy()
+        with cupy.cuda.Device(array.device.id):
+            cupy.cuda.get_current_stream().synchronize()
         return self.jax.dlpack.from_dlpack(array)
 
 

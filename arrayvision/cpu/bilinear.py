@@ -215,6 +215,23 @@ def all_finite(row):
     return good
 
 
+@kernel
+def scatter_four(total, yl, yh, fy, xl, xh, fx, g):
+    """Add g to four pixels by their shares, leaving out those without one: 0 times infinity would be NaN."""
+    total[yl, xl] += g * (1 - fy) * (1 - fx)
+    if fx > 0:
+        total[yl, xh] += g * (1 - fy) * fx
+    if fy > 0:
+        total[yh, xl] += g * fy * (1 - fx)
+    if fx > 0 and fy > 0:
+        total[yh, xh] += g * fy * fx
+
+
+def pool_nothing(rois, out):
+    """What regions of a map without pixels give."""
+    out[:] = np.where(np.isfinite(rois).all(1), 0, np.nan).reshape(-1, 1, 1, 1)
+
+
 def by_image(rois, batch):
     """The RoIs' order by image, and where each image's start."""
     images = rois[:, 0].astype(np.int64)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from arrayvision.cpu import kernel
-from arrayvision.cpu.bilinear import all_finite, channels_last, place_of, transpose
+from arrayvision.cpu.bilinear import all_finite, channels_last, place_of, scatter_four, transpose
 from arrayvision.cpu.roi_align import greater, nothing
 from arrayvision.cpu.threads import parallel_for, take
 
@@ -88,11 +88,7 @@ def backward_some(grad, which, boxes, pool_size, out, turn, grain, n):
                     xl, xh, fx = place_of(x, width)
                     if yl < 0 or xl < 0:
                         continue
-                    total = out[image, border, c]
-                    total[yl, xl] += g * (1 - fy) * (1 - fx)
-                    total[yl, xh] += g * (1 - fy) * fx
-                    total[yh, xl] += g * fy * (1 - fx)
-                    total[yh, xh] += g * fy * fx
+                    scatter_four(out[image, border, c], yl, yh, fy, xl, xh, fx, g)
         start = take(turn, grain)
 
 
@@ -101,7 +97,8 @@ def forward(x, last, boxes, pool_size, out, which):
     if not out.size:
         return
     if not x.size:
-        out[:], which[:] = 0, -1
+        out[:] = np.where(np.isfinite(boxes).all(2), 0, np.nan)[:, None, :, None]
+        which[:] = -1
         return
     if not last:
         x = channels_last(x)

@@ -3,7 +3,16 @@
 import numpy as np
 
 from arrayvision.cpu import kernel, roi_bins
-from arrayvision.cpu.bilinear import all_finite, by_image, channels_last, place_of, reach, transpose
+from arrayvision.cpu.bilinear import (
+    all_finite,
+    by_image,
+    channels_last,
+    place_of,
+    pool_nothing,
+    reach,
+    scatter_four,
+    transpose,
+)
 from arrayvision.cpu.roi_bins import ALIGN, frame
 from arrayvision.cpu.threads import parallel_for, take
 
@@ -19,16 +28,25 @@ def backward(grad, rois, scale, sampling, aligned, out):
 
 
 @kernel
+def period(g, length):
+    """Samples along one axis are numbered modulo this: more than lie inside the map at once, so it is one number for one
+    sample, and one that fits an int32. It says nothing of where the border lies, which back ends may round differently."""
+    return g if g <= 1024 else min(g, 2.0 * length + 8)
+
+
+@kernel
 def positions(start, size, g, length):
-    """The positions of a bin's samples along one axis that lie inside, and whether all do."""
+    """The positions of a bin's samples along one axis that lie inside, the first one's number, and whether all do."""
     first, many = reach(start, size, g, -1.0, np.float64(length))
-    found, n = np.empty(many, np.float64), 0
+    found, n, before = np.empty(many, np.float64), 0, first
     for k in range(many):
         p = start + (first + k + 0.5) * (size / g)
         if p >= -1 and p <= length:
             found[n] = p
             n += 1
-    return found[:n], n == g
+        elif n == 0:
+            before += 1
+    return found[:n], int(before % max(period(g, length), 1.0)), n == g
 
 
 @kernel
@@ -61,10 +79,11 @@ def forward_max_some(x, rois, scale, sampling, aligned, out, which, turn, grain,
                 continue
             image = x[int(roi[0])]
             y0, x0, bh, bw, gh, gw = frame(ALIGN, roi, scale, sampling, aligned, oh, ow)
+            rows, columns = int(period(gh, height)), int(period(gw, width))
             for i in range(oh):
-                ys, all_y = positions(y0 + i * bh, bh, gh, height)
+                ys, first_y, all_y = positions(y0 + i * bh, bh, gh, height)
                 for j in range(ow):
-                    xs, all_x = positions(x0 + j * bw, bw, gw, width)
+                    xs, first_x, all_x = positions(x0 + j * bw, bw, gw, width)
                     best, number = bins[i * ow + j], numbers[i * ow + j]
                     if gh > 0 and gw > 0:
                         best[:], number[:] = -np.inf, -1
@@ -72,12 +91,15 @@ def forward_max_some(x, rois, scale, sampling, aligned, out, which, turn, grain,
                         best[:], number[:] = 0, -1
                     for u in range(ys.shape[0]):
                         yl, yh, fy = place_of(ys[u], height)
+                        row = (first_y + u) % rows
                         for v in range(xs.shape[0]):
                             xl, xh, fx = place_of(xs[v], width)
                             a, b = out.dtype.type((1 - fy) * (1 - fx)), out.dtype.type((1 - fy) * fx)
                             c, d = out.dtype.type(fy * (1 - fx)), out.dtype.type(fy * fx)
                             p, q, s, t = image[yl, xl], image[yl, xh], image[yh, xl], image[yh, xh]
-                            greater(best, number, p, q, s, t, a, b, c, d, np.int32(u * xs.shape[0] + v))
+                            greater(
+                                best, number, p, q, s, t, a, b, c, d, np.int32(row * columns + (first_x + v) % columns)
+                            )
                     if not (all_y and all_x):
                         nothing(best, number)
             transpose(bins, out[r].reshape(channels, oh * ow))
@@ -100,30 +122,34 @@ def backward_max_some(grad, which, rois, order, starts, scale, sampling, aligned
                 if not all_finite(rois[r]):
                     continue
                 y0, x0, bh, bw, gh, gw = frame(ALIGN, rois[r], scale, sampling, aligned, oh, ow)
+                if not (gh > 0 and gw > 0):
+                    continue
+                rows, columns = int(period(gh, height)), int(period(gw, width))
                 for i in range(oh):
-                    ys, _ = positions(y0 + i * bh, bh, gh, height)
+                    ys, first_y, _ = positions(y0 + i * bh, bh, gh, height)
                     for j in range(ow):
                         number, g = which[r, c, i, j], grad[r, c, i, j]
                         if number < 0:
                             continue
-                        xs, _ = positions(x0 + j * bw, bw, gw, width)
-                        if number >= ys.shape[0] * xs.shape[0]:  # not of this forward pass
+                        xs, first_x, _ = positions(x0 + j * bw, bw, gw, width)
+                        u, v = (number // columns - first_y) % rows, (number % columns - first_x) % columns
+                        if (
+                            number // columns >= rows or u >= ys.shape[0] or v >= xs.shape[0]
+                        ):  # not of this forward pass
                             continue
-                        yl, yh, fy = place_of(ys[number // xs.shape[0]], height)
-                        xl, xh, fx = place_of(xs[number % xs.shape[0]], width)
-                        total[yl, xl] += g * (1 - fy) * (1 - fx)
-                        total[yl, xh] += g * (1 - fy) * fx
-                        total[yh, xl] += g * fy * (1 - fx)
-                        total[yh, xh] += g * fy * fx
+                        yl, yh, fy = place_of(ys[u], height)
+                        xl, xh, fx = place_of(xs[v], width)
+                        scatter_four(total, yl, yh, fy, xl, xh, fx, g)
         start = take(turn, grain)
 
 
 def forward_max(x, last, rois, scale, sampling, aligned, out, which):
-    """Maximum; `which` (K, C, oh, ow) gets the number of the sample it is, among those inside the map, -1 for none."""
+    """Maximum; `which` (K, C, oh, ow) gets the number of the sample it is (see `period`), -1 for none inside."""
     if not out.size:
         return
     if not x.size:
-        out[:], which[:] = 0, -1
+        which[:] = -1
+        pool_nothing(rois, out)
         return
     if not last:
         x = channels_last(x)

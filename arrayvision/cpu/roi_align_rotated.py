@@ -9,6 +9,7 @@ from arrayvision.cpu.bilinear import (
     channels_last,
     gather,
     place_of,
+    pool_nothing,
     reach,
     scatter,
     transpose,
@@ -196,7 +197,7 @@ def forward(x, last, rois, scale, sampling, aligned, clockwise, out):
     else:
         batch, channels, height, width = x.shape
     if not height * width:
-        out[:] = 0
+        pool_nothing(rois, out)
         return
     oh, ow = out.shape[2:]
     windows = False

@@ -17,6 +17,7 @@ from arrayvision.cpu.bilinear import (
     dot,
     gather,
     outer,
+    pool_nothing,
     room,
     samples,
     scatter,
@@ -89,6 +90,38 @@ def ramp(u):
 
 
 @kernel
+def hat(t):
+    return max(0.0, 1 - abs(t))
+
+
+@kernel
+def share_of(start, size, pixel):
+    """The average of a pixel's hat function over [start, start + size], and its derivatives by where that starts and stops.
+
+    Small intervals are those of a line or a parabola: differences of integrals, divided by the size twice, would be noise.
+    """
+    a = start - pixel
+    b = a + size
+    if b <= -1 or a >= 1:
+        return 0.0, 0.0, 0.0
+    if a >= -1 and b <= 0:
+        return 0.5 * (hat(a) + hat(b)), 0.5, 0.5
+    if a >= 0 and b <= 1:
+        return 0.5 * (hat(a) + hat(b)), -0.5, -0.5
+    if a >= -1 and b <= 1:
+        less = (a * a + b * b) / (2 * size)
+        return 1 - less, (-a - less) / size, (less - b) / size
+    if b <= 0:
+        part = (b + 1) * (b + 1) / (2 * size)
+        return part, part / size, (b + 1 - part) / size
+    if a >= 0:
+        part = (1 - a) * (1 - a) / (2 * size)
+        return part, (part - (1 - a)) / size, -part / size
+    part = (ramp(b) - ramp(a)) / size
+    return part, (part - hat(a)) / size, (hat(b) - part) / size
+
+
+@kernel
 def integral(start, size, length, index, weight):
     """The exact average of the interpolated line over [start, start + size], 0 outside the map, as `samples`."""
     if not (size > 0 and np.isfinite(size)):
@@ -98,7 +131,7 @@ def integral(start, size, length, index, weight):
     for k in range(int(max(last - first + 1, 0.0))):
         pixel = int(first) + k
         index[n] = pixel
-        weight[n] = (ramp(start + size - pixel) - ramp(start - pixel)) / size
+        weight[n] = share_of(start, size, pixel)[0]
         n += 1
     return n
 
@@ -266,7 +299,7 @@ def forward(kind, x, last, rois, offsets, scale, sampling, aligned, gamma, out):
     else:
         batch, channels, height, width = x.shape
     if not height * width:
-        out[:] = 0
+        pool_nothing(rois, out)
         return
     oh, ow = out.shape[2:]
     windows = False
@@ -303,16 +336,16 @@ def backward(kind, grad, rois, offsets, scale, sampling, aligned, gamma, out):
 
 
 @kernel
-def hat(t):
-    return max(0.0, 1 - abs(t))
+def integral_edges(start, size, count, index, by_start, by_stop):
+    """The derivatives of `integral`'s weights by where the interval starts and stops."""
+    for k in range(count):
+        _, by_start[k], by_stop[k] = share_of(start, size, index[k])
 
 
 @kernel
-def integral_edges(start, size, count, index, weight, by_start, by_stop):
-    """The derivatives of `integral`'s weights by where the interval starts and stops."""
-    for k in range(count):
-        by_start[k] = (weight[k] - hat(start - index[k])) / size
-        by_stop[k] = (hat(start + size - index[k]) - weight[k]) / size
+def share(weight, value):
+    """Their product; a pixel without a share counts for nothing, whatever it holds."""
+    return weight * value if weight != 0 else 0.0
 
 
 @kernel
@@ -343,8 +376,8 @@ def edges_some(kind, grad, x, rois, offsets, scale, sampling, aligned, gamma, he
                     top, at = y + i * bh, left + j * bw
                     if kind == PRECISE:
                         ny, nx = integral(top, bh, height, rows, ty[0]), integral(at, bw, width, cols, tx[0])
-                        integral_edges(top, bh, ny, rows, ty[0], ty[1], ty[2])
-                        integral_edges(at, bw, nx, cols, tx[0], tx[1], tx[2])
+                        integral_edges(top, bh, ny, rows, ty[1], ty[2])
+                        integral_edges(at, bw, nx, cols, tx[1], tx[2])
                     else:
                         top += gamma * bh * oh * offsets[r, 1, i, j]
                         at += gamma * bw * ow * offsets[r, 0, i, j]
@@ -354,10 +387,10 @@ def edges_some(kind, grad, x, rois, offsets, scale, sampling, aligned, gamma, he
                     for p in range(ny):
                         for q in range(nx):
                             value = np.float64(dot(source[rows[p] * width + cols[q]], bins[i * ow + j]))
-                            a += ty[1, p] * tx[0, q] * value
-                            b += ty[2, p] * tx[0, q] * value
-                            c += ty[0, p] * tx[1, q] * value
-                            d += ty[0, p] * tx[2, q] * value
+                            a += share(ty[1, p] * tx[0, q], value)
+                            b += share(ty[2, p] * tx[0, q], value)
+                            c += share(ty[0, p] * tx[1, q], value)
+                            d += share(ty[0, p] * tx[2, q], value)
                     if kind == PRECISE:
                         out[r, 0, i, j], out[r, 1, i, j], out[r, 2, i, j], out[r, 3, i, j] = a, b, c, d
                     else:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from arrayvision.cpu import kernel
-from arrayvision.cpu.bilinear import all_finite, by_image, channels_last, transpose
+from arrayvision.cpu.bilinear import all_finite, by_image, channels_last, pool_nothing, transpose
 from arrayvision.cpu.threads import parallel_for, take
 
 PLANES = 8
@@ -43,9 +43,12 @@ def forward_some(x, rois, scale, out, which, turn, grain, n):
             if w > 0 and h > 0:
                 bw, bh = w / kind(ow), h / kind(oh)
                 for i in range(oh):
-                    top, bottom = clipped(np.floor(i * bh + y1), height), clipped(np.ceil((i + 1) * bh + y1), height)
+                    # In the RoI's own dtype, as everyone does: rounding outwards jumps.
+                    from_y, to_y = kind(i) * bh + y1, kind(i + 1) * bh + y1
+                    top, bottom = clipped(np.floor(from_y), height), clipped(np.ceil(to_y), height)
                     for j in range(ow):
-                        left, right = clipped(np.floor(j * bw + x1), width), clipped(np.ceil((j + 1) * bw + x1), width)
+                        from_x, to_x = kind(j) * bw + x1, kind(j + 1) * bw + x1
+                        left, right = clipped(np.floor(from_x), width), clipped(np.ceil(to_x), width)
                         best, number = bins[i * ow + j], pixels[i * ow + j]
                         if top < bottom and left < right:
                             best[:] = image[top, left]
@@ -85,7 +88,8 @@ def forward(x, last, rois, scale, out, which):
     if not out.size:
         return
     if not x.size:
-        out[:], which[:] = 0, -1
+        which[:] = -1
+        pool_nothing(rois, out)
         return
     if not last:
         x = channels_last(x)

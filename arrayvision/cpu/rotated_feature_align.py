@@ -27,10 +27,16 @@ def taps(box, scale, points, here, height, width, index, weight):
         if yl < 0 or xl < 0:
             continue
         index[n], weight[n] = yl * width + xl, (1 - fy) * (1 - fx)
-        index[n + 1], weight[n + 1] = yl * width + xh, (1 - fy) * fx
-        index[n + 2], weight[n + 2] = yh * width + xl, fy * (1 - fx)
-        index[n + 3], weight[n + 3] = yh * width + xh, fy * fx
-        n += 4
+        n += 1
+        if fx > 0:  # pixels without a share count for nothing, whatever they hold
+            index[n], weight[n] = yl * width + xh, (1 - fy) * fx
+            n += 1
+        if fy > 0:
+            index[n], weight[n] = yh * width + xl, fy * (1 - fx)
+            n += 1
+        if fx > 0 and fy > 0:
+            index[n], weight[n] = yh * width + xh, fy * fx
+            n += 1
     return n
 
 

@@ -29,8 +29,9 @@ __global__ void offset_gradient(int64_t n, const T* grad, const T* x, bool last,
             const A g = A(grad[(k * channels + c) * bins + bin]);
             const A a = A(s[(int64_t(yl) * w + xl) * pixel]), b = A(s[(int64_t(yl) * w + xh) * pixel]);
             const A d = A(s[(int64_t(yh) * w + xl) * pixel]), e = A(s[(int64_t(yh) * w + xh) * pixel]);
-            if (y > 0) by_y += g * ((1 - fx) * (d - a) + fx * (e - b));
-            if (p > 0) by_x += g * ((1 - fy) * (b - a) + fy * (e - d));
+            // Pixels without a share count for nothing, whatever they hold.
+            if (y > 0 && yh > yl) by_y += g * ((1 - fx) * (d - a) + (fx > 0 ? fx * (e - b) : A(0)));
+            if (p > 0 && xh > xl) by_x += g * ((1 - fy) * (b - a) + (fy > 0 ? fy * (e - d) : A(0)));
           }
         }
       }

@@ -2,8 +2,6 @@
 #include "prelude.cuh"
 #include "roi_bins.cuh"
 
-template <class A> __device__ inline A hat(A t) { return max(A(0), 1 - abs(t)); }
-
 // What moving each of a bin's four edges does to sum(grad * result): edges (K, 4, oh, ow), top, bottom, left, right. A warp
 // holds a bin: its lanes share the channels out, and add their sums up in a fixed order.
 template <class T>
@@ -21,13 +19,14 @@ __global__ void edge_gradient(int64_t n, const T* grad, const T* x, bool last, c
       touched(top, o.bh, h, y0, y1);
       touched(left, o.bw, w, x0, x1);
       for (int y = y0; y < y1; ++y) {
-        const A wy = share_of(top, o.bh, y), a = (wy - hat(top - A(y))) / o.bh, b = (hat(top + o.bh - A(y)) - wy) / o.bh;
+        const Share<A> v = share_of(top, o.bh, y);
         for (int p = x0; p < x1; ++p) {
-          const A wx = share_of(left, o.bw, p), c = (wx - hat(left - A(p))) / o.bw, d = (hat(left + o.bw - A(p)) - wx) / o.bw;
+          const Share<A> u = share_of(left, o.bw, p);
           A value = 0;
           for (int q = lane; q < channels; q += LANES)
             value += A(grad[(k * channels + q) * bins + bin]) * A(x[int64_t(roi[0]) * channels * size + q * along + (int64_t(y) * w + p) * pixel]);
-          sum[0] += a * wx * value, sum[1] += b * wx * value, sum[2] += wy * c * value, sum[3] += wy * d * value;
+          sum[0] += v.by_start * u.weight * value, sum[1] += v.by_stop * u.weight * value;
+          sum[2] += v.weight * u.by_start * value, sum[3] += v.weight * u.by_stop * value;
         }
       }
     }

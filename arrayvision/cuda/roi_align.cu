@@ -2,7 +2,11 @@
 #include "prelude.cuh"
 #include "roi_bins.cuh"
 
-// `which` is the number of the greatest sample among those that `reach` names, -1 for one outside the map, or none.
+// Samples along one axis are numbered modulo this: more than lie inside the map at once, so it is one number for one sample,
+// and one that fits an int. It says nothing of where the border lies, which back ends may round differently.
+template <class A> __device__ inline int64_t period(A g, int length) { return int64_t(g <= A(1024) ? g : min(g, 2 * A(length) + 8)); }
+
+// `which` is the number of the greatest sample, -1 for one outside the map, or none.
 template <class T>
 __global__ void pool_max(int64_t n, const T* x, bool last, const acc_t<T>* rois, int batch, int channels, int h, int w, int oh, int ow, acc_t<T> scale, int sampling, bool aligned, T* out, int* which) {
   using A = acc_t<T>;
@@ -16,11 +20,13 @@ __global__ void pool_max(int64_t n, const T* x, bool last, const acc_t<T>* rois,
     A from_y, from_x, fy, fx;
     int yl, yh, xl, xh;
     const int ny = reach(top, o.bh, o.gh, A(-1), A(h), from_y), nx = reach(left, o.bw, o.gw, A(-1), A(w), from_x);
+    const bool some = o.gh > 0 && o.gw > 0;
+    const int64_t rows = ny > 0 ? period(o.gh, h) : 1, columns = nx > 0 ? period(o.gw, w) : 1;
+    const int64_t first_y = int64_t(fmod(from_y, A(rows))), first_x = int64_t(fmod(from_x, A(columns)));
     for (int g = 0; g < GROUP; ++g) {
       const int c = task.c + g * task.step;
       if (c >= channels) break;
       const T* const source = x + image * channels * size + c * along;
-      const bool some = o.gh > 0 && o.gw > 0;
       A best = some ? A(-INFINITY) : A(0);
       int64_t number = -1, inside = 0;
       for (int u = 0; good && some && u < ny; ++u) {
@@ -30,7 +36,7 @@ __global__ void pool_max(int64_t n, const T* x, bool last, const acc_t<T>* rois,
           ++inside;
           const A value = (1 - fy) * ((1 - fx) * A(source[(int64_t(yl) * w + xl) * pixel]) + fx * A(source[(int64_t(yl) * w + xh) * pixel])) +
                           fy * ((1 - fx) * A(source[(int64_t(yh) * w + xl) * pixel]) + fx * A(source[(int64_t(yh) * w + xh) * pixel]));
-          if (!(value <= best) && best == best) best = value, number = int64_t(u) * nx + v;
+          if (!(value <= best) && best == best) best = value, number = (first_y + u) % rows * columns + (first_x + v) % columns;
         }
       }
       if (some && A(inside) < o.gh * o.gw && best < 0) best = 0, number = -1;
@@ -60,9 +66,14 @@ __global__ void spread_max(int64_t n, int64_t regions, bool in_order, const T* g
         A from_y, from_x, fy, fx;
         int yl, yh, xl, xh;
         const int ny = reach(top, o.bh, o.gh, A(-1), A(h), from_y), nx = reach(left, o.bw, o.gw, A(-1), A(w), from_x);
-        if (which[at] < 0 || nx == 0 || which[at] / nx >= ny) continue;
-        if (!place(top + (from_y + A(which[at] / nx) + A(0.5)) * o.bh / o.gh, h, yl, yh, fy)) continue;
-        if (!place(left + (from_x + A(which[at] % nx) + A(0.5)) * o.bw / o.gw, w, xl, xh, fx)) continue;
+        if (which[at] < 0 || nx == 0 || ny == 0) continue;
+        const int64_t rows = period(o.gh, h), columns = period(o.gw, w), row = which[at] / columns;
+        if (row >= rows) continue;
+        const int64_t u = (row + rows - int64_t(fmod(from_y, A(rows)))) % rows;
+        const int64_t v = (which[at] % columns + columns - int64_t(fmod(from_x, A(columns)))) % columns;
+        if (u >= ny || v >= nx) continue;
+        if (!place(top + (from_y + A(u) + A(0.5)) * o.bh / o.gh, h, yl, yh, fy)) continue;
+        if (!place(left + (from_x + A(v) + A(0.5)) * o.bw / o.gw, w, xl, xh, fx)) continue;
         four(yl, yh, fy, xl, xh, fx, A(grad[at]), [&](int r, int q, A v) {
           if (in_order) target[int64_t(r) * w + q] += v;
           else atomicAdd(target + int64_t(r) * w + q, v);

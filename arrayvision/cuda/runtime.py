@@ -54,15 +54,17 @@ class Kernels:
         stem = f"{self.source.stem}-{key.hexdigest()[:24]}-sm_{arch}"
         if folder is not None:
             code, names = folder / f"{stem}.bin", folder / f"{stem}.json"
-            if names.exists() and code.exists():
-                return code, json.loads(names.read_text())
+            symbols = _kept(code, names)
+            if symbols is not None:
+                return code, symbols
         content, symbols = nvrtc.compile(
             self.source.read_text(), self.source.name, self.expressions, self.options, arch
         )
         if folder is None:
             return content, symbols
         cache.write(code, content)
-        cache.write(names, json.dumps(symbols).encode())  # last: it says that the other is there
+        known = {"digest": _digest(content, symbols), "symbols": symbols}
+        cache.write(names, json.dumps(known).encode())  # last: it says that the other is there, and whole
         return code, symbols
 
     def launch(self, kernel, size, *args, block=256, shared=0, device=None):
@@ -97,14 +99,16 @@ class Kernels:
             cupy = array.import_cupy()
             with self._lock, cupy.cuda.Device(ordinal) as device:
                 code, symbols = self.compile(int(device.compute_capability))
-                if isinstance(code, bytes):
-                    module = cupy.cuda.function.Module()
-                    module.load(code)
-                    loaded = {e: module.get_function(s) for e, s in symbols.items()}
-                    self._loaded[ordinal, "module"] = module
-                else:
-                    module = cupy.RawModule(path=str(code))
-                    loaded = {e: module.get_function(s) for e, s in symbols.items()}
+                try:
+                    if isinstance(code, bytes):
+                        module = cupy.cuda.function.Module()
+                        module.load(code)
+                        self._loaded[ordinal, "module"] = module
+                    else:
+                        module = cupy.RawModule(path=str(code))
+                    loaded = {e: module.get_function(s) for e, s in symbols.items()}  # a RawModule loads here
+                except cupy.cuda.driver.CUDADriverError as error:
+                    raise RuntimeError(_refused(self.source.name, cupy, error)) from error
                 self._loaded[ordinal] = loaded  # for good: unloading would end captured graphs
         return loaded
 
@@ -134,6 +138,38 @@ class Kernels:
                 names = [t.split()[-1] for t in template.split(",")] if template else []
                 found[name or plain] = names, parameters or plain_parameters
         return found
+
+
+def _digest(content, symbols):
+    return hashlib.sha256(json.dumps(symbols, sort_keys=True).encode() + b"\0" + content).hexdigest()
+
+
+def _kept(code, names):
+    """The symbols of compiled code that lies in the cache; None if a file is missing or damaged."""
+    try:
+        known = json.loads(names.read_bytes())
+        symbols = known["symbols"]
+        return symbols if known["digest"] == _digest(code.read_bytes(), symbols) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _refused(name, cupy, error):
+    """Why a driver doesn't load compiled code, and what helps."""
+    from arrayvision.cuda import nvrtc
+
+    driver = cupy.cuda.runtime.driverGetVersion()
+    compiler, driver = nvrtc.version(), (driver // 1000, driver % 1000 // 10)
+    text = f"the driver refuses {name}, compiled by NVRTC {compiler[0]}.{compiler[1]} ({error})"
+    if compiler <= driver:
+        return text
+    text += f": it supports CUDA {driver[0]}.{driver[1]} at most. Install a newer driver"
+    if driver[0] < 12:
+        return text  # no CuPy that we support has an older CUDA
+    if compiler[0] != driver[0]:
+        return f'{text}, or what this one supports: pip install "arrayvision[cuda{driver[0]}]"'
+    package = "nvidia-cuda-nvrtc" + ("-cu12" if driver[0] == 12 else "")
+    return f'{text}, or an older NVRTC: pip install "{package}=={driver[0]}.{driver[1]}.*"'
 
 
 def _split(text):

@@ -140,7 +140,9 @@ def roi_align_with_argmax(
     pooled : array (K, C, height, width)
         The maxima. Of equal samples the first is taken.
     argmax : array (K, C, height, width), int32
-        Which samples they are, for `roi_align_max_backward`; -1 is one outside the map, or none.
+        Which of a bin's samples they are, row by row, for `roi_align_max_backward` on any device; -1 is one outside the
+        map, or none. (Along an axis with more than 1,024 samples and more than twice the map's pixels, the number starts
+        over.)
 
     Raises
     ------

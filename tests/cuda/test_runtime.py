@@ -1,13 +1,15 @@
 """Compiling without a GPU, the cache of compiled code, and what launches are given."""
 
+import contextlib
 import pathlib
 import shutil
+import types
 
 import numpy as np
 import pytest
 
-from arrayvision import cache, warmup
-from arrayvision.cuda import nvrtc, runtime
+from arrayvision import array, cache, warmup
+from arrayvision.cuda import emulator, nvrtc, runtime
 
 FILES = warmup.cuda_files()
 
@@ -63,6 +65,76 @@ def test_a_changed_source_or_header_is_compiled_anew(tmp_path, own_cache, monkey
     assert second != first and emulated() == 2
     source.write_text(source.read_text().replace("*x = NUMBER", "*x = 3 * NUMBER"))
     assert files(3) not in (first, second) and emulated() == 6
+
+
+DAMAGE = {"empty": lambda b: b"", "cut": lambda b: b[: len(b) // 2], "garbage": lambda b: b"\xff\x00" * (len(b) // 2)}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("suffix", ["json", "bin"])
+def test_damaged_compiled_code_is_compiled_anew(own_cache, suffix, damage):
+    kernels = warmup.cuda_kernels("points_in_polygons")
+    code, symbols = kernels.compile(90)
+    whole, damaged = code.read_bytes(), code.with_suffix("." + suffix)
+    before = damaged.read_bytes()
+    damaged.write_bytes(DAMAGE[damage](before))
+    assert kernels.compile(90) == (code, symbols)
+    assert damaged.read_bytes() == before and code.read_bytes() == whole
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("suffix", ["so", "sha256"])
+def test_a_damaged_emulated_library_is_compiled_anew(tmp_path, own_cache, suffix, damage):
+    source = tmp_path / "own.cu"
+    source.write_text('#include "prelude.cuh"\n__global__ void own(int* x) { *x = 7; }\n')
+
+    def emulated():
+        x = np.zeros(1, np.int32)
+        runtime.Kernels(source, ["own"]).launch("own", (1,), x, block=1)
+        assert x[0] == 7
+        (library,) = own_cache.rglob("*.so")
+        return library
+
+    library = emulated()
+    damaged = library.with_suffix("." + suffix)
+    content = DAMAGE[damage](damaged.read_bytes())
+    damaged.unlink()  # the library is mapped into this process: the damaged one must be another file
+    damaged.write_bytes(content)
+    assert emulated() == library and emulator._whole(library)
+
+
+@pytest.mark.parametrize(
+    "compiler, driver, words",
+    [
+        ((12, 9), 12080, r'NVRTC 12.9 .* CUDA 12.8 at most. .* driver, or .* "nvidia-cuda-nvrtc-cu12==12.8.\*"$'),
+        ((13, 1), 13000, r'NVRTC 13.1 .* CUDA 13.0 at most. .* driver, or .* "nvidia-cuda-nvrtc==13.0.\*"$'),
+        ((13, 0), 12080, r'NVRTC 13.0 .* CUDA 12.8 at most. .* driver, or .* "arrayvision\[cuda12\]"$'),
+        ((12, 9), 11080, r"NVRTC 12.9 .* CUDA 11.8 at most. Install a newer driver$"),
+        ((12, 9), 13000, r"NVRTC 12.9 \(refused\)$"),
+    ],
+)
+def test_code_that_the_driver_refuses_says_why(monkeypatch, compiler, driver, words):
+    class CUDADriverError(RuntimeError):
+        pass
+
+    def refuse(path):
+        raise CUDADriverError("refused")
+
+    class Device(contextlib.nullcontext):
+        def __init__(self, ordinal):
+            super().__init__(types.SimpleNamespace(compute_capability="90"))
+
+    api = types.SimpleNamespace(
+        Device=Device,
+        driver=types.SimpleNamespace(CUDADriverError=CUDADriverError),
+        runtime=types.SimpleNamespace(driverGetVersion=lambda: driver),
+    )
+    monkeypatch.setattr(array, "import_cupy", lambda: types.SimpleNamespace(cuda=api, RawModule=refuse))
+    monkeypatch.setattr(nvrtc, "version", lambda: compiler)
+    kernels = runtime.Kernels("bbox_overlaps.cu", ["overlaps<float>"])
+    monkeypatch.setattr(kernels, "compile", lambda arch: (pathlib.Path("code"), {}))
+    with pytest.raises(RuntimeError, match=words):
+        kernels.load(0)
 
 
 def test_without_a_folder_to_write_kernels_compile_all_the_same(monkeypatch):

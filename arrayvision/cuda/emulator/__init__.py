@@ -82,7 +82,7 @@ def _build(source, expressions, include):
     folder = cache.folder("emulated") or pathlib.Path(tempfile.mkdtemp(prefix="arrayvision-"))
     path = folder / f"{source.stem}-{key.hexdigest()[:24]}{'-sanitized' if sanitize else ''}.so"
     with _locked(path.with_suffix(".lock")):  # several pytest workers want the same file
-        if not path.exists():
+        if not _whole(path):
             cpp, part = path.with_suffix(".cpp"), path.with_suffix(f".{os.getpid()}")
             cpp.write_text(text)
             done = subprocess.run(
@@ -90,8 +90,18 @@ def _build(source, expressions, include):
             )
             if done.returncode:
                 raise RuntimeError(done.stderr)
+            digest = hashlib.sha256(part.read_bytes()).hexdigest()
             os.replace(part, path)
+            cache.write(path.with_suffix(".sha256"), digest.encode())
     return path
+
+
+def _whole(path):
+    """Whether a library lies there as it was written: loading a cut one can end the process."""
+    try:
+        return path.with_suffix(".sha256").read_bytes() == hashlib.sha256(path.read_bytes()).hexdigest().encode()
+    except OSError:
+        return False
 
 
 @contextlib.contextmanager

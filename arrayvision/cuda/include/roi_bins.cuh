@@ -73,6 +73,12 @@ template <int KIND, class A> __device__ inline Frame<A> frame(const A* r, A scal
   if (KIND == PRECISE) width = max(width, A(0)), height = max(height, A(0));
   else if (!aligned) width = max(width, A(1)), height = max(height, A(1));
   count(f, height, width, sampling, oh, ow);
+  if (KIND == ALIGN || KIND == PRECISE) {  // a small region far out: the difference of shifted corners has few digits left
+    width = (r[3] - r[1]) * scale, height = (r[4] - r[2]) * scale;
+    if (KIND == PRECISE) width = max(width, A(0)), height = max(height, A(0));
+    else if (!aligned) width = max(width, A(1)), height = max(height, A(1));
+    f.bh = height / A(oh), f.bw = width / A(ow);
+  }
   return f;
 }
 
@@ -88,9 +94,30 @@ template <class A> __device__ inline A ramp(A u) {
   return u < 0 ? A(0.5) * (1 + u) * (1 + u) : 1 - A(0.5) * (1 - u) * (1 - u);
 }
 
-// The weight of a pixel in the exact average over [start, start + size].
-template <class A> __device__ inline A share_of(A start, A size, int pixel) {
-  return (ramp(start + size - A(pixel)) - ramp(start - A(pixel))) / size;
+template <class A> __device__ inline A hat(A t) { return max(A(0), 1 - abs(t)); }
+
+// The weight of a pixel in the exact average over [start, start + size], and its derivatives by where that starts and stops.
+// Small intervals are those of a line or a parabola: differences of integrals, divided by the size twice, would be noise.
+template <class A> struct Share { A weight, by_start, by_stop; };
+template <class A> __device__ inline Share<A> share_of(A start, A size, int pixel) {
+  const A a = start - A(pixel), b = a + size, half = A(0.5);
+  if (b <= -1 || a >= 1) return {A(0), A(0), A(0)};
+  if (a >= -1 && b <= 0) return {half * (hat(a) + hat(b)), half, half};
+  if (a >= 0 && b <= 1) return {half * (hat(a) + hat(b)), -half, -half};
+  if (a >= -1 && b <= 1) {
+    const A less = (a * a + b * b) / (2 * size);
+    return {1 - less, (-a - less) / size, (less - b) / size};
+  }
+  if (b <= 0) {
+    const A part = (b + 1) * (b + 1) / (2 * size);
+    return {part, part / size, (b + 1 - part) / size};
+  }
+  if (a >= 0) {
+    const A part = (1 - a) * (1 - a) / (2 * size);
+    return {part, (part - (1 - a)) / size, -part / size};
+  }
+  const A part = (ramp(b) - ramp(a)) / size;
+  return {part, (part - hat(a)) / size, (hat(b) - part) / size};
 }
 
 // Pixels inside the map that [start, start + size] touches: the first and the one after the last.
@@ -110,7 +137,7 @@ __device__ inline void visit(const A* r, A scale, int sampling, bool aligned, bo
     touched(top, o.bh, h, y0, y1);
     touched(left, o.bw, w, x0, x1);
     for (int y = y0; y < y1; ++y)
-      for (int x = x0; x < x1; ++x) f(y, x, share_of(top, o.bh, y) * share_of(left, o.bw, x));
+      for (int x = x0; x < x1; ++x) f(y, x, share_of(top, o.bh, y).weight * share_of(left, o.bw, x).weight);
   } else if (KIND == BEZIER) {
     const A u = A(j) / A(ow), v = A(i) / A(oh), half = aligned ? A(0.5) : A(0);
     const A x0 = curve(r[1], r[3], r[5], r[7], u), y0 = curve(r[2], r[4], r[6], r[8], u);
