@@ -35,9 +35,10 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(params=[b if b != "cuda" else pytest.param(b, marks=pytest.mark.cuda) for b in BACKENDS])
 def backend(request, monkeypatch):
-    """Where kernels run: "cpu", "emulated" (CUDA kernels on the CPU, with threads in three orders) or "cuda"."""
+    """Where kernels run: "cpu", "emulated" (CUDA kernels on the CPU, threads in three orders, races looked for) or "cuda"."""
     monkeypatch.setattr(array, "EMULATED", request.param == "emulated")
     monkeypatch.setattr(emulator, "orders", tuple(emulator.ORDERS))
+    monkeypatch.setattr(emulator, "races", True)
     return request.param
 
 

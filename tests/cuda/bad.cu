@@ -78,3 +78,53 @@ template <class T> __global__ void convert(int n, const float* x, T* y, float* b
   if (i < n) y[i] = T(x[i]), back[i] = float(y[i]);
 }
 __global__ void with_nan(const float* x, float* y) { y[0] = min(x[0], 1.0f), y[1] = max(1.0f, x[0]), y[2] = min(1.0f, x[0]); }
+
+// Races. Run in any order, each gives what it would on a GPU if no two threads met.
+__global__ void scatter(int n, const int* idx, const float* x, float* out) {  // an atomicAdd is missing
+  int64_t t = first();
+  if (t < n) out[idx[t]] += x[t];
+}
+__global__ void scatter_atomic(int n, const int* idx, const float* x, float* out) {
+  int64_t t = first();
+  if (t < n) atomicAdd(out + idx[t], x[t]);
+}
+__global__ void half_atomic(int n, float* out) {  // an atomic is none to who reads plainly
+  int64_t t = first();
+  if (t == 0) atomicAdd(out, 1.0f);
+  else if (t == n - 1) out[1] = out[0];
+}
+__global__ void last_writer(int n, int64_t* out) {  // all write the same
+  if (first() < n) *out = n;
+}
+__global__ void any_found(int n, const float* x, bool* found) {
+  int64_t t = first();
+  if (t < n && x[t] > 0) found[t / 8] = true;
+}
+__global__ void neighbours(int n, const float* x, uint8_t* out) {  // bytes of a word are apart
+  int64_t t = first();
+  if (t < n) out[t] = x[t] > 0;
+}
+__global__ void exchange(int steps, const float* x, float* y) {  // the second barrier of the loop is missing where steps > 1
+  __shared__ float tile[64];
+  float v = x[threadIdx.x];
+  for (int k = 0; k < steps; ++k) {
+    tile[threadIdx.x] = v;
+    __syncthreads();
+    v = tile[63 - threadIdx.x];
+  }
+  y[threadIdx.x] = v;
+}
+template <bool BARRIER> __global__ void dynamic_exchange(const float* x, float* y) {
+  DYNAMIC_SHARED(float, tile);
+  tile[threadIdx.x] = x[threadIdx.x];
+  if (BARRIER) __syncthreads();
+  y[threadIdx.x] = tile[31 ^ threadIdx.x];
+}
+template <bool ACROSS> __global__ void in_warps(const float* x, float* y) {  // a warp's barrier orders the warp alone
+  __shared__ float tile[64];
+  tile[threadIdx.x] = x[threadIdx.x];
+  __syncwarp();
+  y[threadIdx.x] = tile[ACROSS ? 63 - threadIdx.x : threadIdx.x ^ 31];
+}
+struct Wide { double v[5]; };
+__global__ void structs(const Wide* x, Wide* y) { y[threadIdx.x / 2] = x[threadIdx.x]; }

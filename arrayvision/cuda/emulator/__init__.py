@@ -2,7 +2,8 @@
 
 `orders` are the orders in which a block's threads run: "ascending", "descending", "shuffled". With several, each launch
 runs once in each, from the same memory, and a result that differs (by more than the rounding of sums) is a `KernelError`:
-that is how a missing __syncthreads shows. `sanitize`: with address and undefined-behaviour sanitizers; the process must
+that is how a missing __syncthreads shows. `races`: each launch's first run is also watched access by access, and two
+threads that touch an element with no barrier between, one of them writing, are a `KernelError` (see races.h). `sanitize`: with address and undefined-behaviour sanitizers; the process must
 then be started with ``LD_PRELOAD="libasan.so libstdc++.so.6"`` and ``ASAN_OPTIONS=detect_leaks=0``, which is also how it
 is switched on. Linux only.
 """
@@ -13,6 +14,7 @@ import functools
 import hashlib
 import os
 import pathlib
+import re
 import subprocess
 import tempfile
 import threading
@@ -42,6 +44,8 @@ SANITIZE = [
 ]
 ORDERS = {"ascending": 0, "descending": 1, "shuffled": 2}
 orders: tuple[str, ...] = ("ascending",)
+races = False
+RACES = ["-DEMU_RACES=1", "-fsanitize=thread", "-g"]  # to compile with; the runtime is races.h, not the compiler's
 sanitize = "asan" in os.environ.get("LD_PRELOAD", "")
 
 
@@ -63,15 +67,19 @@ def _plain():
     return {**os.environ, "LD_PRELOAD": ""}
 
 
-def _build(source, expressions, include):
+def _build(source, expressions, include, checking):
     """Compile to a shared library in the cache, unless it lies there; its name is a digest of all that goes in."""
     compiler, version = _compiler()
-    options = FLAGS + (SANITIZE if sanitize else []) + [f"-I{folder}" for folder in (*include, HERE)]
+    options = (
+        FLAGS + (SANITIZE if sanitize else RACES if checking else []) + [f"-I{folder}" for folder in (*include, HERE)]
+    )
     text = f'#include "prelude.cuh"\nnamespace {{\n#include "{source}"\n}}\n'
     text += (
         "#define L(i, ...) \\\n"
         'extern "C" const char* launch_##i(const unsigned* g, const unsigned* b, size_t s, int o, unsigned r, int t, void** a)'
-        " { return emu::launch(&__VA_ARGS__, g, b, s, o, r, t, a); } \\\n"
+        " { return emu::launch(&__VA_ARGS__, g, b, s, o, r, t, a, nullptr); } \\\n"
+        'extern "C" const char* watched_##i(const unsigned* g, const unsigned* b, size_t s, int o, unsigned r, int t, void** a,'
+        " const size_t* n) { return emu::launch(&__VA_ARGS__, g, b, s, o, r, t, a, n); } \\\n"
         'extern "C" const char* signature_##i() { return emu::signature(&__VA_ARGS__); }\n'
     )
     text += "".join(f"L({i}, {e})\n" for i, e in enumerate(expressions))
@@ -80,16 +88,20 @@ def _build(source, expressions, include):
     for path in (source, *headers):
         key.update(path.read_bytes())
     folder = cache.folder("emulated") or pathlib.Path(tempfile.mkdtemp(prefix="arrayvision-"))
-    path = folder / f"{source.stem}-{key.hexdigest()[:24]}{'-sanitized' if sanitize else ''}.so"
+    path = (
+        folder / f"{source.stem}-{key.hexdigest()[:24]}{'-sanitized' if sanitize else '-races' if checking else ''}.so"
+    )
     with _locked(path.with_suffix(".lock")):  # several pytest workers want the same file
         if not _whole(path):
             cpp, part = path.with_suffix(".cpp"), path.with_suffix(f".{os.getpid()}")
             cpp.write_text(text)
-            done = subprocess.run(
-                [compiler, *options, str(cpp), "-o", str(part)], capture_output=True, text=True, env=_plain()
-            )
-            if done.returncode:
-                raise RuntimeError(done.stderr)
+            if checking:
+                compiled = part.with_suffix(part.suffix + ".o")
+                _run(compiler, *options, "-c", str(cpp), "-o", str(compiled))
+                _run(compiler, *FLAGS, str(compiled), "-ldl", "-o", str(part))
+                compiled.unlink()
+            else:
+                _run(compiler, *options, str(cpp), "-o", str(part))
             digest = hashlib.sha256(part.read_bytes()).hexdigest()
             os.replace(part, path)
             cache.write(path.with_suffix(".sha256"), digest.encode())
@@ -102,6 +114,12 @@ def _whole(path):
         return path.with_suffix(".sha256").read_bytes() == hashlib.sha256(path.read_bytes()).hexdigest().encode()
     except OSError:
         return False
+
+
+def _run(*command):
+    done = subprocess.run(command, capture_output=True, text=True, env=_plain())
+    if done.returncode:
+        raise RuntimeError(done.stderr)
 
 
 @contextlib.contextmanager
@@ -117,20 +135,39 @@ class Module:
     """The kernels of a .cu file that `expressions` name ("take_rows<float>")."""
 
     def __init__(self, source, expressions, include=()):
-        library = ctypes.CDLL(str(_build(pathlib.Path(source).resolve(), expressions, include)))
+        self.what = pathlib.Path(source).resolve(), tuple(expressions), tuple(include)
         # A sanitized module has one set of statics (the sanitizers see no thread-local ones): one launch at a time.
         self.lock = threading.Lock() if sanitize else contextlib.nullcontext()
-        self.kernels = {}
-        for i, expression in enumerate(expressions):
-            launch, signature = getattr(library, f"launch_{i}"), getattr(library, f"signature_{i}")
-            launch.restype = signature.restype = ctypes.c_char_p
-            launch.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_uint]
-            launch.argtypes += [ctypes.c_int, ctypes.c_void_p]
-            self.kernels[expression] = launch, signature().decode().split()
+        self.builds, self.watched = {}, {}
+        self._build()
+
+    def _build(self):
+        """The library that the present mode asks for, and its kernels."""
+        checking = races and not sanitize
+        if checking not in self.builds:
+            path, kernels = _build(*self.what, checking), {}
+            library = ctypes.CDLL(str(path))
+            for i, expression in enumerate(self.what[1]):
+                launch, watched = getattr(library, f"launch_{i}"), getattr(library, f"watched_{i}")
+                signature = getattr(library, f"signature_{i}")
+                launch.restype = watched.restype = signature.restype = ctypes.c_char_p
+                launch.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_uint]
+                launch.argtypes += [ctypes.c_int, ctypes.c_void_p]
+                watched.argtypes = [*launch.argtypes, ctypes.c_void_p]  # and the arrays' sizes in bytes
+                kernels[expression] = launch, signature().decode().split()
+                if checking:
+                    self.watched[expression] = watched
+            self.builds[checking] = path, kernels
+        return self.builds[checking]
+
+    @property
+    def kernels(self):
+        return self._build()[1]
 
     def launch(self, kernel, grid, block, args, shared=0, threads=1):
         """Run a kernel; arrays and NumPy scalars of just the types that it declares."""
-        launch, signature = self.kernels[kernel]
+        path, kernels = self._build()
+        launch, signature = kernels[kernel]
         if len(args) != len(signature):
             raise TypeError(f"{kernel} takes {len(signature)} arguments, got {len(args)}")
         held = []
@@ -147,6 +184,7 @@ class Module:
                 held.append(a)
         held = [np.asarray(h) for h in held]
         table = (ctypes.c_void_p * len(held))(*[h.ctypes.data for h in held])
+        sizes = (ctypes.c_size_t * len(args))(*[a.nbytes if isinstance(a, np.ndarray) else 0 for a in args])
         grid = (ctypes.c_uint * 3)(*grid, *(1,) * (3 - len(grid)))
         block = (ctypes.c_uint * 3)(*block, *(1,) * (3 - len(block)))
         written = [a for a in args if isinstance(a, np.ndarray) and a.flags.writeable]
@@ -157,13 +195,32 @@ class Module:
                 for a, old in zip(written, before, strict=True):
                     a[...] = old
             with self.lock:
-                error = launch(grid, block, shared, ORDERS[order], 1, threads, table)
+                if races and not sanitize and not first:
+                    error = self.watched[kernel](grid, block, shared, ORDERS[order], 1, threads, table, sizes)
+                else:
+                    error = launch(grid, block, shared, ORDERS[order], 1, threads, table)
             if error:
-                raise KernelError(f"{kernel}: {error.decode()}")
+                raise KernelError(f"{kernel}: {_with_lines(error.decode(), path)}")
             if not first:
                 first = [a.copy() for a in written] or [None]
             elif not all(map(_alike, first, written)):
                 raise KernelError(f"{kernel}: {order} threads give another result than {orders[0]} ones: a race")
+
+
+def _with_lines(message, library):
+    """The message with the source's lines in place of the library's addresses."""
+
+    def line(match):
+        frames = ["addr2line", "-i", "-e", str(library), hex(int(match[1], 16) - 1)]  # before the place of return
+        try:
+            places = subprocess.run(frames, capture_output=True, text=True, check=True, env=_plain()).stdout.split("\n")
+        except (OSError, subprocess.CalledProcessError):
+            return f"{library.name}+0x{match[1]}"
+        places = [place.split(" ")[0] for place in places if place]
+        own = [place for place in places if not place.startswith((str(HERE), "?"))] or places
+        return os.path.basename(own[0])
+
+    return re.sub("<([0-9a-f]+)>", line, message)
 
 
 def _alike(a, b):

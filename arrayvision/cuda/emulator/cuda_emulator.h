@@ -80,6 +80,7 @@ struct Fiber {
 };
 struct Lane { What what; int line; unsigned mask; int fiber; unsigned slots; unsigned char slot; bool vote; };
 
+struct Races;
 struct State {  // all of a worker's state, in one place: the rest of the module's thread-local storage is shared memory
   uint3 thread, block; dim3 block_dim, grid_dim;
   unsigned char* dynamic;
@@ -87,7 +88,8 @@ struct State {  // all of a worker's state, in one place: the rest of the module
   std::vector<Fiber>* fibers; Fiber home;
   void (*body)(void*); void* closure;
   int current, next, count, alive, order; unsigned seed; size_t hint;
-  char error[256];
+  Races *races, *kept;  // null: not looked for
+  char error[512];
 };
 EMU_TLS State state;
 const size_t STACK =
@@ -101,6 +103,14 @@ inline void fail(const char* text, ...) {
   if (state.error[0]) return;
   va_list list; va_start(list, text); vsnprintf(state.error, sizeof state.error, text, list); va_end(list);
 }
+
+}  // namespace emu
+}  // namespace
+#if EMU_RACES
+#include "races.h"
+#endif
+namespace {
+namespace emu {
 
 // ---- fibers --------------------------------------------------------------------------------------------------------
 void fiber_main();
@@ -267,6 +277,9 @@ inline bool release_warps() {
       unsigned present = 0, votes = 0;
       for (int j = 0; j < size; ++j) if (mask >> j & 1 && lanes[j].what == LANES) { present |= 1u << j; slots |= unsigned(lanes[j].slot) << j; votes |= unsigned(lanes[j].vote) << j; }
       for (int j = 0; j < size; ++j) if (present >> j & 1) { lanes[j].what = READY; lanes[j].slots = slots; lanes[j].mask = present; lanes[j].line = int(votes); }
+#if EMU_RACES
+      if (s.races) s.races->warp(w, present);
+#endif
       any = true;
     }
   }
@@ -286,10 +299,16 @@ inline bool release_block() {
     line = l.line;
   }
   for (int i = 0; i < s.count; ++i) if (s.lanes[i].what == BLOCK) s.lanes[i].what = READY;
+#if EMU_RACES
+  if (s.races) ++s.races->epoch;
+#endif
   return true;
 }
 inline void run_block() {
   State& s = state;
+#if EMU_RACES
+  if (s.races) s.races->block();
+#endif
   s.next = 0; s.alive = s.count;
   for (int i = 0; i < s.count; ++i) s.lanes[i].what = NEW;
   while (s.next < s.count && !s.error[0]) {  // start threads; comes back here each time one stops at a barrier
@@ -353,9 +372,9 @@ inline void fill_shared(Segment& seg) {
 struct Segment {}; inline int find_tls(void*, size_t, void*) { return 0; } inline void fill_shared(Segment&) {}
 #endif
 
-inline void work(dim3 g, dim3 b, size_t shared, int order, unsigned seed, void (*body)(void*), void* closure, std::atomic<unsigned long long>& next, std::string& error) {
+inline void work(dim3 g, dim3 b, size_t shared, int order, unsigned seed, void (*body)(void*), void* closure, std::atomic<unsigned long long>& next, std::string& error, Races* races = nullptr) {
   std::vector<Lane> lanes(MAX_THREADS); std::vector<unsigned long long> values(2 * MAX_THREADS); 
-  State& s = state; std::vector<Fiber>* kept = s.fibers; std::memset(&s, 0, sizeof s);
+  State& s = state; std::vector<Fiber>* kept = s.fibers; Races* seen = races ? races : s.kept; std::memset(&s, 0, sizeof s); s.kept = seen;
   s.fibers = kept ? kept : new std::vector<Fiber>(MAX_THREADS);  // an OS thread keeps its stacks for the next launch
   s.lanes = lanes.data(); s.values = reinterpret_cast<unsigned long long(*)[2]>(values.data()); s.body = body; s.closure = closure;
   s.grid_dim = g; s.block_dim = b; s.count = int(b.x * b.y * b.z); s.order = order; s.seed = seed;
@@ -363,18 +382,19 @@ inline void work(dim3 g, dim3 b, size_t shared, int order, unsigned seed, void (
 #if defined(__linux__) && !defined(__SANITIZE_ADDRESS__)
   dl_iterate_phdr(find_tls, &seg);
 #endif
+  if (shared && posix_memalign(reinterpret_cast<void**>(&dynamic), 16, shared)) std::abort();
+#if EMU_RACES
+  if (races) { races->watch(seg.start, seg.size, 1, -1); races->watch(dynamic, shared, 1, -1); races->ready(); s.races = races; }
+#endif
   const unsigned long long total = 1ull * g.x * g.y * g.z;
   for (unsigned long long k; (k = next++) < total && !s.error[0];) {
     unsigned long long i = order ? total - 1 - k : k;
     s.block = {unsigned(i % g.x), unsigned(i / g.x % g.y), unsigned(i / (1ull * g.x * g.y))};
-    if (shared) {
-      if (!dynamic && posix_memalign(reinterpret_cast<void**>(&dynamic), 16, shared)) std::abort();
-      std::memset(dynamic, 0xff, shared); s.dynamic = dynamic;
-    }
+    if (shared) { std::memset(dynamic, 0xff, shared); s.dynamic = dynamic; }
     fill_shared(seg);
     run_block();
   }
-  std::free(dynamic);
+  std::free(dynamic); s.races = nullptr;
   if (s.error[0]) { error = s.error; next = total; }
 }
 
@@ -391,8 +411,16 @@ template <class... A> const char* signature(void (*)(A...)) {
   static const std::string text = [] { std::string t; ((t += code<std::decay_t<A>>() + " "), ...); return t; }();
   return text.c_str();
 }
+#if EMU_RACES
+template <class P> constexpr bool writes() { return std::is_pointer<P>::value && !std::is_const<std::remove_pointer_t<P>>::value; }
+template <class P> constexpr int grain() {  // the bytes of a cell: elements narrower than a word are apart
+  using T = std::remove_cv_t<std::remove_pointer_t<P>>;
+  constexpr size_t size = sizeof(std::conditional_t<std::is_void<T>::value, char, T>);
+  return size % 4 == 0 ? 4 : size % 2 == 0 ? 2 : 1;
+}
+#endif
 template <class... A, size_t... I>
-const char* call(void (*kernel)(A...), dim3 g, dim3 b, size_t shared, int order, unsigned seed, int threads, void** a, std::index_sequence<I...>) {
+const char* call(void (*kernel)(A...), dim3 g, dim3 b, size_t shared, int order, unsigned seed, int threads, void** a, const size_t* sizes, std::index_sequence<I...>) {
   std::string error;
   auto report = [&] { snprintf(state.error, sizeof state.error, "%s", error.c_str()); return state.error; };
   if (!b.x || !b.y || !b.z || 1ull * b.x * b.y * b.z > MAX_THREADS || b.z > 64) error = "invalid launch: at least 1, at most 1024 threads a block, 64 in z";
@@ -412,13 +440,21 @@ const char* call(void (*kernel)(A...), dim3 g, dim3 b, size_t shared, int order,
   for (int t = 1; t < threads; ++t) pool.emplace_back([&, t] { work(g, b, shared, order, seed, body, &run, next, errors[t]);
     for (auto& f : *state.fibers) if (f.stack) munmap(f.stack - 4096, STACK + 4096);
     delete state.fibers; state.fibers = nullptr; });
-  work(g, b, shared, order, seed, body, &run, next, errors[0]);
+  Races* races = nullptr;
+#if EMU_RACES
+  if (sizes && threads == 1) {
+    races = state.kept ? state.kept : new Races();
+    races->begin();
+    (races->watch(*static_cast<void**>(a[I]), writes<std::decay_t<A>>() ? sizes[I] : 0, grain<std::decay_t<A>>(), int(I)), ...);
+  }
+#endif
+  work(g, b, shared, order, seed, body, &run, next, errors[0], races);
   for (auto& t : pool) t.join();
   for (auto& e : errors) if (!e.empty()) { error = e; return report(); }
   return nullptr;
 }
-template <class... A> const char* launch(void (*kernel)(A...), const unsigned* g, const unsigned* b, size_t shared, int order, unsigned seed, int threads, void** a) {
-  return call(kernel, {g[0], g[1], g[2]}, {b[0], b[1], b[2]}, shared, order, seed, threads, a, std::index_sequence_for<A...>{});
+template <class... A> const char* launch(void (*kernel)(A...), const unsigned* g, const unsigned* b, size_t shared, int order, unsigned seed, int threads, void** a, const size_t* sizes) {
+  return call(kernel, {g[0], g[1], g[2]}, {b[0], b[1], b[2]}, shared, order, seed, threads, a, sizes, std::index_sequence_for<A...>{});
 }
 }  // namespace emu
 }  // namespace

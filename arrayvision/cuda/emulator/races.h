@@ -1,0 +1,125 @@
+// Sees data races. In a checking build (EMU_RACES) the compiler's -fsanitize=thread calls us before each access to memory,
+// with its address; no runtime of the compiler's is linked. For each element of shared memory and of the arrays that a
+// kernel may write, a cell keeps who last touched it and how. A second touch by another thread, one of the two a write
+// and not both atomic, is a race unless a barrier of the block, or a warp collective of both, lies between; nothing
+// lies between two blocks of a launch. It is seen in whatever order the threads run, and whatever the values are.
+#pragma once
+#define EMU_UNSEEN __attribute__((no_sanitize("thread")))
+#include <dlfcn.h>
+
+namespace {
+namespace emu {
+
+struct Access { unsigned epoch, clock, pc; unsigned short thread; };  // epoch: barriers so far, of all blocks and launches
+struct Cell { Access write, read[2], atomic[2]; };
+struct Region { char* start; size_t size; int grain, argument; size_t first; };  // argument -1: shared memory
+enum Kind { READ, WRITE, ATOMIC };
+
+struct Races {  // an OS thread keeps its own for the next launch; cells of earlier launches are known by their epoch
+  std::vector<Region> regions; std::vector<std::pair<unsigned, uint3>> blocks; Cell* cells; size_t room, used;
+  unsigned epoch, launch, first;  // epochs: now, at the launch's and the block's start
+  char *base, *own; unsigned clocks[MAX_THREADS][WARP];  // what each thread knows of the collectives of its warp's lanes
+
+  void watch(void* start, size_t size, int grain, int argument) {
+    if (!size || used + size / grain + 1 > size_t(1) << 22) return;  // beyond 320 MB of cells
+    regions.push_back({static_cast<char*>(start), size, grain, argument, used}); used += size / grain + 1;
+  }
+  void begin() {
+    regions.clear(); blocks.clear(); used = 0; own = reinterpret_cast<char*>(&state);
+    if (!base) {
+      Dl_info info; dladdr(reinterpret_cast<void*>(&fail), &info); base = static_cast<char*>(info.dli_fbase);
+      for (int i = 0; i < MAX_THREADS; ++i) clocks[i][i % WARP] = 1;
+    }
+    launch = first = ++epoch;
+  }
+  void ready() {
+    if (used <= room && epoch < 1u << 31) return;
+    std::free(cells); room = std::max(used, room); cells = static_cast<Cell*>(std::calloc(room, sizeof(Cell)));
+  }
+  void block() { first = ++epoch; blocks.push_back({epoch, state.block}); }
+  void warp(int w, unsigned present) {
+    unsigned all[WARP] = {};
+    for (int i = 0; i < WARP; ++i) if (present >> i & 1) for (int j = 0; j < WARP; ++j) all[j] = std::max(all[j], clocks[w + i][j]);
+    for (int i = 0; i < WARP; ++i) if (present >> i & 1) { std::memcpy(clocks[w + i], all, sizeof all); ++clocks[w + i][i]; }
+  }
+};
+
+EMU_UNSEEN inline bool unordered(const Races& r, const Access& a, unsigned floor, int me) {
+  if (a.epoch < floor) return false;
+  if (a.epoch < r.first) return true;  // another block
+  return a.epoch == r.epoch && a.thread != me && !(a.thread / WARP == me / WARP && r.clocks[me][a.thread % WARP] >= a.clock);
+}
+// Of many readers two tell all: of two blocks, else of two warps, else two threads; a writer differs from one of them.
+EMU_UNSEEN inline void note(const Races& r, Access* two, const Access& now, unsigned floor) {
+  const int me = now.thread;
+  if (!unordered(r, two[0], floor, me)) { two[0] = now; if (!unordered(r, two[1], floor, me)) two[1].epoch = 0; return; }
+  if (!unordered(r, two[1], floor, me)) { two[1] = now; return; }
+  const bool old0 = two[0].epoch < r.first, old1 = two[1].epoch < r.first;
+  if (old0 != old1) return;
+  if (old0 || (two[0].thread / WARP == two[1].thread / WARP && me / WARP != two[0].thread / WARP)) two[1] = now;
+}
+EMU_UNSEEN __attribute__((noinline)) void report(const Races& r, const Region& g, size_t offset, Kind kind, const Access& now, Kind before, const Access& a) {
+  const char *does[] = {"reads", "writes", "atomically changes"}, *did[] = {"read", "wrote", "atomically changed"};
+  uint3 b = state.block; for (auto& k : r.blocks) if (k.first <= a.epoch) b = k.second;
+  char what[64];
+  if (g.argument < 0) snprintf(what, sizeof what, "byte %zu of shared memory", offset);
+  else snprintf(what, sizeof what, "byte %zu of argument %d", offset, g.argument);
+  fail("a race on %s: thread %d of block (%u, %u, %u) %s it at <%x>; thread %d of block (%u, %u, %u) %s it at <%x>, with no barrier between", what,
+       now.thread, state.block.x, state.block.y, state.block.z, does[kind], now.pc, a.thread, b.x, b.y, b.z, did[before], a.pc);
+}
+EMU_UNSEEN inline void touch(const volatile void* p, size_t n, Kind kind, void* pc) {
+  Races* const races = state.races;
+  if (!races) return;
+  Races& r = *races; char* const at = static_cast<char*>(const_cast<void*>(p));
+  const Region* g = r.regions.data(); const Region* const end = g + r.regions.size();
+  while (g != end && size_t(at - g->start) >= g->size) ++g;
+  if (g == end || size_t(at - r.own) < sizeof(State)) return;
+  const int me = state.current;
+  const Access now{r.epoch, r.clocks[me][me % WARP], unsigned(static_cast<char*>(pc) - r.base), static_cast<unsigned short>(me)};
+  const unsigned floor = g->argument < 0 ? r.first : r.launch;
+  const size_t offset = at - g->start, last = std::min(offset + n, g->size) - 1;
+  for (size_t k = offset / g->grain; k <= last / g->grain; ++k) {
+    Cell& c = r.cells[g->first + k];
+    const Access& mine = kind == READ ? c.read[0] : kind == WRITE ? c.write : c.atomic[0];
+    if (mine.epoch == now.epoch && mine.thread == now.thread && mine.clock == now.clock) continue;
+    auto against = [&](const Access& a, Kind before) EMU_UNSEEN { if (unordered(r, a, floor, me)) report(r, *g, k * g->grain, kind, now, before, a); };
+    against(c.write, WRITE);
+    if (kind != READ) against(c.read[0], READ), against(c.read[1], READ);
+    if (kind != ATOMIC) against(c.atomic[0], ATOMIC), against(c.atomic[1], ATOMIC);
+    if (kind == WRITE) c.write = now;
+    else note(r, kind == READ ? c.read : c.atomic, now, floor);
+  }
+}
+}  // namespace emu
+}  // namespace
+
+// ---- what the compiler calls ---------------------------------------------------------------------------------------
+#define EMU_HOOK extern "C" __attribute__((visibility("hidden"), used, no_sanitize("thread")))
+#define EMU_SIZE(n) \
+  EMU_HOOK void __tsan_read##n(void* p) { emu::touch(p, n, emu::READ, __builtin_return_address(0)); } \
+  EMU_HOOK void __tsan_write##n(void* p) { emu::touch(p, n, emu::WRITE, __builtin_return_address(0)); } \
+  EMU_HOOK void __tsan_unaligned_read##n(void* p) { emu::touch(p, n, emu::READ, __builtin_return_address(0)); } \
+  EMU_HOOK void __tsan_unaligned_write##n(void* p) { emu::touch(p, n, emu::WRITE, __builtin_return_address(0)); } \
+  EMU_HOOK void __tsan_volatile_read##n(void* p) { emu::touch(p, n, emu::READ, __builtin_return_address(0)); } \
+  EMU_HOOK void __tsan_volatile_write##n(void* p) { emu::touch(p, n, emu::WRITE, __builtin_return_address(0)); }
+EMU_SIZE(1) EMU_SIZE(2) EMU_SIZE(4) EMU_SIZE(8) EMU_SIZE(16)
+EMU_HOOK void __tsan_read_range(void* p, size_t n) { emu::touch(p, n, emu::READ, __builtin_return_address(0)); }
+EMU_HOOK void __tsan_write_range(void* p, size_t n) { emu::touch(p, n, emu::WRITE, __builtin_return_address(0)); }
+EMU_HOOK void __tsan_init() {}
+EMU_HOOK void __tsan_func_entry(void*) {}
+EMU_HOOK void __tsan_func_exit(void*) {}
+EMU_HOOK void __tsan_vptr_update(void*, void*) {}
+EMU_HOOK void __tsan_vptr_read(void*) {}
+EMU_HOOK void __tsan_atomic_thread_fence(int) { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
+EMU_HOOK void __tsan_atomic_signal_fence(int) {}
+#define EMU_FETCH(bits, T, name) \
+  EMU_HOOK T __tsan_atomic##bits##_fetch_##name(volatile void* p, T v, int) { emu::touch(p, sizeof v, emu::ATOMIC, __builtin_return_address(0)); return __atomic_fetch_##name(static_cast<volatile T*>(p), v, __ATOMIC_SEQ_CST); }
+#define EMU_EXCHANGE(bits, T, name) \
+  EMU_HOOK bool __tsan_atomic##bits##_compare_exchange_##name(volatile void* p, void* old, T v, int, int) { emu::touch(p, sizeof v, emu::ATOMIC, __builtin_return_address(0)); return __atomic_compare_exchange_n(static_cast<volatile T*>(p), static_cast<T*>(old), v, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST); }
+#define EMU_ATOMICS(bits, T) \
+  EMU_HOOK T __tsan_atomic##bits##_load(const volatile void* p, int) { return __atomic_load_n(static_cast<const volatile T*>(p), __ATOMIC_SEQ_CST); } \
+  EMU_HOOK void __tsan_atomic##bits##_store(volatile void* p, T v, int) { emu::touch(p, sizeof v, emu::ATOMIC, __builtin_return_address(0)); __atomic_store_n(static_cast<volatile T*>(p), v, __ATOMIC_SEQ_CST); } \
+  EMU_HOOK T __tsan_atomic##bits##_exchange(volatile void* p, T v, int) { emu::touch(p, sizeof v, emu::ATOMIC, __builtin_return_address(0)); return __atomic_exchange_n(static_cast<volatile T*>(p), v, __ATOMIC_SEQ_CST); } \
+  EMU_FETCH(bits, T, add) EMU_FETCH(bits, T, sub) EMU_FETCH(bits, T, and) EMU_FETCH(bits, T, or) EMU_FETCH(bits, T, xor) EMU_FETCH(bits, T, nand) \
+  EMU_EXCHANGE(bits, T, strong) EMU_EXCHANGE(bits, T, weak)
+EMU_ATOMICS(8, uint8_t) EMU_ATOMICS(16, uint16_t) EMU_ATOMICS(32, uint32_t) EMU_ATOMICS(64, uint64_t)
