@@ -26,10 +26,19 @@ ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)  # what CI compiles for
 C_TYPES = {"float16": "half_t", "bfloat16": "bfloat16_t", "float32": "float", "float64": "double"}
 MAX_BLOCKS = 2**31 - 1
 
-_SCALARS = {"int": np.int32, "unsigned": np.uint32, "int64_t": np.int64, "uint64_t": np.uint64, "bool": np.bool_}
+_SCALARS = {f"int{bits}_t": np.dtype(f"i{bits // 8}").type for bits in (8, 16, 32, 64)}
+_SCALARS |= {f"u{name}": np.dtype(f"u{kind().itemsize}").type for name, kind in _SCALARS.items()}
+_SCALARS |= {"int": np.int32, "unsigned": np.uint32, "unsigned int": np.uint32, "bool": np.bool_}
 _SCALARS |= {"float": np.float32, "double": np.float64}
-_KERNEL = re.compile(
-    r"template\s*<([^<>]*)>\s*__global__\s+void\s+(\w+)\s*\(([^{;]*?)\)\s*\{|__global__\s+void\s+(\w+)\s*\(([^{;]*?)\)\s*\{"
+_COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
+_INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"', re.MULTILINE)
+_INNER = r"[^()]*"
+for _ in range(4):  # levels of parentheses
+    _INNER = rf"(?:[^()]|\({_INNER}\))*"
+_BOUNDS = rf"__launch_bounds__\s*\({_INNER}\)"
+_FUNCTION = re.compile(
+    rf"(?:template\s*<([^<>]*)>\s*)?((?:(?:static|inline|void|__global__)\b\s*|{_BOUNDS}\s*)+)"  # template, head
+    r"\b(\w+)\s*\(([^{;]*?)\)\s*\{"  # name, parameters
 )
 
 
@@ -128,12 +137,23 @@ class Kernels:
 
     @functools.cache  # noqa: B019
     def _declared(self):
-        found = {}
-        for path in (self.source, *sorted(INCLUDE.glob("*.cuh"))):
-            for template, name, parameters, plain, plain_parameters in _KERNEL.findall(path.read_text()):
-                names = [t.split()[-1] for t in template.split(",")] if template else []
-                found[name or plain] = names, parameters or plain_parameters
+        """What the file and the headers that it includes declare; its own kernels go before theirs."""
+        found, paths = {}, [self.source]
+        for path in paths:  # which grows
+            text = _COMMENT.sub(" ", path.read_text())
+            found = declared(text) | found
+            included = (INCLUDE / name for name in _INCLUDE.findall(text))
+            paths += [p for p in dict.fromkeys(included) if p not in paths and p.exists()]
         return found
+
+
+def declared(text):
+    """A source's kernels: {name: (its template's parameters, its parameters)}."""
+    found = {}
+    for template, head, name, parameters in _FUNCTION.findall(_COMMENT.sub(" ", text)):
+        if "__global__" in head:
+            found[name] = [t.split()[-1] for t in template.split(",")] if template else [], parameters
+    return found
 
 
 def _split(text):
