@@ -36,6 +36,7 @@ _INNER = r"[^()]*"
 for _ in range(4):  # levels of parentheses
     _INNER = rf"(?:[^()]|\({_INNER}\))*"
 _BOUNDS = rf"__launch_bounds__\s*\({_INNER}\)"
+_CONSTANT = re.compile(r"^constexpr int (\w+) = (\d+);", re.MULTILINE)
 _FUNCTION = re.compile(
     rf"(?:template\s*<([^<>]*)>\s*)?((?:(?:static|inline|void|__global__)\b\s*|{_BOUNDS}\s*)+)"  # template, head
     r"\b(\w+)\s*\(([^{;]*?)\)\s*\{"  # name, parameters
@@ -82,6 +83,9 @@ class Kernels:
         grid = size if isinstance(size, tuple) else (min(-(-size // block), MAX_BLOCKS),)
         if 0 in grid:
             return
+        most = self.bound(kernel)
+        if most is not None and block > most:
+            raise ValueError(f"{kernel} has a launch bound of {most} threads a block, not {block}")
         args = [a if w is None else w(a) for a, w in zip(args, self.parameters(kernel), strict=True)]
         like = next(a for a in args if hasattr(a, "shape") and not isinstance(a, np.generic))
         if isinstance(like, np.ndarray):
@@ -131,9 +135,13 @@ class Kernels:
     def parameters(self, kernel):
         """For each parameter of a kernel: None for a pointer, else the NumPy type that holds its value."""
         name, _, given = kernel.partition("<")
-        template, parameters = self._declared()[name]
+        template, parameters, _ = self._declared()[name]
         types = dict(zip(template, _split(given.rstrip(">")), strict=True)) if given else {}
         return [_parameter(p, types) for p in _split(parameters)]
+
+    def bound(self, kernel):
+        """The most threads a block that a kernel declares, or None: it has no bound, or only the compiler knows it."""
+        return self._declared()[kernel.partition("<")[0]][2]
 
     @functools.cache  # noqa: B019
     def _declared(self):
@@ -148,11 +156,15 @@ class Kernels:
 
 
 def declared(text):
-    """A source's kernels: {name: (its template's parameters, its parameters)}."""
-    found = {}
-    for template, head, name, parameters in _FUNCTION.findall(_COMMENT.sub(" ", text)):
+    """A source's kernels: {name: (its template's parameters, its parameters, its launch bound if that's a number)}."""
+    text = _COMMENT.sub(" ", text)
+    found, constants = {}, dict(_CONSTANT.findall(text))
+    for template, head, name, parameters in _FUNCTION.findall(text):
         if "__global__" in head:
-            found[name] = [t.split()[-1] for t in template.split(",")] if template else [], parameters
+            stated = re.search(r"__launch_bounds__\s*\(\s*(\w+)\s*[,)]", head)
+            number = constants.get(stated[1], stated[1]) if stated else ""
+            types = [t.split()[-1] for t in template.split(",")] if template else []
+            found[name] = types, parameters, int(number) if number.isdecimal() else None
     return found
 
 

@@ -123,7 +123,27 @@ def test_launch_bounds_may_stand_where_compilers_take_them(tmp_path, head):
     out = np.zeros(1, np.float32)
     kernels.launch("own<float>", 1, 2.5, out, block=32)
     assert out[0] == 2.5
+    assert kernels.bound("own<float>") == (None if "sizeof" in head else 64)
     kernels.compile(90)
+
+
+def test_a_block_beyond_the_launch_bound_is_refused(tmp_path):
+    """On a GPU it would fail; in the emulator it would pass."""
+    text = "constexpr int MOST = 96;\n__global__ void __launch_bounds__(MOST) own(int* out) { *out = blockDim.x; }"
+    kernels, out = kernels_of(tmp_path, text, "own"), np.zeros(1, np.int32)
+    kernels.launch("own", (1,), out, block=96)
+    assert out[0] == 96
+    with pytest.raises(ValueError, match="own has a launch bound of 96 threads a block, not 128"):
+        kernels.launch("own", (1,), out, block=128)
+
+
+@pytest.mark.parametrize(
+    "path", sorted([*runtime.HERE.glob("*.cu"), *runtime.INCLUDE.glob("*.cuh")]), ids=lambda path: path.name
+)
+def test_every_kernel_states_its_launch_bound(path):
+    """Without one, the compiler takes registers as if blocks were small, and large ones can't be launched."""
+    text = path.read_text()
+    assert text.count("__global__ void __launch_bounds__(") == text.count("__global__")
 
 
 def test_kernels_are_read_from_the_file_and_then_from_what_it_includes(tmp_path, monkeypatch):
