@@ -20,7 +20,7 @@ template <class A> struct Box {
 };
 
 template <class T>
-__global__ void all_pairs(int64_t m, int64_t n, const T* first_boxes, const T* second_boxes, acc_t<T> offset, bool foreground, T* out) {
+__global__ void __launch_bounds__(128) all_pairs(int64_t m, int64_t n, const T* first_boxes, const T* second_boxes, acc_t<T> offset, bool foreground, T* out) {
   __shared__ __align__(8) unsigned char memory[ROWS * sizeof(Box<acc_t<T>>)];
   Box<acc_t<T>>* const row = reinterpret_cast<Box<acc_t<T>>*>(memory);
   const int64_t j = first();
@@ -37,7 +37,7 @@ __global__ void all_pairs(int64_t m, int64_t n, const T* first_boxes, const T* s
 }
 
 template <class T>
-__global__ void aligned_pairs(int64_t n, const T* first_boxes, const T* second_boxes, acc_t<T> offset, bool foreground, T* out) {
+__global__ void __launch_bounds__(256) aligned_pairs(int64_t n, const T* first_boxes, const T* second_boxes, acc_t<T> offset, bool foreground, T* out) {
   for (int64_t i = first(); i < n; i += stride()) {
     Box<acc_t<T>> a, b;
     a.load(first_boxes + 4 * i, offset);

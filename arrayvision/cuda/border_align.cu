@@ -13,7 +13,7 @@ template <class A> __device__ inline bool known(const A* box) { return finite(bo
 
 // out and which (B, C, N, 4). A thread holds one number.
 template <class T>
-__global__ void pool_borders(int64_t n, const T* x, bool last, const acc_t<T>* boxes, int channels, int64_t count, int h, int w, int pool_size, T* out, int* which) {
+__global__ void __launch_bounds__(256) pool_borders(int64_t n, const T* x, bool last, const acc_t<T>* boxes, int channels, int64_t count, int h, int w, int pool_size, T* out, int* which) {
   using A = acc_t<T>;
   const int64_t size = int64_t(h) * w, along = last ? 1 : size, pixel = last ? 4 * channels : 1;
   for (int64_t t = first(); t < n; t += stride()) {
@@ -46,7 +46,7 @@ __global__ void pool_borders(int64_t n, const T* x, bool last, const acc_t<T>* b
 
 // A thread holds one number of the gradient; or, `in_order`, an image's channel and border.
 template <class T>
-__global__ void spread_borders(int64_t n, bool in_order, const T* grad, const int* which, const acc_t<T>* boxes, int channels, int64_t count, int h, int w, int pool_size, acc_t<T>* out) {
+__global__ void __launch_bounds__(256) spread_borders(int64_t n, bool in_order, const T* grad, const int* which, const acc_t<T>* boxes, int channels, int64_t count, int h, int w, int pool_size, acc_t<T>* out) {
   using A = acc_t<T>;
   for (int64_t t = first(); t < n; t += stride()) {
     const int border = int(t % 4);

@@ -4,7 +4,7 @@
 constexpr int ROWS = 4;  // point sets a block compares with its quadrilaterals
 constexpr double ALIKE = 1e-12;
 
-template <class T> __global__ void all_pairs(int64_t n, int64_t k, const T* pointsets, const T* polygons, T* out) {
+template <class T> __global__ void __launch_bounds__(128) all_pairs(int64_t n, int64_t k, const T* pointsets, const T* polygons, T* out) {
   __shared__ __align__(8) unsigned char memory[ROWS * sizeof(Hull<9>)];
   Hull<9>* const row = reinterpret_cast<Hull<9>*>(memory);
   const int64_t j = first();
@@ -108,7 +108,7 @@ NOT_INLINE double giou(const Point* both, double* g) {
   return value;
 }
 
-template <class T> __global__ void gious(int64_t n, const T* pointsets, const T* polygons, T* out, T* grads) {
+template <class T> __global__ void __launch_bounds__(64) gious(int64_t n, const T* pointsets, const T* polygons, T* out, T* grads) {
   for (int64_t row = first(); row < n; row += stride()) {
     Point both[13];  // of equal ones, the points count as the common hull's corners
     double g[18], value = 0;

@@ -4,7 +4,7 @@
 
 // A warp holds a bin: its lanes share the channels out, and add their sums up in a fixed order.
 template <class T>
-__global__ void offset_gradient(int64_t n, const T* grad, const T* x, bool last, const acc_t<T>* rois, const acc_t<T>* offset, int batch, int channels, int h, int w, int oh, int ow, acc_t<T> scale, int sampling, acc_t<T> gamma, acc_t<T>* out) {
+__global__ void __launch_bounds__(256) offset_gradient(int64_t n, const T* grad, const T* x, bool last, const acc_t<T>* rois, const acc_t<T>* offset, int batch, int channels, int h, int w, int oh, int ow, acc_t<T> scale, int sampling, acc_t<T> gamma, acc_t<T>* out) {
   using A = acc_t<T>;
   for (int64_t t = first(); t < n; t += stride()) {
     const int lane = int(t % LANES), bins = oh * ow, bin = int(t / LANES % bins), i = bin / ow, j = bin % ow;

@@ -84,7 +84,7 @@ __device__ inline Height shared_height(const Box& p, const Box& q) {
   return {length, -half * bottom, half * top, -half * (1 - bottom), half * (1 - top)};
 }
 
-template <class T> __global__ void ious(int64_t n, int width, const T* first_boxes, const T* second_boxes, T* out) {
+template <class T> __global__ void __launch_bounds__(128) ious(int64_t n, int width, const T* first_boxes, const T* second_boxes, T* out) {
   for (int64_t i = first(); i < n; i += stride()) {
     Box p, q;
     p.load(first_boxes + i * width, width);
@@ -104,7 +104,7 @@ template <class T> __device__ inline void store(T* row, int width, const double*
 }
 
 template <class T>
-__global__ void gradients(int64_t n, int width, const T* grad, const T* first_boxes, const T* second_boxes, T* out_first,
+__global__ void __launch_bounds__(128) gradients(int64_t n, int width, const T* grad, const T* first_boxes, const T* second_boxes, T* out_first,
                           T* out_second) {
   for (int64_t i = first(); i < n; i += stride()) {
     Box p, q;

@@ -54,7 +54,7 @@ __device__ inline double block_sum(double mine) {
 }
 
 template <class T>
-__global__ void sigmoid_each(int64_t size, int64_t classes, const T* x, const int64_t* target, acc_t<T> gamma,
+__global__ void __launch_bounds__(SUMS) sigmoid_each(int64_t size, int64_t classes, const T* x, const int64_t* target, acc_t<T> gamma,
                              acc_t<T> alpha, bool weighted, const T* weight, T* out) {
   for (int64_t i = first(); i < size; i += stride()) {
     const int64_t label = target[i / classes];
@@ -63,7 +63,7 @@ __global__ void sigmoid_each(int64_t size, int64_t classes, const T* x, const in
 }
 
 template <class T>
-__global__ void sigmoid_sums(int64_t size, int64_t classes, const T* x, const int64_t* target, acc_t<T> gamma,
+__global__ void __launch_bounds__(SUMS) sigmoid_sums(int64_t size, int64_t classes, const T* x, const int64_t* target, acc_t<T> gamma,
                              acc_t<T> alpha, bool weighted, const T* weight, double* sums) {
   double mine = 0;
   for (int64_t i = first(); i < size; i += stride()) {
@@ -76,7 +76,7 @@ __global__ void sigmoid_sums(int64_t size, int64_t classes, const T* x, const in
 
 // `each`: grad has an element for each loss; else one, of the sum.
 template <class T>
-__global__ void sigmoid_gradient(int64_t size, int64_t classes, const T* grad, const T* x, const int64_t* target,
+__global__ void __launch_bounds__(SUMS) sigmoid_gradient(int64_t size, int64_t classes, const T* grad, const T* x, const int64_t* target,
                                  acc_t<T> gamma, acc_t<T> alpha, bool weighted, const T* weight, bool each,
                                  acc_t<T> share, T* out) {
   for (int64_t i = first(); i < size; i += stride()) {
@@ -132,7 +132,7 @@ __device__ inline double softmax_loss(const T* x, int64_t classes, int64_t label
 }
 
 template <class T>
-__global__ void softmax_each(int64_t n, int64_t classes, const T* x, const int64_t* target, double gamma, double alpha,
+__global__ void __launch_bounds__(SUMS) softmax_each(int64_t n, int64_t classes, const T* x, const int64_t* target, double gamma, double alpha,
                              bool weighted, const T* weight, T* out) {
   const int lane = threadIdx.x % 32;
   for (int64_t r = first() / 32; r < n; r += stride() / 32) {
@@ -142,7 +142,7 @@ __global__ void softmax_each(int64_t n, int64_t classes, const T* x, const int64
 }
 
 template <class T>
-__global__ void softmax_sums(int64_t n, int64_t classes, const T* x, const int64_t* target, double gamma, double alpha,
+__global__ void __launch_bounds__(SUMS) softmax_sums(int64_t n, int64_t classes, const T* x, const int64_t* target, double gamma, double alpha,
                              bool weighted, const T* weight, double* sums) {
   const int lane = threadIdx.x % 32;
   double mine = 0;
@@ -155,7 +155,7 @@ __global__ void softmax_sums(int64_t n, int64_t classes, const T* x, const int64
 }
 
 template <class T>
-__global__ void softmax_gradient(int64_t n, int64_t classes, const T* grad, const T* x, const int64_t* target, double gamma,
+__global__ void __launch_bounds__(SUMS) softmax_gradient(int64_t n, int64_t classes, const T* grad, const T* x, const int64_t* target, double gamma,
                                  double alpha, bool weighted, const T* weight, bool each, double share, T* out) {
   using A = acc_t<T>;
   const int lane = threadIdx.x % 32;
@@ -183,7 +183,7 @@ __global__ void softmax_gradient(int64_t n, int64_t classes, const T* grad, cons
 }
 
 // The sum of the blocks' sums, times a factor; one block.
-template <class T> __global__ void add_sums(int64_t n, const double* sums, double factor, T* out) {
+template <class T> __global__ void __launch_bounds__(SUMS) add_sums(int64_t n, const double* sums, double factor, T* out) {
   double mine = 0;
   for (int64_t i = threadIdx.x; i < n; i += SUMS) mine += sums[i];
   mine = block_sum(mine);

@@ -1,7 +1,7 @@
 // The smallest rectangles round 9 points: cpu/min_area_polygons.py.
 #include "hulls.cuh"
 
-template <class T> __global__ void rectangles(int64_t n, const T* pointsets, T* out) {
+template <class T> __global__ void __launch_bounds__(64) rectangles(int64_t n, const T* pointsets, T* out) {
   for (int64_t row = first(); row < n; row += stride()) {
     Point points[9];
     int chosen[10];

@@ -25,13 +25,13 @@ __device__ inline bool above(const AxisAligned<A>& p, const AxisAligned<A>& q, A
 }
 
 // out[k] = values[at[k]]
-__global__ void compose(int64_t n, const int64_t* values, const int64_t* at, int64_t* out) {
+__global__ void __launch_bounds__(256) compose(int64_t n, const int64_t* values, const int64_t* at, int64_t* out) {
   for (int64_t k = first(); k < n; k += stride()) out[k] = values[at[k]];
 }
 
 // dets[k] = the box keep[k] and its score; inds[k] = keep[k].
 template <class T>
-__global__ void take_rows(int64_t n, int width, const T* boxes, const T* scores, const int64_t* keep, T* dets, int64_t* inds) {
+__global__ void __launch_bounds__(256) take_rows(int64_t n, int width, const T* boxes, const T* scores, const int64_t* keep, T* dets, int64_t* inds) {
   for (int64_t e = first(); e < n * (width + 1); e += stride()) {
     const int64_t k = e / (width + 1), i = keep[k];
     const int c = int(e % (width + 1));
@@ -42,7 +42,7 @@ __global__ void take_rows(int64_t n, int width, const T* boxes, const T* scores,
 
 // The same, with scores in the order of keep.
 template <class T>
-__global__ void take_picked(int64_t n, int width, const T* boxes, const acc_t<T>* picked, const int64_t* keep, T* dets, int64_t* inds) {
+__global__ void __launch_bounds__(256) take_picked(int64_t n, int width, const T* boxes, const acc_t<T>* picked, const int64_t* keep, T* dets, int64_t* inds) {
   for (int64_t e = first(); e < n * (width + 1); e += stride()) {
     const int64_t k = e / (width + 1), i = keep[k];
     const int c = int(e % (width + 1));
@@ -52,7 +52,7 @@ __global__ void take_picked(int64_t n, int width, const T* boxes, const acc_t<T>
 }
 
 // For the k-th box by score, the rank of the kept box that it belongs to (its own, if kept), n if left out; and counts.
-__global__ void belong(int64_t n, const int* owner, const int* inside, int64_t* rank, int* counts) {
+__global__ void __launch_bounds__(256) belong(int64_t n, const int* owner, const int* inside, int64_t* rank, int* counts) {
   for (int64_t k = first(); k < n; k += stride()) {
     if (owner[k] == LEFT_OUT) {
       rank[k] = n;
@@ -68,7 +68,7 @@ __global__ void belong(int64_t n, const int* owner, const int* inside, int64_t* 
 enum Method { NAIVE = 0, LINEAR = 1, GAUSSIAN = 2 };
 
 template <class T>
-__global__ void soften(int64_t n, const T* boxes, const T* scores, bool labelled, const int64_t* labels,
+__global__ void __launch_bounds__(1024) soften(int64_t n, const T* boxes, const T* scores, bool labelled, const int64_t* labels,
                        acc_t<T> threshold, acc_t<T> sigma, acc_t<T> least, int method, acc_t<T> offset,
                        AxisAligned<acc_t<T>>* shapes, acc_t<T>* left, int64_t* keep, acc_t<T>* decayed, int64_t* count) {
   using A = acc_t<T>;

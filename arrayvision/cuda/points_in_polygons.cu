@@ -15,7 +15,7 @@ __device__ inline bool inside(const double* corner, double x, double y) {
   return odd;
 }
 
-template <class T> __global__ void all_pairs(int64_t n, int64_t m, const T* points, const T* polygons, T* out) {
+template <class T> __global__ void __launch_bounds__(128) all_pairs(int64_t n, int64_t m, const T* points, const T* polygons, T* out) {
   __shared__ double px[ROWS], py[ROWS];
   const int64_t j = first();
   double corner[8], left = INFINITY, right = -INFINITY, low = INFINITY, high = -INFINITY, total = 0;

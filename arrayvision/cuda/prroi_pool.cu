@@ -5,7 +5,7 @@
 // What moving each of a bin's four edges does to sum(grad * result): edges (K, 4, oh, ow), top, bottom, left, right. A warp
 // holds a bin: its lanes share the channels out, and add their sums up in a fixed order.
 template <class T>
-__global__ void edge_gradient(int64_t n, const T* grad, const T* x, bool last, const acc_t<T>* rois, int batch, int channels, int h, int w, int oh, int ow, acc_t<T> scale, acc_t<T>* edges) {
+__global__ void __launch_bounds__(256) edge_gradient(int64_t n, const T* grad, const T* x, bool last, const acc_t<T>* rois, int batch, int channels, int h, int w, int oh, int ow, acc_t<T> scale, acc_t<T>* edges) {
   using A = acc_t<T>;
   for (int64_t t = first(); t < n; t += stride()) {
     const int lane = int(t % LANES), bins = oh * ow, bin = int(t / LANES % bins);
@@ -39,7 +39,7 @@ __global__ void edge_gradient(int64_t n, const T* grad, const T* x, bool last, c
 
 // Coordinates move the edges of all bins, in proportion to where these lie.
 template <class T>
-__global__ void roi_gradient(int64_t n, const acc_t<T>* edges, int oh, int ow, acc_t<T> scale, T* out) {
+__global__ void __launch_bounds__(256) roi_gradient(int64_t n, const acc_t<T>* edges, int oh, int ow, acc_t<T> scale, T* out) {
   using A = acc_t<T>;
   for (int64_t k = first(); k < n; k += stride()) {
     A x1 = 0, y1 = 0, x2 = 0, y2 = 0;

@@ -12,7 +12,7 @@ template <class A> __device__ inline void turned(A angle, int c, int orientation
 }
 
 template <class T>
-__global__ void pool_turned(int64_t n, const T* x, bool last, const acc_t<T>* rois, int batch, int channels, int h, int w, int oh, int ow, acc_t<T> scale, int sampling, int orientations, bool clockwise, T* out) {
+__global__ void __launch_bounds__(256) pool_turned(int64_t n, const T* x, bool last, const acc_t<T>* rois, int batch, int channels, int h, int w, int oh, int ow, acc_t<T> scale, int sampling, int orientations, bool clockwise, T* out) {
   using A = acc_t<T>;
   const int bins = oh * ow;
   for (int64_t t = first(); t < n; t += stride()) {
@@ -36,7 +36,7 @@ __global__ void pool_turned(int64_t n, const T* x, bool last, const acc_t<T>* ro
 
 // A thread holds one number of the gradient; or, `in_order`, an image's group of channels.
 template <class T>
-__global__ void spread_turned(int64_t n, int64_t regions, bool in_order, const T* grad, const acc_t<T>* rois, int batch, int channels, int h, int w, int oh, int ow, acc_t<T> scale, int sampling, int orientations, bool clockwise, acc_t<T>* out) {
+__global__ void __launch_bounds__(256) spread_turned(int64_t n, int64_t regions, bool in_order, const T* grad, const acc_t<T>* rois, int batch, int channels, int h, int w, int oh, int ow, acc_t<T> scale, int sampling, int orientations, bool clockwise, acc_t<T>* out) {
   using A = acc_t<T>;
   const int bins = oh * ow, groups = channels / orientations;
   for (int64_t t = first(); t < n; t += stride()) {

@@ -8,7 +8,7 @@ template <class A> __device__ inline int64_t period(A g, int length) { return in
 
 // `which` is the number of the greatest sample, -1 for one outside the map, or none.
 template <class T>
-__global__ void pool_max(int64_t n, const T* x, bool last, const acc_t<T>* rois, int batch, int channels, int h, int w, int oh, int ow, acc_t<T> scale, int sampling, bool aligned, T* out, int* which) {
+__global__ void __launch_bounds__(256) pool_max(int64_t n, const T* x, bool last, const acc_t<T>* rois, int batch, int channels, int h, int w, int oh, int ow, acc_t<T> scale, int sampling, bool aligned, T* out, int* which) {
   using A = acc_t<T>;
   for (int64_t t = first(); t < n; t += stride()) {
     const Task task(t, last, oh * ow, channels);
@@ -49,7 +49,7 @@ __global__ void pool_max(int64_t n, const T* x, bool last, const acc_t<T>* rois,
 
 // A thread holds one number of the gradient; or, `in_order`, an image's channel.
 template <class T>
-__global__ void spread_max(int64_t n, int64_t regions, bool in_order, const T* grad, const int* which, const acc_t<T>* rois, int batch, int channels, int h, int w, int oh, int ow, acc_t<T> scale, int sampling, bool aligned, acc_t<T>* out) {
+__global__ void __launch_bounds__(256) spread_max(int64_t n, int64_t regions, bool in_order, const T* grad, const int* which, const acc_t<T>* rois, int batch, int channels, int h, int w, int oh, int ow, acc_t<T> scale, int sampling, bool aligned, acc_t<T>* out) {
   using A = acc_t<T>;
   const int64_t bins = int64_t(oh) * ow;
   for (int64_t t = first(); t < n; t += stride()) {

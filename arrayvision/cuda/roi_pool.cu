@@ -5,7 +5,7 @@
 template <class A> __device__ inline int clipped(A value, int length) { return int(min(max(value, A(0)), A(length))); }
 
 template <class T>
-__global__ void pool_pixels(int64_t n, const T* x, bool last, const acc_t<T>* rois, int batch, int channels, int h, int w, int oh, int ow, acc_t<T> scale, T* out, int* which) {
+__global__ void __launch_bounds__(256) pool_pixels(int64_t n, const T* x, bool last, const acc_t<T>* rois, int batch, int channels, int h, int w, int oh, int ow, acc_t<T> scale, T* out, int* which) {
   using A = acc_t<T>;
   for (int64_t t = first(); t < n; t += stride()) {
     const Task task(t, last, oh * ow, channels);
@@ -38,7 +38,7 @@ __global__ void pool_pixels(int64_t n, const T* x, bool last, const acc_t<T>* ro
 
 // A thread holds one number of the gradient; or, `in_order`, an image's channel.
 template <class T>
-__global__ void spread_pixels(int64_t n, int64_t regions, bool in_order, const T* grad, const int* which, const acc_t<T>* rois, int batch, int channels, int64_t size, int64_t bins, acc_t<T>* out) {
+__global__ void __launch_bounds__(256) spread_pixels(int64_t n, int64_t regions, bool in_order, const T* grad, const int* which, const acc_t<T>* rois, int batch, int channels, int64_t size, int64_t bins, acc_t<T>* out) {
   using A = acc_t<T>;
   for (int64_t t = first(); t < n; t += stride()) {
     const int64_t begin = in_order ? 0 : t / bins / channels, end = in_order ? regions : begin + 1;

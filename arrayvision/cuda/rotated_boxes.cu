@@ -14,7 +14,7 @@ template <class S> __device__ inline bool above(const S& p, const S& q, double t
 }
 
 template <class T, class S>
-__global__ void all_pairs(int64_t m, int64_t n, const S* first_shapes, const S* second_shapes, bool foreground, T* out) {
+__global__ void __launch_bounds__(128) all_pairs(int64_t m, int64_t n, const S* first_shapes, const S* second_shapes, bool foreground, T* out) {
   __shared__ __align__(8) unsigned char memory[ROWS * sizeof(S)];
   S* const row = reinterpret_cast<S*>(memory);
   const int64_t j = first();
@@ -35,7 +35,7 @@ __global__ void all_pairs(int64_t m, int64_t n, const S* first_shapes, const S* 
 }
 
 template <class T, class S>
-__global__ void aligned_pairs(int64_t n, const S* first_shapes, const S* second_shapes, bool foreground, T* out) {
+__global__ void __launch_bounds__(256) aligned_pairs(int64_t n, const S* first_shapes, const S* second_shapes, bool foreground, T* out) {
   for (int64_t i = first(); i < n; i += stride()) {
     const S p = first_shapes[i], q = second_shapes[i];
     const double inter = overlap(p, q), whole = foreground ? p.area : p.area + q.area - inter;

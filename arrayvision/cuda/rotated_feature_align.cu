@@ -18,7 +18,7 @@ template <class A> __device__ inline bool known(const A* box) {
 }
 
 template <class T>
-__global__ void align(int64_t n, const T* x, bool last, const acc_t<T>* boxes, int channels, int h, int w, acc_t<T> scale, int points, T* out) {
+__global__ void __launch_bounds__(256) align(int64_t n, const T* x, bool last, const acc_t<T>* boxes, int channels, int h, int w, acc_t<T> scale, int points, T* out) {
   using A = acc_t<T>;
   const int64_t size = int64_t(h) * w, along = last ? 1 : size, pixel = last ? channels : 1;
   for (int64_t t = first(); t < n; t += stride()) {
@@ -34,7 +34,7 @@ __global__ void align(int64_t n, const T* x, bool last, const acc_t<T>* boxes, i
 
 // A thread holds one number of the gradient; or, `in_order`, an image's channel.
 template <class T>
-__global__ void spread_aligned(int64_t n, bool in_order, const T* grad, const acc_t<T>* boxes, int channels, int h, int w, acc_t<T> scale, int points, acc_t<T>* out) {
+__global__ void __launch_bounds__(256) spread_aligned(int64_t n, bool in_order, const T* grad, const acc_t<T>* boxes, int channels, int h, int w, acc_t<T> scale, int points, acc_t<T>* out) {
   using A = acc_t<T>;
   const int64_t size = int64_t(h) * w;
   for (int64_t t = first(); t < n; t += stride()) {

@@ -26,10 +26,20 @@ ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)  # what CI compiles for
 C_TYPES = {"float16": "half_t", "bfloat16": "bfloat16_t", "float32": "float", "float64": "double"}
 MAX_BLOCKS = 2**31 - 1
 
-_SCALARS = {"int": np.int32, "unsigned": np.uint32, "int64_t": np.int64, "uint64_t": np.uint64, "bool": np.bool_}
+_SCALARS = {f"int{bits}_t": np.dtype(f"i{bits // 8}").type for bits in (8, 16, 32, 64)}
+_SCALARS |= {f"u{name}": np.dtype(f"u{kind().itemsize}").type for name, kind in _SCALARS.items()}
+_SCALARS |= {"int": np.int32, "unsigned": np.uint32, "unsigned int": np.uint32, "bool": np.bool_}
 _SCALARS |= {"float": np.float32, "double": np.float64}
-_KERNEL = re.compile(
-    r"template\s*<([^<>]*)>\s*__global__\s+void\s+(\w+)\s*\(([^{;]*?)\)\s*\{|__global__\s+void\s+(\w+)\s*\(([^{;]*?)\)\s*\{"
+_COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
+_INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"', re.MULTILINE)
+_INNER = r"[^()]*"
+for _ in range(4):  # levels of parentheses
+    _INNER = rf"(?:[^()]|\({_INNER}\))*"
+_BOUNDS = rf"__launch_bounds__\s*\({_INNER}\)"
+_CONSTANT = re.compile(r"^constexpr int (\w+) = (\d+);", re.MULTILINE)
+_FUNCTION = re.compile(
+    rf"(?:template\s*<([^<>]*)>\s*)?((?:(?:static|inline|void|__global__)\b\s*|{_BOUNDS}\s*)+)"  # template, head
+    r"\b(\w+)\s*\(([^{;]*?)\)\s*\{"  # name, parameters
 )
 
 
@@ -75,6 +85,9 @@ class Kernels:
         grid = size if isinstance(size, tuple) else (min(-(-size // block), MAX_BLOCKS),)
         if 0 in grid:
             return
+        most = self.bound(kernel)
+        if most is not None and block > most:
+            raise ValueError(f"{kernel} has a launch bound of {most} threads a block, not {block}")
         args = [a if w is None else w(a) for a, w in zip(args, self.parameters(kernel), strict=True)]
         like = next(a for a in args if hasattr(a, "shape") and not isinstance(a, np.generic))
         if isinstance(like, np.ndarray):
@@ -126,17 +139,23 @@ class Kernels:
     def parameters(self, kernel):
         """For each parameter of a kernel: None for a pointer, else the NumPy type that holds its value."""
         name, _, given = kernel.partition("<")
-        template, parameters = self._declared()[name]
+        template, parameters, _ = self._declared()[name]
         types = dict(zip(template, _split(given.rstrip(">")), strict=True)) if given else {}
         return [_parameter(p, types) for p in _split(parameters)]
 
+    def bound(self, kernel):
+        """The most threads a block that a kernel declares, or None: it has no bound, or only the compiler knows it."""
+        return self._declared()[kernel.partition("<")[0]][2]
+
     @functools.cache  # noqa: B019
     def _declared(self):
-        found = {}
-        for path in (self.source, *sorted(INCLUDE.glob("*.cuh"))):
-            for template, name, parameters, plain, plain_parameters in _KERNEL.findall(path.read_text()):
-                names = [t.split()[-1] for t in template.split(",")] if template else []
-                found[name or plain] = names, parameters or plain_parameters
+        """What the file and the headers that it includes declare; its own kernels go before theirs."""
+        found, paths = {}, [self.source]
+        for path in paths:  # which grows
+            text = _COMMENT.sub(" ", path.read_text())
+            found = declared(text) | found
+            included = (INCLUDE / name for name in _INCLUDE.findall(text))
+            paths += [p for p in dict.fromkeys(included) if p not in paths and p.exists()]
         return found
 
 
@@ -170,6 +189,19 @@ def _refused(name, cupy, error):
         return f'{text}, or what this one supports: pip install "arrayvision[cuda{driver[0]}]"'
     package = "nvidia-cuda-nvrtc" + ("-cu12" if driver[0] == 12 else "")
     return f'{text}, or an older NVRTC: pip install "{package}=={driver[0]}.{driver[1]}.*"'
+
+
+def declared(text):
+    """A source's kernels: {name: (its template's parameters, its parameters, its launch bound if that's a number)}."""
+    text = _COMMENT.sub(" ", text)
+    found, constants = {}, dict(_CONSTANT.findall(text))
+    for template, head, name, parameters in _FUNCTION.findall(text):
+        if "__global__" in head:
+            stated = re.search(r"__launch_bounds__\s*\(\s*(\w+)\s*[,)]", head)
+            number = constants.get(stated[1], stated[1]) if stated else ""
+            types = [t.split()[-1] for t in template.split(",")] if template else []
+            found[name] = types, parameters, int(number) if number.isdecimal() else None
+    return found
 
 
 def _split(text):

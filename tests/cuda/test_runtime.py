@@ -159,6 +159,80 @@ def test_scalars_are_packed_as_declared():
     assert kinds[:2] == [np.int32, np.int32] and kinds[4:7] == [np.float64, np.float64, np.int64]
 
 
+def kernels_of(folder, text, *expressions):
+    source = folder / "own.cu"
+    source.write_text('#include "prelude.cuh"\n' + text)
+    return runtime.Kernels(source, expressions)
+
+
+def test_integers_of_every_width_are_packed(tmp_path):
+    bits = (8, 16, 32, 64)
+    types = [f"{sign}int{n}_t" for sign in ("", "u") for n in bits] + ["unsigned int"]
+    parameters = ", ".join(f"{t} x{i}" for i, t in enumerate(types))
+    kernels = kernels_of(tmp_path, f"__global__ void own({parameters}, int* out) {{ *out = x0; }}", "own")
+    packed = [np.dtype(p).str[1:] for p in kernels.parameters("own")[:-1]]
+    assert packed == ["i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "u4"]
+    assert packed == list(kernels.emulated().kernels["own"][1])[:-1]
+    out = np.zeros(1, np.int32)
+    kernels.launch("own", 1, -3, *range(8), out)
+    assert out[0] == -3
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "__global__ void __launch_bounds__(64)",
+        "__global__ void __launch_bounds__(64, 2)",
+        "__global__ __launch_bounds__(64) void",
+        "__launch_bounds__(64) __global__ void",
+        "__global__ void\n__launch_bounds__((2 * int(sizeof(T))) * 8)",
+        "static __global__ void // of (few) threads {\n __launch_bounds__(64) /* __global__ void no() { */",
+    ],
+)
+def test_launch_bounds_may_stand_where_compilers_take_them(tmp_path, head):
+    kernels = kernels_of(tmp_path, f"template <class T>\n{head} own(T value, T* out) {{ *out = value; }}", "own<float>")
+    assert kernels.parameters("own<float>") == [np.float32, None]
+    out = np.zeros(1, np.float32)
+    kernels.launch("own<float>", 1, 2.5, out, block=32)
+    assert out[0] == 2.5
+    assert kernels.bound("own<float>") == (None if "sizeof" in head else 64)
+    kernels.compile(90)
+
+
+def test_a_block_beyond_the_launch_bound_is_refused(tmp_path):
+    """On a GPU it would fail; in the emulator it would pass."""
+    text = "constexpr int MOST = 96;\n__global__ void __launch_bounds__(MOST) own(int* out) { *out = blockDim.x; }"
+    kernels, out = kernels_of(tmp_path, text, "own"), np.zeros(1, np.int32)
+    kernels.launch("own", (1,), out, block=96)
+    assert out[0] == 96
+    with pytest.raises(ValueError, match="own has a launch bound of 96 threads a block, not 128"):
+        kernels.launch("own", (1,), out, block=128)
+
+
+@pytest.mark.parametrize(
+    "path", sorted([*runtime.HERE.glob("*.cu"), *runtime.INCLUDE.glob("*.cuh")]), ids=lambda path: path.name
+)
+def test_every_kernel_states_its_launch_bound(path):
+    """Without one, the compiler takes registers as if blocks were small, and large ones can't be launched."""
+    text = path.read_text()
+    assert text.count("__global__ void __launch_bounds__(") == text.count("__global__")
+
+
+def test_kernels_are_read_from_the_file_and_then_from_what_it_includes(tmp_path, monkeypatch):
+    include = tmp_path / "include"
+    shutil.copytree(runtime.INCLUDE, include)
+    monkeypatch.setattr(runtime, "INCLUDE", include)
+    (include / "outer.cuh").write_text('#pragma once\n#include "inner.cuh"\n__global__ void outer(float x) {}\n')
+    (include / "inner.cuh").write_text('#pragma once\n#include "outer.cuh"\n__global__ void inner(double x) {}\n')
+    (include / "another.cuh").write_text("__global__ void own(bool x) {}\n__global__ void alone(bool x) {}\n")
+    text = '#include "outer.cuh"\n// #include "another.cuh"\n#if 0\n__global__ void inner(int x) {}\n#endif\n'
+    kernels = kernels_of(tmp_path, text + "__global__ void own(int64_t x) {}\n")
+    assert kernels.parameters("own") == [np.int64] and kernels.parameters("outer") == [np.float32]
+    assert kernels.parameters("inner") == [np.int32]  # the file's own
+    with pytest.raises(KeyError):
+        kernels.parameters("alone")
+
+
 @pytest.mark.parametrize("file", FILES)
 def test_declared_types_are_those_that_the_compiler_sees(file):
     """The emulator's signatures come from the C++ compiler, the runtime's from the source's text."""
@@ -180,5 +254,6 @@ def test_every_kernel_of_every_file_is_listed():
         kernels = warmup.cuda_kernels(file)
         used = {e.split("<")[0] for e in kernels.expressions}
         source = pathlib.Path(kernels.source).read_text()
-        for _, name, _, plain, _ in runtime._KERNEL.findall(source):
-            assert (name or plain) in used, f"{file}: {name or plain}"
+        assert source.count("__global__") == len(runtime.declared(source)), file
+        for name in runtime.declared(source):
+            assert name in used, f"{file}: {name}"

@@ -211,7 +211,7 @@ struct Task {
 };
 
 template <class T, int KIND>
-__global__ void pool(int64_t n, const T* x, bool last, const acc_t<T>* rois, bool moved, const acc_t<T>* offset, int batch, int channels, int h, int w, int oh, int ow, acc_t<T> scale, int sampling, bool aligned, bool clockwise, acc_t<T> gamma, T* out) {
+__global__ void __launch_bounds__(256) pool(int64_t n, const T* x, bool last, const acc_t<T>* rois, bool moved, const acc_t<T>* offset, int batch, int channels, int h, int w, int oh, int ow, acc_t<T> scale, int sampling, bool aligned, bool clockwise, acc_t<T> gamma, T* out) {
   using A = acc_t<T>;
   for (int64_t t = first(); t < n; t += stride()) {
     const Task task(t, last, oh * ow, channels);
@@ -237,7 +237,7 @@ __global__ void pool(int64_t n, const T* x, bool last, const acc_t<T>* rois, boo
 
 // The features' gradient, (B, C, H, W), added to out.
 template <class T, int KIND>
-__global__ void spread(int64_t n, const T* grad, const acc_t<T>* rois, bool moved, const acc_t<T>* offset, int batch, int channels, int h, int w, int oh, int ow, acc_t<T> scale, int sampling, bool aligned, bool clockwise, acc_t<T> gamma, acc_t<T>* out) {
+__global__ void __launch_bounds__(256) spread(int64_t n, const T* grad, const acc_t<T>* rois, bool moved, const acc_t<T>* offset, int batch, int channels, int h, int w, int oh, int ow, acc_t<T> scale, int sampling, bool aligned, bool clockwise, acc_t<T> gamma, acc_t<T>* out) {
   using A = acc_t<T>;
   for (int64_t t = first(); t < n; t += stride()) {
     const Task task(t, false, oh * ow, channels);
@@ -257,7 +257,7 @@ __global__ void spread(int64_t n, const T* grad, const acc_t<T>* rois, bool move
 
 // The same in a fixed order: a thread holds an image's channel and goes through all regions. Slow, the same in every run.
 template <class T, int KIND>
-__global__ void spread_in_order(int64_t n, int64_t regions, const T* grad, const acc_t<T>* rois, bool moved, const acc_t<T>* offset, int batch, int channels, int h, int w, int oh, int ow, acc_t<T> scale, int sampling, bool aligned, bool clockwise, acc_t<T> gamma, acc_t<T>* out) {
+__global__ void __launch_bounds__(256) spread_in_order(int64_t n, int64_t regions, const T* grad, const acc_t<T>* rois, bool moved, const acc_t<T>* offset, int batch, int channels, int h, int w, int oh, int ow, acc_t<T> scale, int sampling, bool aligned, bool clockwise, acc_t<T> gamma, acc_t<T>* out) {
   using A = acc_t<T>;
   for (int64_t t = first(); t < n; t += stride()) {
     A* const target = out + t * h * w;
@@ -274,6 +274,6 @@ __global__ void spread_in_order(int64_t n, int64_t regions, const T* grad, const
 }
 
 // Sums in their own type, given to 16-bit storage.
-template <class T> __global__ void narrow(int64_t n, const acc_t<T>* sums, T* out) {
+template <class T> __global__ void __launch_bounds__(256) narrow(int64_t n, const acc_t<T>* sums, T* out) {
   for (int64_t t = first(); t < n; t += stride()) out[t] = T(sums[t]);
 }

@@ -14,7 +14,7 @@ constexpr int ALIVE = 0x7fffffff, LEFT_OUT = -1;
 // For the k-th box by score: owner[k] is ALIVE, LEFT_OUT, or the rank of the kept box of an earlier tile that struck it;
 // inside[k] that of the kept box of its own tile that did. ranks: those kept; kept_before: how many before each tile.
 template <class Box, class A>
-__global__ void strike_tile(int n, int tile, const Box* boxes, const int64_t* labels, A threshold, A extra, int64_t most,
+__global__ void __launch_bounds__(Box::tile) strike_tile(int n, int tile, const Box* boxes, const int64_t* labels, A threshold, A extra, int64_t most,
                             int* owner, int* inside, int64_t* kept_before, int64_t* ranks) {
   constexpr int TILE = Box::tile, WORDS = TILE / 32;
   const int start = tile * TILE, size = min(n - start, TILE), me = threadIdx.x, word = me / 32, lane = me % 32;
@@ -112,17 +112,17 @@ __device__ Key falling_key(T score, acc_t<T> least, bool filtered) {
 }
 
 template <class T, class Key>
-__global__ void score_keys(int64_t n, const T* scores, acc_t<T> least, bool filtered, Key* keys) {
+__global__ void __launch_bounds__(256) score_keys(int64_t n, const T* scores, acc_t<T> least, bool filtered, Key* keys) {
   for (int64_t i = first(); i < n; i += stride()) keys[i] = falling_key<T, Key>(scores[i], least, filtered);
 }
 
 // Boxes as shapes; `extra` is what the kind of box takes (the offset of corners, the sense of angles).
-template <class T, class Box, class A> __global__ void shapes(int64_t n, const T* boxes, A extra, Box* out) {
+template <class T, class Box, class A> __global__ void __launch_bounds__(256) shapes(int64_t n, const T* boxes, A extra, Box* out) {
   for (int64_t i = first(); i < n; i += stride()) out[i].load(boxes + Box::columns * i, extra);
 }
 
 template <class Box, class Key>
-__global__ void prepare(int64_t n, const Box* all, const int64_t* order, const Key* keys, bool labelled,
+__global__ void __launch_bounds__(256) prepare(int64_t n, const Box* all, const int64_t* order, const Key* keys, bool labelled,
                         const int64_t* labels, Box* sorted, int64_t* sorted_labels, int* owner, int* inside) {
   constexpr Key last = Key(~(uint64_t(1) << (8 * sizeof(Key) - 1)));
   for (int64_t k = first(); k < n; k += stride()) {

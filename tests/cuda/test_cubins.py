@@ -1,0 +1,81 @@
+"""What compiled kernels take of a GPU, read from the code: what can't be launched, or spills, shows without one."""
+
+import pytest
+
+from arrayvision import warmup
+from arrayvision.cuda import cubin, nms, rotated_boxes, runtime
+
+SPILLED = 32  # bytes a thread: a few registers, differently with each architecture and version of the compiler
+SINES = 80  # the digits of pi by which sin and cos reduce a huge angle, and a few registers
+FRAMES = {  # larger ones, at most, and why
+    ("convex_iou", "all_pairs"): 448,  # corners of polygons, of which clipping takes the i-th
+    ("convex_iou", "gious"): 1024,  # the same, of hulls of 13 points and their gradients
+    ("diff_iou_rotated", "ious"): 256,  # corners
+    ("diff_iou_rotated", "gradients"): 320,  # corners and their gradients
+    ("min_area_polygons", "rectangles"): 288,  # corners of a hull
+    ("riroi_align_rotated", "pool_turned"): SINES,
+    ("riroi_align_rotated", "spread_turned"): SINES,
+    ("roi_align_rotated", "pool"): SINES,
+    ("roi_align_rotated", "spread"): SINES,
+    ("roi_align_rotated", "spread_in_order"): SINES,
+    ("rotated_boxes", "shapes"): SINES,
+    ("rotated_feature_align", "align"): SINES,
+    ("rotated_feature_align", "spread_aligned"): SINES,
+}
+TILES = {"nms": nms.TILE, "rotated_boxes": rotated_boxes.TILE}  # the launch bounds that only the compiler knows
+
+
+def read(code):
+    return cubin.usage(code if isinstance(code, bytes) else code.read_bytes())
+
+
+@pytest.mark.parametrize("arch", runtime.ARCHITECTURES)
+@pytest.mark.parametrize("file", warmup.cuda_files())
+def test_every_kernel_can_be_launched_on_every_architecture(file, arch):
+    kernels = warmup.cuda_kernels(file)
+    code, symbols = kernels.compile(arch)
+    usage = read(code)
+    assert set(usage) == set(symbols.values())
+    for expression, symbol in symbols.items():
+        used, name = usage[symbol], expression.split("<")[0]
+        assert used.fits(), (expression, used)
+        assert used.shared <= 48 << 10, (expression, used)
+        assert used.threads == (kernels.bound(expression) or TILES[file]), (expression, used)
+        assert used.frame <= FRAMES.get((file, name), SPILLED), (expression, used)
+        assert used.stack == used.frame, f"{expression} calls a function that has a frame: {used}"
+
+
+def test_a_kernel_that_takes_too_much_does_not_fit():
+    assert cubin.Usage(64, 0, 0, 0, 1024).fits() and not cubin.Usage(65, 0, 0, 0, 1024).fits()
+    assert cubin.Usage(255, 0, 0, 0, 256).fits() and not cubin.Usage(255, 0, 0, 0, 257).fits()
+    assert not cubin.Usage(65, 0, 0, 0, None).fits()  # without a bound, blocks may have 1,024 threads
+
+
+@pytest.mark.parametrize("arch", (75, 90, 120))
+def test_what_is_read_is_what_the_source_says(tmp_path, arch):
+    source = tmp_path / "own.cu"
+    source.write_text(
+        '#include "prelude.cuh"\n'
+        "__global__ void __launch_bounds__(96) own(int* x, const int* at) {\n"
+        "  __shared__ int shared[250];\n"
+        "  int local[40];\n"
+        "  for (int i = 0; i < 40; ++i) local[at[i]] = x[i];\n"
+        "  shared[threadIdx.x] = x[threadIdx.x];\n"
+        "  __syncthreads();\n"
+        "  x[threadIdx.x] = shared[at[threadIdx.x]] + local[at[41]];\n"
+        "}\n"
+        "__global__ void plain(int* x) { *x = 1; }\n"
+    )
+    kernels = runtime.Kernels(source, ["own", "plain"])
+    code, symbols = kernels.compile(arch)
+    usage = read(code)
+    own, plain = usage[symbols["own"]], usage[symbols["plain"]]
+    assert own.shared == 1000 and own.frame == own.stack == 160 and own.threads == 96
+    assert 8 <= own.registers <= 255
+    assert plain[1:] == (0, 0, 0, None) and plain.registers < own.registers
+
+
+def test_other_files_are_refused():
+    for content in (b"", b"//\n.version 9.0\n", b"\x7fELF\x01" + bytes(100)):
+        with pytest.raises(ValueError, match="not a 64-bit ELF file"):
+            cubin.usage(content)
