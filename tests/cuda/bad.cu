@@ -128,3 +128,12 @@ template <bool ACROSS> __global__ void in_warps(const float* x, float* y) {  // 
 }
 struct Wide { double v[5]; };
 __global__ void structs(const Wide* x, Wide* y) { y[threadIdx.x / 2] = x[threadIdx.x]; }
+template <bool BARRIER> __global__ void narrow(const float* x, float* y) {  // after words, bytes
+  __shared__ float words[64];
+  __shared__ bool flags[64];
+  words[threadIdx.x] = x[threadIdx.x];
+  flags[threadIdx.x] = x[threadIdx.x] > 9;
+  if (BARRIER) __syncthreads();
+  y[threadIdx.x] = flags[threadIdx.x ^ 1] ? 1 : 2;
+  y[threadIdx.x] += words[threadIdx.x];
+}

@@ -12,7 +12,7 @@ from arrayvision.cuda.runtime import INCLUDE
 SOURCE = os.path.join(os.path.dirname(__file__), "bad.cu")
 EXPRESSIONS = [
     "scatter", "scatter_atomic", "half_atomic", "last_writer", "any_found", "neighbours", "exchange", "structs", "race<float>",
-    "dynamic_exchange<false>", "dynamic_exchange<true>", "in_warps<false>", "in_warps<true>",
+    "dynamic_exchange<false>", "dynamic_exchange<true>", "in_warps<false>", "in_warps<true>", "narrow<false>", "narrow<true>",
 ]  # fmt: skip
 N = 64
 X = np.arange(N, dtype=np.float32) + 1
@@ -108,6 +108,13 @@ def test_a_missing_barrier_in_dynamic_shared_memory(module):
     reported(
         module, "dynamic_exchange<false>", "tile[31 ^ threadIdx.x]", args, "byte .* of shared memory", shared=4 * N
     )
+
+
+def test_bytes_of_shared_memory(module):
+    y = np.zeros(N, np.float32)
+    module.launch("narrow<true>", (1,), (N,), [X, y])
+    np.testing.assert_array_equal(y, np.where(X[np.arange(N) ^ 1] > 9, 1, 2) + X)
+    reported(module, "narrow<false>", "flags[threadIdx.x ^ 1]", [X, y], "byte .* of shared memory")
 
 
 def test_a_warp_barrier_orders_its_warp(module):

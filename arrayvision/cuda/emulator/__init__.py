@@ -45,7 +45,7 @@ SANITIZE = [
 ORDERS = {"ascending": 0, "descending": 1, "shuffled": 2}
 orders: tuple[str, ...] = ("ascending",)
 races = False
-RACES = ["-DEMU_RACES=1", "-fsanitize=thread", "-g"]  # to compile with; the runtime is races.h, not the compiler's
+RACES = ["-DEMU_RACES=1", "-fsanitize=thread", "-g1"]  # to compile with; the runtime is races.h, not the compiler's
 sanitize = "asan" in os.environ.get("LD_PRELOAD", "")
 
 

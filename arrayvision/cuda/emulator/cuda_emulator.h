@@ -384,7 +384,7 @@ inline void work(dim3 g, dim3 b, size_t shared, int order, unsigned seed, void (
 #endif
   if (shared && posix_memalign(reinterpret_cast<void**>(&dynamic), 16, shared)) std::abort();
 #if EMU_RACES
-  if (races) { races->watch(seg.start, seg.size, 1, -1); races->watch(dynamic, shared, 1, -1); races->ready(); s.races = races; }
+  if (races) { const int shift = races->narrow ? 0 : 2; races->watch(seg.start, seg.size, shift, -1); races->watch(dynamic, shared, shift, -1); races->ready(); s.races = races; ++watched; }
 #endif
   const unsigned long long total = 1ull * g.x * g.y * g.z;
   for (unsigned long long k; (k = next++) < total && !s.error[0];) {
@@ -394,7 +394,10 @@ inline void work(dim3 g, dim3 b, size_t shared, int order, unsigned seed, void (
     fill_shared(seg);
     run_block();
   }
-  std::free(dynamic); s.races = nullptr;
+  std::free(dynamic);
+#if EMU_RACES
+  if (races) --watched, s.races = nullptr;
+#endif
   if (s.error[0]) { error = s.error; next = total; }
 }
 
@@ -413,10 +416,10 @@ template <class... A> const char* signature(void (*)(A...)) {
 }
 #if EMU_RACES
 template <class P> constexpr bool writes() { return std::is_pointer<P>::value && !std::is_const<std::remove_pointer_t<P>>::value; }
-template <class P> constexpr int grain() {  // the bytes of a cell: elements narrower than a word are apart
+template <class P> constexpr int shift() {  // log2 of the bytes of a cell: elements narrower than a word are apart
   using T = std::remove_cv_t<std::remove_pointer_t<P>>;
   constexpr size_t size = sizeof(std::conditional_t<std::is_void<T>::value, char, T>);
-  return size % 4 == 0 ? 4 : size % 2 == 0 ? 2 : 1;
+  return std::is_arithmetic<T>::value && size == 8 ? 3 : size % 4 == 0 ? 2 : size % 2 == 0 ? 1 : 0;
 }
 #endif
 template <class... A, size_t... I>
@@ -445,7 +448,7 @@ const char* call(void (*kernel)(A...), dim3 g, dim3 b, size_t shared, int order,
   if (sizes && threads == 1) {
     races = state.kept ? state.kept : new Races();
     races->begin();
-    (races->watch(*static_cast<void**>(a[I]), writes<std::decay_t<A>>() ? sizes[I] : 0, grain<std::decay_t<A>>(), int(I)), ...);
+    (races->watch(*static_cast<void**>(a[I]), writes<std::decay_t<A>>() ? sizes[I] : 0, shift<std::decay_t<A>>(), int(I)), ...);
   }
 #endif
   work(g, b, shared, order, seed, body, &run, next, errors[0], races);

@@ -12,20 +12,23 @@ namespace emu {
 
 struct Access { unsigned epoch, clock, pc; unsigned short thread; };  // epoch: barriers so far, of all blocks and launches
 struct Cell { Access write, read[2], atomic[2]; };
-struct Region { char* start; size_t size; int grain, argument; size_t first; };  // argument -1: shared memory
+struct Region { char* start; size_t size; int shift, argument; Cell* cells; };  // 1 << shift bytes a cell; argument -1: shared memory
 enum Kind { READ, WRITE, ATOMIC };
 
 struct Races {  // an OS thread keeps its own for the next launch; cells of earlier launches are known by their epoch
-  std::vector<Region> regions; std::vector<std::pair<unsigned, uint3>> blocks; Cell* cells; size_t room, used;
+  enum { MOST = 64 };
+  Region regions[MOST]; int count; std::vector<std::pair<unsigned, uint3>> blocks; Cell* cells; size_t room, used;
   unsigned epoch, launch, first;  // epochs: now, at the launch's and the block's start
+  bool narrow;  // shared memory holds elements narrower than a word
   char *base, *own; unsigned clocks[MAX_THREADS][WARP];  // what each thread knows of the collectives of its warp's lanes
 
-  void watch(void* start, size_t size, int grain, int argument) {
-    if (!size || used + size / grain + 1 > size_t(1) << 22) return;  // beyond 320 MB of cells
-    regions.push_back({static_cast<char*>(start), size, grain, argument, used}); used += size / grain + 1;
+  void watch(void* start, size_t size, int shift, int argument) {
+    const size_t wanted = (size >> (argument < 0 ? 0 : shift)) + 1;
+    if (!size || count == MOST || used + wanted > size_t(1) << 22) return;  // beyond 320 MB of cells
+    regions[count++] = {static_cast<char*>(start), size, shift, argument, reinterpret_cast<Cell*>(used)}; used += wanted;
   }
   void begin() {
-    regions.clear(); blocks.clear(); used = 0; own = reinterpret_cast<char*>(&state);
+    count = 0; blocks.clear(); used = 0; own = reinterpret_cast<char*>(&state);
     if (!base) {
       Dl_info info; dladdr(reinterpret_cast<void*>(&fail), &info); base = static_cast<char*>(info.dli_fbase);
       for (int i = 0; i < MAX_THREADS; ++i) clocks[i][i % WARP] = 1;
@@ -33,8 +36,11 @@ struct Races {  // an OS thread keeps its own for the next launch; cells of earl
     launch = first = ++epoch;
   }
   void ready() {
-    if (used <= room && epoch < 1u << 31) return;
-    std::free(cells); room = std::max(used, room); cells = static_cast<Cell*>(std::calloc(room, sizeof(Cell)));
+    if (used > room || epoch >> 31) {
+      std::free(cells); room = std::max(used, room); cells = static_cast<Cell*>(std::calloc(room, sizeof(Cell)));
+      if (epoch >> 31) launch = first = epoch = 1;
+    }
+    for (int i = 0; i < count; ++i) regions[i].cells = cells + reinterpret_cast<size_t>(regions[i].cells);
   }
   void block() { first = ++epoch; blocks.push_back({epoch, state.block}); }
   void warp(int w, unsigned present) {
@@ -44,13 +50,14 @@ struct Races {  // an OS thread keeps its own for the next launch; cells of earl
   }
 };
 
-EMU_UNSEEN inline bool unordered(const Races& r, const Access& a, unsigned floor, int me) {
+#define EMU_INLINE inline __attribute__((always_inline))  // what a hook runs must not call a hook
+EMU_UNSEEN EMU_INLINE bool unordered(const Races& r, const Access& a, unsigned floor, int me) {
   if (a.epoch < floor) return false;
   if (a.epoch < r.first) return true;  // another block
   return a.epoch == r.epoch && a.thread != me && !(a.thread / WARP == me / WARP && r.clocks[me][a.thread % WARP] >= a.clock);
 }
 // Of many readers two tell all: of two blocks, else of two warps, else two threads; a writer differs from one of them.
-EMU_UNSEEN inline void note(const Races& r, Access* two, const Access& now, unsigned floor) {
+EMU_UNSEEN EMU_INLINE void note(const Races& r, Access* two, const Access& now, unsigned floor) {
   const int me = now.thread;
   if (!unordered(r, two[0], floor, me)) { two[0] = now; if (!unordered(r, two[1], floor, me)) two[1].epoch = 0; return; }
   if (!unordered(r, two[1], floor, me)) { two[1] = now; return; }
@@ -58,7 +65,8 @@ EMU_UNSEEN inline void note(const Races& r, Access* two, const Access& now, unsi
   if (old0 != old1) return;
   if (old0 || (two[0].thread / WARP == two[1].thread / WARP && me / WARP != two[0].thread / WARP)) two[1] = now;
 }
-EMU_UNSEEN __attribute__((noinline)) void report(const Races& r, const Region& g, size_t offset, Kind kind, const Access& now, Kind before, const Access& a) {
+__attribute__((noinline)) void report(const Races& r, const Region& g, size_t offset, Kind kind, const Access& now, Kind before, const Access& a) {
+  state.races = nullptr;  // one is enough
   const char *does[] = {"reads", "writes", "atomically changes"}, *did[] = {"read", "wrote", "atomically changed"};
   uint3 b = state.block; for (auto& k : r.blocks) if (k.first <= a.epoch) b = k.second;
   char what[64];
@@ -67,29 +75,43 @@ EMU_UNSEEN __attribute__((noinline)) void report(const Races& r, const Region& g
   fail("a race on %s: thread %d of block (%u, %u, %u) %s it at <%x>; thread %d of block (%u, %u, %u) %s it at <%x>, with no barrier between", what,
        now.thread, state.block.x, state.block.y, state.block.z, does[kind], now.pc, a.thread, b.x, b.y, b.z, did[before], a.pc);
 }
-EMU_UNSEEN inline void touch(const volatile void* p, size_t n, Kind kind, void* pc) {
-  Races* const races = state.races;
-  if (!races) return;
-  Races& r = *races; char* const at = static_cast<char*>(const_cast<void*>(p));
-  const Region* g = r.regions.data(); const Region* const end = g + r.regions.size();
+EMU_UNSEEN __attribute__((noinline)) void split(Region& g) {  // a cell for each byte in place of each word
+  for (size_t k = (g.size + 3) / 4; k--;) for (int i = 4; i--;) if (4 * k + i <= g.size) g.cells[4 * k + i] = g.cells[k];
+  g.shift = 0;
+}
+EMU_UNSEEN __attribute__((noinline)) void look(const volatile void* p, size_t n, Kind kind, void* pc) {
+  State& s = state;
+  if (!s.races) return;
+  Races& r = *s.races; char* const at = static_cast<char*>(const_cast<void*>(p));
+  if (size_t(at - r.own) < sizeof(State)) return;
+  Region *g = r.regions, *const end = g + r.count;
   while (g != end && size_t(at - g->start) >= g->size) ++g;
-  if (g == end || size_t(at - r.own) < sizeof(State)) return;
-  const int me = state.current;
+  if (g == end) return;
+  const size_t offset = at - g->start, beyond = offset + n < g->size ? offset + n : g->size;
+  if (g->argument < 0 && g->shift && ((offset | n) & 3)) {
+    r.narrow = true;
+    for (Region* k = r.regions; k != end; ++k) if (k->argument < 0 && k->shift) split(*k);
+  }
+  const int me = s.current;
   const Access now{r.epoch, r.clocks[me][me % WARP], unsigned(static_cast<char*>(pc) - r.base), static_cast<unsigned short>(me)};
   const unsigned floor = g->argument < 0 ? r.first : r.launch;
-  const size_t offset = at - g->start, last = std::min(offset + n, g->size) - 1;
-  for (size_t k = offset / g->grain; k <= last / g->grain; ++k) {
-    Cell& c = r.cells[g->first + k];
+  for (size_t k = offset >> g->shift; k <= (beyond - 1) >> g->shift; ++k) {
+    Cell& c = g->cells[k];
     const Access& mine = kind == READ ? c.read[0] : kind == WRITE ? c.write : c.atomic[0];
     if (mine.epoch == now.epoch && mine.thread == now.thread && mine.clock == now.clock) continue;
-    auto against = [&](const Access& a, Kind before) EMU_UNSEEN { if (unordered(r, a, floor, me)) report(r, *g, k * g->grain, kind, now, before, a); };
-    against(c.write, WRITE);
-    if (kind != READ) against(c.read[0], READ), against(c.read[1], READ);
-    if (kind != ATOMIC) against(c.atomic[0], ATOMIC), against(c.atomic[1], ATOMIC);
+    const Access* other = nullptr; Kind did = WRITE;
+    if (unordered(r, c.write, floor, me)) other = &c.write;
+    for (int i = 0; i < 2; ++i) {
+      if (kind != READ && unordered(r, c.read[i], floor, me)) other = &c.read[i], did = READ;
+      if (kind != ATOMIC && unordered(r, c.atomic[i], floor, me)) other = &c.atomic[i], did = ATOMIC;
+    }
+    if (other) return report(r, *g, k << g->shift, kind, now, did, *other);
     if (kind == WRITE) c.write = now;
     else note(r, kind == READ ? c.read : c.atomic, now, floor);
   }
 }
+std::atomic<int> watched{0};  // launches; to look here costs less than in the thread's own storage
+EMU_UNSEEN EMU_INLINE void touch(const volatile void* p, size_t n, Kind kind, void* pc) { if (__builtin_expect(*reinterpret_cast<volatile int*>(&watched), 0)) look(p, n, kind, pc); }
 }  // namespace emu
 }  // namespace
 
