@@ -455,7 +455,8 @@ class Arrays:
         ----------
         **shapes : str
             An argument's shape in letters (any size) and numbers (that size): ``boxes="N 4"``. Where two arguments have
-            the same letter their sizes must agree. A question mark behind it allows the argument to be left out.
+            the same letter their sizes must agree. "..." at the end stands for any further sizes; a question mark behind
+            it allows the argument to be left out.
 
         Returns
         -------
@@ -478,9 +479,11 @@ class Arrays:
                     continue
                 raise InvalidKind(f"{self.function}: {argument} must be an array, got None")
             have = x.shape
-            if len(have) != len(wanted):
+            if len(have) != len(wanted) and (wanted[-1] != "..." or len(have) < len(wanted) - 1):
                 raise self._shape(argument, wanted, have)
-            for axis, (size, want) in enumerate(zip(have, wanted, strict=True)):
+            for axis, (size, want) in enumerate(zip(have, wanted, strict=False)):
+                if want == "...":
+                    break
                 if type(want) is int:
                     if size != want:
                         raise self._shape(argument, wanted, have)

@@ -69,12 +69,13 @@ def _real(value) -> float:
 
 def integer(function: str, argument: str, value, least=None) -> int:
     """An int (not a bool), at least `least`."""
-    if type(value) is not int and (isinstance(value, bool) or not hasattr(value, "__index__")):
-        raise InvalidKind(f"{function}: {argument} must be an int, got {_kind(value)}")
-    try:
-        value = value.__index__()
-    except TypeError:  # an array of more than one, or of bools
-        raise InvalidKind(f"{function}: {argument} must be an int, got {_kind(value)}") from None
+    if type(value) is not int:
+        try:
+            if isinstance(value, bool):
+                raise TypeError
+            value = value.__index__()
+        except (AttributeError, TypeError):  # also of an array of more than one, or of bools
+            raise InvalidKind(f"{function}: {argument} must be an int, got {_kind(value)}") from None
     if least is not None and value < least:
         raise InvalidValue(f"{function}: {argument} must be at least {least}, got {value}")
     return value

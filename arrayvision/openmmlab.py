@@ -406,9 +406,7 @@ def _link(ours: Registry, theirs: Any) -> None:
 def _link_mmengine() -> None:
     if importlib.util.find_spec("mmengine") is None:
         return
-    from mmengine.registry import HOOKS
-    from mmengine.registry import MODELS as THEIR_MODELS
-    from mmengine.registry import TRANSFORMS as THEIR_TRANSFORMS
+    from mmengine.registry import HOOKS, MODELS as THEIR_MODELS, TRANSFORMS as THEIR_TRANSFORMS
 
     _link(MODELS, THEIR_MODELS)
     _link(TRANSFORMS, THEIR_TRANSFORMS)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib
 import pathlib
 from collections.abc import Callable, Iterator
+
+from arrayvision import operators
 
 HERE = pathlib.Path(__file__).parent
 DTYPES = ("float32", "float64")  # in which CPU kernels run
@@ -44,103 +47,42 @@ def _nms(dtype):
         ops.batched_nms(boxes, scores, labels, cfg)
 
 
-def _bbox_overlaps(dtype):
-    from arrayvision import ops
-
-    boxes, _ = _boxes(3, dtype)
-    ops.bbox_overlaps(boxes, boxes)
-    ops.bbox_overlaps(boxes, boxes, aligned=True)
-
-
 def _rotated_boxes(dtype):
     import numpy as np
 
     from arrayvision import ops
 
+    _cases("rotated_boxes", dtype)
     boxes, scores = _boxes(20, dtype)
     rotated = np.concatenate([boxes, scores[:, None]], 1)
     quads = boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]]
-    for aligned in (False, True):
-        ops.box_iou_rotated(rotated, rotated, aligned=aligned)
-        ops.box_iou_quadri(quads, quads, aligned=aligned)
     ops.nms_rotated(rotated, scores, 0.5, np.arange(20))
     ops.nms_quadri(quads, scores, 0.5)
 
 
-def _geometry(name, dtype):
-    import numpy as np
-
-    from arrayvision import ops
-
-    points = np.arange(36, dtype=dtype).reshape(2, 18) ** 2
-    if name == "focal_loss":
-        x, one, target, weight = np.zeros((3, 2), dtype), np.ones((), dtype), np.zeros(3, np.int64), np.ones(2, dtype)
-        ops.sigmoid_focal_loss_backward(one * ops.sigmoid_focal_loss(x, target, weight=weight), x, target)
-        ops.softmax_focal_loss_backward(one * ops.softmax_focal_loss(x, target, weight=weight), x, target)
-    elif name == "diff_iou_rotated":
-        boxes = np.ones((1, 2, 7), dtype)
-        ops.diff_iou_rotated_3d_backward(ops.diff_iou_rotated_3d(boxes, boxes), boxes, boxes)
-    elif name == "convex_iou":
-        ops.convex_iou(points, points[:, :8])
-        ops.convex_giou(points, points[:, :8])
-    elif name == "min_area_polygons":
-        ops.min_area_polygons(points)
-    else:
-        ops.points_in_polygons(points[:, :2], points[:, :8])
-
-
-GEOMETRY = ("convex_iou", "diff_iou_rotated", "focal_loss", "min_area_polygons", "points_in_polygons")
-
-
 def _pooling(name, dtype):
-    """Forward and backward, for features in both layouts and few regions and many."""
+    """For features in both layouts and few regions and many."""
     import numpy as np
 
-    from arrayvision import ops
+    from arrayvision import cases
 
-    ones = np.ones((1, 8, 6, 6), dtype)
-    boxes = np.tile(np.array([[0, 1, 1, 4, 4.0]], dtype), (9, 1))
-    rotated, curves = np.pad(boxes, ((0, 0), (0, 1))), np.pad(boxes, ((0, 0), (0, 12)))
-    for x in (ones, np.ascontiguousarray(ones.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)):
-        for k in (1, 9):
-            b, r, c = boxes[:k], rotated[:k], curves[:k]
-            grad = np.ones((k, 8, 2, 2), dtype)
-            if name == "roi_align":
-                ops.roi_align_backward(ops.roi_align(x, b, 2), b, x.shape)
-                ops.roi_align_max_backward(*ops.roi_align_with_argmax(x, b, 2), b, x.shape)
-            elif name == "roi_pool":
-                ops.roi_pool_backward(*ops.roi_pool_with_argmax(x, b, 2), b, x.shape)
-            elif name == "roi_align_rotated":
-                ops.roi_align_rotated_backward(ops.roi_align_rotated(x, r, 2, 1.0), r, x.shape, 1.0)
-            elif name == "riroi_align_rotated":
-                ops.riroi_align_rotated_backward(ops.riroi_align_rotated(x, r, 2, 1.0), r, x.shape, 1.0)
-            elif name == "bezier_align":
-                ops.bezier_align_backward(ops.bezier_align(x, c, 2), c, x.shape)
-            elif name == "prroi_pool":
-                ops.prroi_pool_backward(ops.prroi_pool(x, b, 2), x, b)
-            elif name == "deform_roi_pool":
-                for offset in (None, np.ones((k, 2, 2, 2), dtype)):
-                    ops.deform_roi_pool(x, b, offset, 2)
-                    ops.deform_roi_pool_backward(grad, x, b, offset)
-            elif name == "border_align":
-                b = b[None, :, 1:]
-                ops.border_align_backward(*ops.border_align_with_argmax(x, b, 2), b, x.shape, 2)
-            else:
-                b = np.ones((1, 6, 6, 5), dtype)
-                ops.rotated_feature_align_backward(ops.rotated_feature_align(x, b), b)
+    for case in cases.cases(name):
+        cases.run(case, dtype)
+        first, *others = case.inputs
+        x = case.inputs[first]
+        last = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+        many = {n: np.concatenate([case.inputs[n]] * 2) if "K" in case.shapes[n] else case.inputs[n] for n in others}
+        one = {n: x[:1] if "K" in case.shapes[n] else x for n, x in case.inputs.items()}
+        for inputs in (many, one):
+            for maps in (x, last):
+                cases.run(dataclasses.replace(case, inputs={**case.inputs, **inputs, first: maps}), dtype)
 
 
-POOLING = (
-    "bezier_align",
-    "border_align",
-    "deform_roi_pool",
-    "prroi_pool",
-    "riroi_align_rotated",
-    "roi_align",
-    "roi_align_rotated",
-    "roi_pool",
-    "rotated_feature_align",
-)
+def _cases(name, dtype):
+    from arrayvision import cases
+
+    for case in cases.cases(name):
+        cases.run(case, dtype)
 
 
 def _image():
@@ -191,13 +133,15 @@ def _planes():
         img.planes()
 
 
+# Files whose cases are not all that there is to compile.
+_MORE: dict[str, Callable[[str], None]] = {"nms": _nms, "rotated_boxes": _rotated_boxes}
+_REGIONS = (
+    "bezier_align", "deform_roi_pool", "prroi_pool", "riroi_align_rotated", "roi_align", "roi_align_rotated", "roi_pool",
+)  # fmt: skip
+_MORE |= {name: functools.partial(_pooling, name) for name in _REGIONS}
 # For each file of operators, calls that compile its CPU kernels for a dtype.
 EXAMPLES: dict[str, Callable[[str], None]] = {
-    "bbox_overlaps": _bbox_overlaps,
-    "nms": _nms,
-    "rotated_boxes": _rotated_boxes,
-    **{name: functools.partial(_geometry, name) for name in GEOMETRY},
-    **{name: functools.partial(_pooling, name) for name in POOLING},
+    file: _MORE.get(file, functools.partial(_cases, file)) for file in sorted({row.file for row in operators.OPERATORS})
 }
 
 # The same for files of images' kernels, whose dtypes are their own.

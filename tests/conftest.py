@@ -33,12 +33,28 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
 
 
+def on_backends(values, backend_of=None):
+    """Parameters of a test, each with a back end of those to be tested: with all, or with the one that it names, on a GPU
+    with that one too."""
+    return [
+        pytest.param(*value, backend, marks=[pytest.mark.cuda] * (backend == "cuda"))
+        for value in values
+        for backend in BACKENDS
+        if backend_of is None or backend in (backend_of(value), "cuda")
+    ]
+
+
+def use(backend, monkeypatch):
+    """Let kernels run there until the test ends; in the emulator in three orders of threads, with races looked for."""
+    monkeypatch.setattr(array, "EMULATED", backend == "emulated")
+    monkeypatch.setattr(emulator, "orders", tuple(emulator.ORDERS))
+    monkeypatch.setattr(emulator, "races", True)
+
+
 @pytest.fixture(params=[b if b != "cuda" else pytest.param(b, marks=pytest.mark.cuda) for b in BACKENDS])
 def backend(request, monkeypatch):
     """Where kernels run: "cpu", "emulated" (CUDA kernels on the CPU, threads in three orders, races looked for) or "cuda"."""
-    monkeypatch.setattr(array, "EMULATED", request.param == "emulated")
-    monkeypatch.setattr(emulator, "orders", tuple(emulator.ORDERS))
-    monkeypatch.setattr(emulator, "races", True)
+    use(request.param, monkeypatch)
     return request.param
 
 

@@ -8,9 +8,11 @@ import sys
 
 import pytest
 
-from arrayvision import ops
+from arrayvision import operators, ops
+from arrayvision.operators import OPERATORS
 from arrayvision.torch_bridge import ops as torch_ops
 from tests.conftest import has_gpu
+from tools import readme
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -37,20 +39,20 @@ def test_examples(example, tmp_path):
 
 
 def test_the_table_of_operators():
-    rows = re.findall(r"^\| `(\w+)` \| (\w+) \| (\w+) \| (\w+) \|", README, re.M)
-    parts = ("_backward", "_with_argmax")  # an operator's own
-    points = "arrayvision.ops.point_sample"  # no kernels: the arrays' own library computes
-    names = [n for n in ops.__all__ if not n.endswith(parts) and getattr(ops, n).__module__ != points]
-    assert sorted(name for name, *_ in rows) == sorted(names)
-    assert "`point_sample`" in README
-    for name, cpu, cuda, gradients in rows:
-        file = getattr(ops, name).__module__.rsplit(".", 1)[-1]
-        for backend, said in (("cpu", cpu), ("cuda", cuda)):
-            assert (ROOT / "arrayvision" / backend / f"{file}.py").exists() == (said == "yes"), name
-        own = f"{name}_backward" in ops.__all__
-        selects = ("nms" in name and name != "nms_match") or name == "convex_giou"
-        assert (own or selects) == (gradients == "yes"), name
-        assert callable(getattr(torch_ops, name))
+    """`python -m tools.readme` writes it."""
+    assert readme.rewritten(README) == README and readme.table() in README
+    for row in OPERATORS:
+        for module, names in ((ops, (row.name, *row.parts)), (torch_ops, (row.name, *row.modules, *row.older))):
+            assert all(callable(getattr(module, name)) for name in names), row
+        assert getattr(ops, row.name).__module__ == f"arrayvision.ops.{row.file}"
+        assert (ROOT / "arrayvision" / "cpu" / f"{row.file}.py").exists()
+
+
+def test_what_is_public_is_in_the_table():
+    """Functions that an operator's file has are in a row."""
+    for module, names in ((ops, operators.array_names()), (torch_ops, operators.torch_names())):
+        imported = {n for n, x in vars(module).items() if callable(x) and not n.startswith("_")}
+        assert imported == set(names) == set(module.__all__)
 
 
 def test_links():

@@ -1,7 +1,6 @@
 """Launches of rotated_boxes.cu; the functions and arguments of `cpu/rotated_boxes.py`."""
 
-from arrayvision.cuda import nms as axis_aligned
-from arrayvision.cuda import runtime, suppress
+from arrayvision.cuda import nms as axis_aligned, runtime, suppress
 from arrayvision.cuda.runtime import empty
 from arrayvision.cuda.suppress import FLOATS, c_type, in_dtype
 

@@ -6,8 +6,7 @@ device, and libraries that differentiate (JAX, torch) differentiate through them
 
 from __future__ import annotations
 
-from array_api_compat import array_namespace
-from array_api_compat import device as array_device
+from array_api_compat import array_namespace, device as array_device
 
 from arrayvision import check
 from arrayvision.array import library_of

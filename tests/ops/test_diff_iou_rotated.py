@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 import shapely
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 import arrayvision
 from arrayvision import ops

@@ -8,11 +8,11 @@ import pytest
 
 import arrayvision
 from arrayvision import array, ops
+from arrayvision.cases import regions as plain
 from arrayvision.cuda import emulator
 from arrayvision.ops import _roi
 from tests.conftest import on
 from tests.golden import cases
-from tests.ops import pooling as plain
 
 SIZE = plain.SIZE
 X = plain.features()

@@ -21,4 +21,4 @@ def test_apply_records_gradients():
     x = torch.randn(1, 2, 8, 8, requires_grad=True)
     ops.RoIAlignFunction.apply(x, torch.tensor([[0, 1.0, 1, 6, 6]]), (2, 2), 1.0, 2, "avg", True).sum().backward()
     torch.testing.assert_close(x.grad.sum(), torch.tensor(8.0))
-    assert len(NAMES) == 10 and "aligned" in inspect.signature(ops.RoIAlignFunction.apply).parameters
+    assert "aligned" in inspect.signature(ops.RoIAlignFunction.apply).parameters

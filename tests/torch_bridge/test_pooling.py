@@ -1,4 +1,4 @@
-"""The RoI operators on tensors: gradients, compilation, export, transforms; one list of operators for all."""
+"""The RoI operators on tensors, beyond what `test_cases.py` tests of every operator."""
 
 import copy
 import warnings
@@ -8,8 +8,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from arrayvision.cases import regions as plain  # noqa: E402
 from arrayvision.torch_bridge import ops  # noqa: E402
-from tests.ops import pooling as plain  # noqa: E402
 
 OLD = tuple(map(int, torch.__version__.split(".")[:2])) < (2, 13)
 pytestmark = pytest.mark.filterwarnings("ignore:There is a performance drop")  # vmap runs operators one by one
@@ -29,193 +29,59 @@ OFFSET = tensor(np.random.default_rng(0).standard_normal((6, 2, 3, 2)))
 SIZE = (3, 2)
 BOXES[-1, 3:] += 5.0  # a region without an area has no derivative by its coordinates
 
-# name -> (call, what is differentiable after the features, other tensors, differentiable any number of times, operators)
+# name -> (call, what is differentiable after the features, other tensors)
 CALLS = {
-    "roi_align": (lambda x, r: ops.roi_align(x, r, SIZE, 0.5, 0), [], [BOXES], True, "roi_align"),
-    "roi_align_max": (lambda x, r: ops.roi_align(x, r, SIZE, 0.5, 2, "max"), [], [BOXES], False, "roi_align_max"),
-    "roi_pool": (lambda x, r: ops.roi_pool(x, r, SIZE, 0.5), [], [BOXES], False, "roi_pool"),
+    "roi_align": (lambda x, r: ops.roi_align(x, r, SIZE, 0.5, 0), [], [BOXES]),
+    "roi_align_max": (lambda x, r: ops.roi_align(x, r, SIZE, 0.5, 2, "max"), [], [BOXES]),
+    "roi_pool": (lambda x, r: ops.roi_pool(x, r, SIZE, 0.5), [], [BOXES]),
     "roi_align_rotated": (
         lambda x, r: ops.roi_align_rotated(x, r, SIZE, 0.5, 2),
         [],
         [ROTATED],
-        True,
-        "roi_align_rotated",
     ),
     "riroi_align_rotated": (
         lambda x, r: ops.riroi_align_rotated(x, r, SIZE, 0.5, 2, 4),
         [],
         [ROTATED],
-        True,
-        "riroi_align_rotated",
     ),
-    "bezier_align": (lambda x, r: ops.bezier_align(x, r, SIZE, 0.5, 2), [], [CURVES], True, "bezier_align"),
-    "prroi_pool": (lambda x, r: ops.prroi_pool(x, r, SIZE, 0.5), [BOXES], [], False, "prroi_pool"),
+    "bezier_align": (lambda x, r: ops.bezier_align(x, r, SIZE, 0.5, 2), [], [CURVES]),
+    "prroi_pool": (lambda x, r: ops.prroi_pool(x, r, SIZE, 0.5), [BOXES], []),
     "deform_roi_pool": (
         lambda x, o, r: ops.deform_roi_pool(x, r, o, SIZE, 0.5, 2),
         [OFFSET],
         [BOXES],
-        False,
-        "deform_roi_pool",
     ),
     "deform_roi_pool_without": (
         lambda x, r: ops.deform_roi_pool(x, r, None, SIZE, 0.5, 2),
         [],
         [BOXES],
-        False,
-        "deform_roi_pool",
     ),
-    "border_align": (lambda x, r: ops.border_align(x, r, 3), [], [BORDERS], False, "border_align"),
+    "border_align": (lambda x, r: ops.border_align(x, r, 3), [], [BORDERS]),
     "rotated_feature_align": (
         lambda x, r: ops.rotated_feature_align(x, r, 0.5, 5),
         [],
         [POSITIONS],
-        True,
-        "rotated_feature_align",
     ),
-}
-# The schema's arguments, for opcheck.
-ARGUMENTS = {
-    "roi_align": ([BOXES], ([3, 2], 0.5, 0, True)),
-    "roi_align_max": ([BOXES], ([3, 2], 0.5, 2, False)),
-    "roi_pool": ([BOXES], ([3, 2], 0.5)),
-    "roi_align_rotated": ([ROTATED], ([3, 2], 0.5, 2, True, False)),
-    "riroi_align_rotated": ([ROTATED], ([3, 2], 0.5, 2, 4, False)),
-    "bezier_align": ([CURVES], ([3, 2], 0.5, 2, True)),
-    "prroi_pool": ([BOXES.clone().requires_grad_()], ([3, 2], 0.5)),
-    "deform_roi_pool": ([OFFSET.clone().requires_grad_(), BOXES], ([3, 2], 0.5, 2, 0.1)),
-    "border_align": ([BORDERS], (3,)),
-    "rotated_feature_align": ([POSITIONS], (0.5, 5)),
 }
 every = pytest.mark.parametrize("name", CALLS)
 
 
 def call(name):
-    function, more, rest, linear, _ = CALLS[name]
+    function, more, rest = CALLS[name]
     moving = [m.clone().requires_grad_() for m in more]
-    return function, [features().requires_grad_(), *moving], rest, linear
-
-
-@every
-def test_gradcheck(name):
-    f, moving, rest, linear = call(name)
-    moving[0] = features(shape=(2, 4, 5, 6) if name != "rotated_feature_align" else (2, 2, 7, 8)).requires_grad_()
-    assert torch.autograd.gradcheck(lambda *m: f(*m, *rest), moving, nondet_tol=0)
-    if linear:
-        assert torch.autograd.gradgradcheck(lambda *m: f(*m, *rest).pow(2), moving)
-
-
-@pytest.mark.parametrize("name", ARGUMENTS)
-def test_opcheck(name):
-    tensors, rest = ARGUMENTS[name]
-    op = getattr(torch.ops.arrayvision, name).default
-    for x in (features().requires_grad_(), features(shape=(2, 4, 8, 7)).transpose(2, 3), features(torch.float32)):
-        assert set(torch.library.opcheck(op, (x, *tensors, *rest)).values()) == {"SUCCESS"}
-
-
-@pytest.mark.parametrize("name", ["roi_align", "roi_align_rotated", "bezier_align", "rotated_feature_align"])
-def test_opcheck_backward(name):
-    tensors, rest = ARGUMENTS[name]
-    x = features()
-    grad = torch.randn_like(getattr(torch.ops.arrayvision, name).default(x, *tensors, *rest)).requires_grad_()
-    op = getattr(torch.ops.arrayvision, f"{name}_backward").default
-    assert set(torch.library.opcheck(op, (grad, *tensors, *rest, list(x.shape))).values()) == {"SUCCESS"}
-
-
-@every
-@pytest.mark.parametrize("dynamic", [None, True])
-def test_compile_whole(name, dynamic):
-    if dynamic and name not in ("roi_align", "roi_pool", "deform_roi_pool"):
-        pytest.skip("one operator of each kind")
-    f, moving, rest, _ = call(name)
-
-    def loss(*args):
-        return f(args[0].sin() * 2, *args[1:]).cos().sum()
-
-    torch._dynamo.reset()
-    compiled = torch.compile(loss, fullgraph=True, backend="aot_eager", dynamic=dynamic)
-    for _ in range(2):
-        for a, b in zip(
-            torch.autograd.grad(compiled(*moving, *rest), moving),
-            torch.autograd.grad(loss(*moving, *rest), moving),
-            strict=True,
-        ):
-            torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
-        moving[0] = features(shape=(2, 4, 9, 8) if "feature" not in name else (2, 8, 7, 8)).requires_grad_()
+    return function, [features().requires_grad_(), *moving], rest
 
 
 def test_compile_to_code():
-    f, moving, rest, _ = call("roi_align")
+    f, moving, rest = call("roi_align")
     compiled = torch.compile(lambda x, r: f(x.relu(), r).sin().sum(), fullgraph=True)
     a, b = (g(moving[0], *rest) for g in (compiled, lambda x, r: f(x.relu(), r).sin().sum()))
     torch.testing.assert_close(*(torch.autograd.grad(v, moving)[0] for v in (a, b)))
 
 
-class Net(torch.nn.Module):
-    def __init__(self, function, more):
-        super().__init__()
-        self.mix, self.function, self.more = torch.nn.Conv2d(4, 4, 1).double(), function, more
-
-    def forward(self, x, *rest):
-        return self.function(self.mix(x), *self.more, *rest)
-
-
-@every
-def test_export_with_gradients(name):
-    f, moving, rest, _ = call(name)
-    net = Net(f, [m.detach() for m in moving[1:]])
-    program = torch.export.export(net, (features(), *rest)).module()
-    again = features() * 2
-    torch.testing.assert_close(program(again, *rest), net(again, *rest))
-    program(again, *rest).sum().backward()
-    net(again, *rest).sum().backward()
-    for p, q in zip(program.parameters(), net.parameters(), strict=True):
-        assert p.grad is not None and q.grad.abs().max() > 0
-        torch.testing.assert_close(p.grad, q.grad)
-
-
-@every
-def test_vmap_and_func_grad(name):
-    f, moving, rest, linear = call(name)
-    more = [m.detach() for m in moving[1:]]
-    many = torch.stack([features(), features() + 1])
-    out = torch.vmap(lambda x: f(x, *more, *rest))(many)
-    torch.testing.assert_close(out, torch.stack([f(x, *more, *rest) for x in many]))
-
-    def loss(x):
-        return f(x, *more, *rest).sin().sum()
-
-    x = features().requires_grad_()
-    (expected,) = torch.autograd.grad(loss(x), x)
-    torch.testing.assert_close(torch.func.grad(loss)(features()), expected)
-    if linear:
-        both = torch.vmap(torch.func.grad(loss))(many)
-        torch.testing.assert_close(both[0], expected)
-
-
-@every
-def test_half_precision_and_autocast(name):
-    f, moving, rest, _ = call(name)
-    more = [m.detach().float() for m in moving[1:]]
-    rest = [r.float() for r in rest]
-    exact = f(features(torch.float32), *more, *rest)
-    for dtype, tolerance in ((torch.float16, 2**-9), (torch.bfloat16, 2**-6)):
-        x = features(dtype).requires_grad_()
-        out = f(x, *more, *rest)
-        assert out.dtype == dtype
-        torch.testing.assert_close(out.float(), exact, rtol=tolerance, atol=4 * tolerance)
-        out.sum().backward()
-        assert x.grad.dtype == dtype and x.grad.abs().max() > 0
-    net = torch.nn.Conv2d(4, 4, 1)
-    with torch.autocast("cpu", torch.bfloat16):
-        out = f(net(features(torch.float32)), *more, *rest)
-    assert out.dtype == torch.bfloat16
-    out.float().sum().backward()
-    assert net.weight.grad.abs().max() > 0
-
-
 @every
 def test_strange_gradients_and_modes(name):
-    f, moving, rest, _ = call(name)
+    f, moving, rest = call(name)
     out = f(*moving, *rest)
     g = torch.randn_like(out)
     expected = torch.autograd.grad(out, moving, g, retain_graph=True)
@@ -237,7 +103,7 @@ def test_strange_gradients_and_modes(name):
 
 
 def test_gradients_of_only_some_inputs():
-    f, moving, rest, _ = call("deform_roi_pool")
+    f, moving, rest = call("deform_roi_pool")
     x, offset = moving
     whole = torch.autograd.grad(f(x, offset, *rest).sin().sum(), [x, offset])
     for wanted, given in ((0, (x, offset.detach())), (1, (x.detach(), offset))):
@@ -256,7 +122,7 @@ def test_gradients_of_only_some_inputs():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @every
 def test_streams_and_graphs(name):
-    f, moving, rest, _ = call(name)
+    f, moving, rest = call(name)
     moving = [m.detach().float().cuda() for m in moving]
     rest = [r.float().cuda() for r in rest]
     expected = f(*moving, *rest)

@@ -1,124 +1,69 @@
 """The operators as differentiable functions of torch tensors, and their modules."""
 
-from arrayvision.torch_bridge.ops._functions import (
-    BezierAlignFunction,
-    BorderAlignFunction,
-    DeformRoIPoolFunction,
-    PrRoIPoolFunction,
-    RiRoIAlignRotatedFunction,
-    RoIAlignFunction,
-    RoIAlignRotatedFunction,
-    RoIPoolFunction,
-    SigmoidFocalLossFunction,
-    SoftmaxFocalLossFunction,
-)
-from arrayvision.torch_bridge.ops.bezier_align import BezierAlign, bezier_align
-from arrayvision.torch_bridge.ops.border_align import BorderAlign, border_align
+from arrayvision import operators
+from arrayvision.torch_bridge.ops.bezier_align import BezierAlign as BezierAlign, bezier_align as bezier_align
+from arrayvision.torch_bridge.ops.border_align import BorderAlign as BorderAlign, border_align as border_align
 from arrayvision.torch_bridge.ops.boxes import (
-    batched_nms,
-    bbox_overlaps,
-    box_iou_quadri,
-    box_iou_rotated,
-    nms,
-    nms_match,
-    nms_quadri,
-    nms_rotated,
-    soft_nms,
+    batched_nms as batched_nms,
+    bbox_overlaps as bbox_overlaps,
+    box_iou_quadri as box_iou_quadri,
+    box_iou_rotated as box_iou_rotated,
+    nms as nms,
+    nms_match as nms_match,
+    nms_quadri as nms_quadri,
+    nms_rotated as nms_rotated,
+    soft_nms as soft_nms,
 )
-from arrayvision.torch_bridge.ops.convex_iou import convex_giou, convex_iou
+from arrayvision.torch_bridge.ops.convex_iou import convex_giou as convex_giou, convex_iou as convex_iou
 from arrayvision.torch_bridge.ops.deform_roi_pool import (
-    DeformRoIPool,
-    DeformRoIPoolPack,
-    ModulatedDeformRoIPoolPack,
-    deform_roi_pool,
+    DeformRoIPool as DeformRoIPool,
+    DeformRoIPoolPack as DeformRoIPoolPack,
+    ModulatedDeformRoIPoolPack as ModulatedDeformRoIPoolPack,
+    deform_roi_pool as deform_roi_pool,
 )
-from arrayvision.torch_bridge.ops.diff_iou_rotated import diff_iou_rotated_2d, diff_iou_rotated_3d
+from arrayvision.torch_bridge.ops.diff_iou_rotated import (
+    diff_iou_rotated_2d as diff_iou_rotated_2d,
+    diff_iou_rotated_3d as diff_iou_rotated_3d,
+)
 from arrayvision.torch_bridge.ops.focal_loss import (
-    SigmoidFocalLoss,
-    SoftmaxFocalLoss,
-    sigmoid_focal_loss,
-    softmax_focal_loss,
+    SigmoidFocalLoss as SigmoidFocalLoss,
+    SoftmaxFocalLoss as SoftmaxFocalLoss,
+    sigmoid_focal_loss as sigmoid_focal_loss,
+    softmax_focal_loss as softmax_focal_loss,
 )
-from arrayvision.torch_bridge.ops.min_area_polygons import min_area_polygons
+from arrayvision.torch_bridge.ops.min_area_polygons import min_area_polygons as min_area_polygons
 from arrayvision.torch_bridge.ops.point_sample import (
-    SimpleRoIAlign,
-    abs_img_point_to_rel_img_point,
-    denormalize,
-    generate_grid,
-    get_shape_from_feature_map,
-    normalize,
-    point_sample,
-    rel_roi_point_to_abs_img_point,
-    rel_roi_point_to_rel_img_point,
+    SimpleRoIAlign as SimpleRoIAlign,
+    abs_img_point_to_rel_img_point as abs_img_point_to_rel_img_point,
+    denormalize as denormalize,
+    generate_grid as generate_grid,
+    get_shape_from_feature_map as get_shape_from_feature_map,
+    normalize as normalize,
+    point_sample as point_sample,
+    rel_roi_point_to_abs_img_point as rel_roi_point_to_abs_img_point,
+    rel_roi_point_to_rel_img_point as rel_roi_point_to_rel_img_point,
 )
-from arrayvision.torch_bridge.ops.points_in_polygons import points_in_polygons
-from arrayvision.torch_bridge.ops.prroi_pool import PrRoIPool, prroi_pool
-from arrayvision.torch_bridge.ops.roi_align import RoIAlign, roi_align
+from arrayvision.torch_bridge.ops.points_in_polygons import points_in_polygons as points_in_polygons
+from arrayvision.torch_bridge.ops.prroi_pool import PrRoIPool as PrRoIPool, prroi_pool as prroi_pool
+from arrayvision.torch_bridge.ops.roi_align import RoIAlign as RoIAlign, roi_align as roi_align
 from arrayvision.torch_bridge.ops.roi_align_rotated import (
-    RiRoIAlignRotated,
-    RoIAlignRotated,
-    riroi_align_rotated,
-    roi_align_rotated,
+    RiRoIAlignRotated as RiRoIAlignRotated,
+    RoIAlignRotated as RoIAlignRotated,
+    riroi_align_rotated as riroi_align_rotated,
+    roi_align_rotated as roi_align_rotated,
 )
-from arrayvision.torch_bridge.ops.roi_pool import RoIPool, roi_pool
-from arrayvision.torch_bridge.ops.rotated_feature_align import rotated_feature_align
+from arrayvision.torch_bridge.ops.roi_pool import RoIPool as RoIPool, roi_pool as roi_pool
+from arrayvision.torch_bridge.ops.rotated_feature_align import rotated_feature_align as rotated_feature_align
+from arrayvision.torch_bridge.ops.tin_shift import TINShift as TINShift, tin_shift as tin_shift
 
-__all__ = [
-    "BezierAlign",
-    "BezierAlignFunction",
-    "BorderAlign",
-    "BorderAlignFunction",
-    "DeformRoIPool",
-    "DeformRoIPoolFunction",
-    "DeformRoIPoolPack",
-    "ModulatedDeformRoIPoolPack",
-    "PrRoIPool",
-    "PrRoIPoolFunction",
-    "RiRoIAlignRotated",
-    "RiRoIAlignRotatedFunction",
-    "RoIAlign",
-    "RoIAlignFunction",
-    "RoIAlignRotated",
-    "RoIAlignRotatedFunction",
-    "RoIPool",
-    "RoIPoolFunction",
-    "SigmoidFocalLoss",
-    "SigmoidFocalLossFunction",
-    "SimpleRoIAlign",
-    "SoftmaxFocalLoss",
-    "SoftmaxFocalLossFunction",
-    "abs_img_point_to_rel_img_point",
-    "batched_nms",
-    "bbox_overlaps",
-    "bezier_align",
-    "border_align",
-    "box_iou_quadri",
-    "box_iou_rotated",
-    "convex_giou",
-    "convex_iou",
-    "deform_roi_pool",
-    "denormalize",
-    "diff_iou_rotated_2d",
-    "diff_iou_rotated_3d",
-    "generate_grid",
-    "get_shape_from_feature_map",
-    "min_area_polygons",
-    "nms",
-    "nms_match",
-    "nms_quadri",
-    "nms_rotated",
-    "normalize",
-    "point_sample",
-    "points_in_polygons",
-    "prroi_pool",
-    "rel_roi_point_to_abs_img_point",
-    "rel_roi_point_to_rel_img_point",
-    "riroi_align_rotated",
-    "roi_align",
-    "roi_align_rotated",
-    "roi_pool",
-    "rotated_feature_align",
-    "sigmoid_focal_loss",
-    "soft_nms",
-    "softmax_focal_loss",
-]
+__all__ = operators.torch_names()
+
+
+def _older(name, function):
+    """A class by which older code calls an operator: its `apply` is the function."""
+    return type(name, (), {"apply": staticmethod(function), "__doc__": f"`apply` is `{function.__name__}`."})
+
+
+for _row in operators.OPERATORS:
+    for _name in _row.older:
+        globals()[_name] = _older(_name, globals()[_row.name])

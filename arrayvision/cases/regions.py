@@ -1,12 +1,14 @@
-"""The RoI operators as plain loops in float64, as their definitions say, and inputs for each of them."""
+"""What the cases of the RoI operators share: plain loops in float64, as the definitions say, and regions."""
 
 import numpy as np
+
+from arrayvision.cases import Case
 
 
 def bilinear(image, y, x):
     """The channels of image (C, H, W) at a point; the border's up to one pixel outside, then 0."""
     _, h, w = image.shape
-    if not (-1 <= y <= h and -1 <= x <= w):
+    if not (h and w and -1 <= y <= h and -1 <= x <= w):
         return np.zeros(len(image))
     y, x = min(max(y, 0), h - 1), min(max(x, 0), w - 1)
     y0, x0 = int(y), int(x)
@@ -58,7 +60,7 @@ def roi_align(x, rois, size, scale, ratio, aligned, mode="avg", offset=None, gam
     roi_number = [0]
     if offset is None:
         return pooled(x, rois, size, bins)
-    parts = []
+    parts = [np.zeros((0, x.shape[1], *size))]
     for k in range(len(rois)):
         roi_number[0] = k
         parts.append(pooled(x, rois[k : k + 1], size, bins))
@@ -179,7 +181,7 @@ def rotated_feature_align(x, boxes, scale, points):
 
 
 # ---- inputs -----------------------------------------------------------------------------------------------------------
-SIZE, SHAPE = (3, 2), (2, 8, 9, 11)
+SIZE, SHAPE, SMALL = (3, 2), (2, 8, 9, 11), (2, 4, 5, 6)
 
 
 def features(seed=0, shape=SHAPE):
@@ -223,3 +225,21 @@ def positions(seed=5):
     shape = 2, 9, 11, 1
     parts = [rng.uniform(-2, 20, shape), rng.uniform(-2, 24, shape), *(rng.uniform(1, 9, (2, *shape)))]
     return np.concatenate([*parts, rng.uniform(-4, 4, shape)], -1)
+
+
+def case(name, function, plain, backward, arguments, maps="input", wrt=None, shapes=None, derivatives="", **others):
+    """A case of an operator on feature maps and what else it takes, by name; regions unless `shapes` says otherwise."""
+    regions = {n: f"K {x.shape[1]}" for n, x in others.items() if n not in (shapes or {})}
+    return Case(
+        name,
+        function,
+        {maps: features(0, SMALL), **others},
+        {maps: "B C H W", **regions, **(shapes or {})},
+        lambda **given: plain(*(given.pop(n) for n in (maps, *others)), *given.values()),
+        arguments,
+        wrt=wrt or (maps,),
+        derivatives=derivatives,
+        backward=backward,
+        indexed="B" if regions else "",
+        tolerance=64,
+    )

@@ -1,0 +1,145 @@
+"""Calls of the operators with small inputs: what `arrayvision warmup` runs, the tests check and the benchmark starts from.
+
+A file here, ``cases/FILE.py``, belongs to ``ops/FILE.py`` and has ``CASES``, and where it is timed ``timed()``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from arrayvision.operators import OPERATORS
+
+
+@dataclass(frozen=True)
+class Case:
+    """A call of an operator, what it should give, and what it can do.
+
+    Attributes
+    ----------
+    name : str
+        What tells it from others.
+    function : str
+        The name in `arrayvision.ops` and `arrayvision.torch_bridge.ops`.
+    inputs : dict of NumPy arrays
+        By the names of the function's arguments; floats in float64, from which other dtypes are made.
+    shapes : dict of str
+        The inputs' shapes as `Arrays.sizes` takes them: ``{"boxes": "N 4"}``. Tests make each letter's size 0.
+    oracle : callable
+        ``oracle(**inputs, **arguments)`` gives the result, or a tuple of them, in float64, by other code than ours.
+    arguments : dict
+        The function's other arguments.
+    wrt : tuple of str
+        The inputs in which the (first) result is differentiable.
+    backward : callable
+        ``backward(grad, **inputs, **arguments)`` gives the gradients for these by the array functions, as a tuple.
+    derivatives : {"", "once", "any"}
+        How many times that can be done, if not as the table says of the operator.
+    never_empty : str
+        The letters of sizes that may not be 0: an error says so.
+    indexed : str
+        The letters of sizes that indices point into. With 0 that is an error on the CPU; a GPU's indices aren't looked at
+        before, and its kernels read nothing for them.
+    tolerance : float
+        The error that is allowed, in units of the dtype's rounding of the greatest number that comes.
+    """
+
+    name: str
+    function: str
+    inputs: Mapping[str, np.ndarray]
+    shapes: Mapping[str, str]
+    oracle: Callable[..., Any]
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    wrt: tuple[str, ...] = ()
+    backward: Callable[..., tuple] | None = None
+    derivatives: str = ""
+    never_empty: str = ""
+    indexed: str = ""
+    tolerance: float = 8.0
+
+    def __str__(self):
+        return self.name
+
+    def inputs_in(self, dtype) -> dict[str, np.ndarray]:
+        """The inputs with floats in this NumPy dtype; integers as they are."""
+        return {name: x.astype(dtype, "K") if x.dtype.kind == "f" else x for name, x in self.inputs.items()}
+
+    def expected(self, inputs) -> tuple[np.ndarray, ...]:
+        """What the oracle makes of these inputs, always as a tuple."""
+        wide = {name: x.astype(np.float64) if x.dtype.kind not in "biu" else x for name, x in inputs.items()}
+        found = self.oracle(**wide, **self.arguments)
+        return found if isinstance(found, tuple) else (found,)
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A call that the benchmark times beside others.
+
+    Attributes
+    ----------
+    name : str
+        For the table.
+    function : str
+        The name in `arrayvision.ops`.
+    inputs : dict of NumPy arrays
+        As they are given.
+    arguments : dict
+        The function's other arguments.
+    peers : dict
+        A peer's name -> (the modules that it needs, a call of these and then the inputs): it is left out where a module
+        can't be imported.
+    at_least : float
+        The ratio (a peer's time over ours) that we mean to reach.
+    """
+
+    name: str
+    function: str
+    inputs: Mapping[str, np.ndarray]
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    peers: Mapping[str, tuple[str, Callable[..., Any]]] = field(default_factory=dict)
+    at_least: float = 1.0
+
+
+def files() -> list[str]:
+    """The files of operators that have cases."""
+    found = []
+    for file in sorted({row.file for row in OPERATORS}):
+        try:
+            importlib.import_module(f"{__name__}.{file}")
+        except ModuleNotFoundError as error:
+            if error.name != f"{__name__}.{file}":
+                raise
+        else:
+            found.append(file)
+    return found
+
+
+def cases(file: str | None = None) -> list[Case]:
+    """The cases of a file, or all."""
+    return [
+        case for name in ([file] if file else files()) for case in importlib.import_module(f"{__name__}.{name}").CASES
+    ]
+
+
+def timed() -> Iterator[Timed]:
+    """What the benchmark times."""
+    for name in files():
+        module = importlib.import_module(f"{__name__}.{name}")
+        if hasattr(module, "timed"):
+            yield from module.timed()
+
+
+def run(case: Case, dtype) -> tuple:
+    """Call a case's function on inputs of a dtype, and its gradient: (the results, the gradients)."""
+    from arrayvision import ops
+
+    inputs = case.inputs_in(dtype)
+    out = getattr(ops, case.function)(**inputs, **case.arguments)
+    out = tuple(out) if isinstance(out, (tuple, list)) else (out,)
+    if case.backward is None:
+        return out, ()
+    return out, case.backward(np.ones_like(out[0]), **inputs, **case.arguments)

@@ -1,0 +1,174 @@
+"""Every case of every operator: over libraries, dtypes, layouts and back ends, empty, on other threads, and given nonsense.
+
+Rows of a covering design are tried, not all combinations: any two of a library, a dtype and a layout meet in one of them.
+"""
+
+import numpy as np
+import pytest
+
+from arrayvision import array, cases, get_num_threads, ops, set_num_threads
+from arrayvision.operators import OPERATORS
+from tests.conftest import Library, on_backends, use
+
+CASES = cases.cases()
+LIBRARIES = ("numpy", "torch", "jax", "array_api_strict")
+DTYPES = ("float32", "float64", "float16", "bfloat16")
+LAYOUTS = ("contiguous", "transposed", "strided", "reversed")
+EPS = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23, "float64": 2.0**-52}
+# Two orthogonal Latin squares of order 4: the field of four elements.
+TIMES_2 = (0, 2, 3, 1)
+ROWS = [
+    (LIBRARIES[i], DTYPES[j], LAYOUTS[i ^ j], ("cpu", "emulated")[(TIMES_2[i] ^ j) & 1])
+    for i in range(4)
+    for j in range(4)
+]
+every = pytest.mark.parametrize("case", CASES, ids=str)
+
+
+def laid_out(x, layout, library):
+    """The same values, in another order of memory where the library has such."""
+    if x.ndim == 0 or layout == "contiguous" or library == "jax":
+        return x
+    if layout == "transposed":
+        return x.T.copy().T
+    if layout == "strided":
+        wide = np.zeros((*x.shape[:-1], 2 * x.shape[-1]), x.dtype)
+        wide[..., ::2] = x
+        return wide[..., ::2]
+    return x[::-1].copy()[::-1] if library == "numpy" else laid_out(x, "transposed", library)
+
+
+def given(library, x, layout):
+    """As the library's array."""
+    if library.name == "torch" and not library.gpu and x.dtype.name != "bfloat16":
+        import torch
+
+        return torch.from_numpy(laid_out(x, layout, "torch"))
+    made = library.asarray(laid_out(x, layout, library.name) if not library.gpu else x)
+    if library.name == "torch":  # a copy: laid out anew
+        return made.T.contiguous().T if x.ndim == 2 else made
+    return made
+
+
+def check(case, got, inputs, dtype):
+    expected = case.expected(inputs)
+    got = got if isinstance(got, (tuple, list)) else (got,)
+    assert len(got) == len(expected)
+    largest = max([1.0, *(np.abs(x[np.isfinite(x)]).max(initial=0) for x in expected if x.dtype.kind == "f")])
+    for a, b in zip(got, expected, strict=True):
+        assert a.shape == b.shape
+        if b.dtype.kind in "biu":
+            np.testing.assert_array_equal(a, b)
+        else:
+            np.testing.assert_allclose(
+                a.astype(np.float64), b, rtol=case.tolerance * EPS[dtype], atol=case.tolerance * EPS[dtype] * largest
+            )
+
+
+def numpy_of(library, out):
+    return [library.numpy(x) for x in (out if isinstance(out, (tuple, list)) else (out,))]
+
+
+PLACES = on_backends(((case, *row) for case in CASES for row in ROWS), lambda value: value[-1])
+
+
+@pytest.mark.parametrize(("case", "name", "dtype", "layout", "own", "backend"), PLACES, ids=str)
+def test_values(case, name, dtype, layout, own, backend, monkeypatch):
+    if name == "array_api_strict" and backend == "cuda":
+        name = "numpy"  # CuPy
+    use(backend, monkeypatch)
+    library = Library(name, backend)
+    if not library.has(dtype):
+        dtype = "float32"
+    inputs = case.inputs_in(array.numpy_dtype(dtype))
+    before = {n: x.copy() for n, x in inputs.items()}
+    arrays = {n: given(library, x, layout) for n, x in inputs.items()}
+    out = getattr(ops, case.function)(**arrays, **case.arguments)
+    assert all(library.owns(x) for x in (out if isinstance(out, (tuple, list)) else (out,)))
+    found = numpy_of(library, out)
+    if any(x.dtype.kind == "f" for x in case.inputs.values()) and np.asarray(found[0]).dtype.kind == "f":
+        first = out[0] if isinstance(out, (tuple, list)) else out
+        assert array.library_of(first).dtype(first) == dtype
+    check(case, found, inputs, dtype)
+    for n, x in inputs.items():
+        np.testing.assert_array_equal(x, before[n])
+
+
+def letters(case):
+    return sorted({word for text in case.shapes.values() for word in text.split() if not word.isdigit()})
+
+
+EMPTY = [(case, letter) for case in CASES for letter in letters(case)]
+
+
+@pytest.mark.parametrize(("case", "letter"), EMPTY, ids=[f"{c}-{e}" for c, e in EMPTY])
+def test_empty(case, letter, backend):
+    """Each size 0: the result is empty too, or an error says that it can't be."""
+    library = Library("numpy", backend)
+    inputs = {}
+    for name, x in case.inputs.items():
+        cut = tuple(slice(0) if word == letter else slice(None) for word in case.shapes[name].split())
+        inputs[name] = x[cut]
+    call = getattr(ops, case.function)
+    arrays = {n: library.asarray(x) for n, x in inputs.items()}
+    if letter in case.indexed and backend != "cpu":
+        call(**arrays, **case.arguments)
+    elif letter in case.never_empty + case.indexed:
+        with pytest.raises(ValueError, match=rf"^{case.function}: "):
+            call(**arrays, **case.arguments)
+    else:
+        check(case, numpy_of(library, call(**arrays, **case.arguments)), inputs, "float64")
+
+
+@every
+def test_the_same_bits_on_any_number_of_threads(case):
+    inputs = case.inputs_in(np.float32)
+    before, found = get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            set_num_threads(threads)
+            out = getattr(ops, case.function)(**inputs, **case.arguments)
+            found.append([np.asarray(x).tobytes() for x in (out if isinstance(out, (tuple, list)) else (out,))])
+    finally:
+        set_num_threads(before)
+    assert found[0] == found[1] == found[2]
+
+
+@every
+def test_nonsense(case):
+    """One argument at a time."""
+    call = getattr(ops, case.function)
+    import torch
+
+    for name, x in case.inputs.items():
+        for wrong, error in {
+            "a list": (x.tolist(), TypeError),
+            "complex": (x.astype(complex), TypeError),
+            "text": (x.astype(str), TypeError),
+            "an axis more": (x[None], ValueError),
+            "an axis less": (x.reshape(-1) if x.ndim > 1 else x.reshape(-1, 1), ValueError),
+        }.values():
+            with pytest.raises(error, match=rf"^{case.function}: .*{name}"):
+                call(**{**case.inputs, name: wrong}, **case.arguments)
+        if len(case.inputs) > 1:
+            with pytest.raises(TypeError, match=rf"^{case.function}: .*{name}.* give both from one library"):
+                call(**{**case.inputs, name: torch.from_numpy(x)}, **case.arguments)
+        for axis, word in enumerate(case.shapes[name].split()):
+            if word.isdigit() or sum(word in text.split() for text in case.shapes.values()) > 1:
+                longer = np.concatenate([x, x.take([0], axis)], axis)
+                with pytest.raises(ValueError, match=rf"^{case.function}: "):
+                    call(**{**case.inputs, name: longer}, **case.arguments)
+
+
+# Operators with tests of their own instead: suppressions, whose results are decisions.
+OWN = {"batched_nms", "nms", "nms_match", "nms_quadri", "nms_rotated", "soft_nms"}
+
+
+def test_every_operator_is_covered():
+    assert {row.name for row in OPERATORS} - {case.function for case in CASES} == OWN
+
+
+def test_a_case_has_a_file_of_its_operator():
+    rows = {row.name: row.file for row in OPERATORS}
+    for file in cases.files():
+        assert {rows[case.function] for case in cases.cases(file)} == {file}
