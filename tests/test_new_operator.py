@@ -68,7 +68,7 @@ def test_a_skeleton_fails_until_it_is_filled(copy):
         "return scale * input",
     )
     found = outcomes(copy)
-    assert found["passed"] > 50 and "failed" not in found
+    assert found["passed"] >= 35 and "failed" not in found
 
 
 def test_what_is_there_is_not_written_over(copy):

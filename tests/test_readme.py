@@ -58,3 +58,18 @@ def test_what_is_public_is_in_the_table():
 def test_links():
     for target in re.findall(r"\]\(([^)#:]+)\)", README):
         assert (ROOT / target).exists(), target
+
+
+def test_what_contributing_quotes_is_so():
+    """Its blocks of Python are lines of the file that the heading above them names."""
+    parts = re.split(r"^### ", (ROOT / "CONTRIBUTING.md").read_text(), flags=re.M)[1:]
+    quoted = 0
+    for part in parts:
+        names = re.findall(r"`([\w/]+)(\.cu)?(?:\.py)?`", part.splitlines()[0])
+        for block in re.findall(r"```python\n(.*?)```", part, re.S):
+            source = (ROOT / f"{names[0][0]}.py").read_text()
+            for line in block.splitlines():
+                if line.strip() and "..." not in line.replace("C ...", ""):
+                    assert line in source, line
+                    quoted += 1
+    assert quoted > 40
