@@ -393,9 +393,12 @@ def _find(x, kind, function, argument):
         root = sys.modules.get(kind.__module__.split(".")[0])
         if hasattr(root, "from_dlpack"):
             return DLPack(root)
-    raise InvalidKind(
-        f"{function}: {argument} must be an array (NumPy, CuPy, torch, JAX or with DLPack), got {kind.__name__}"
-    )
+    text = f"{function}: {argument} must be an array (NumPy, CuPy, torch, JAX or with DLPack), got {kind.__name__}"
+    if hasattr(x, "to_numpy"):  # a DataFrame, a Series
+        text += f": give {argument}.to_numpy()"
+    elif isinstance(x, (list, tuple)) or hasattr(x, "__array__") or hasattr(x, "__array_interface__"):  # a PIL image
+        text += f": give np.asarray({argument})"
+    raise InvalidKind(text)
 
 
 # ---- the arrays of a call ----------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from arrayvision.errors import InvalidKind, InvalidValue
 
 
 def size(name: str, argument: str, value) -> tuple[int, int]:
-    """A size (height, width), given so or as one int for both."""
+    """A size (height, width) of at least 1 x 1, given so or as one int for both."""
     if isinstance(value, (tuple, list)):
         if len(value) != 2:
             raise InvalidValue(f"{name}: {argument} must be an int or two, got {len(value)} numbers")
@@ -20,7 +20,7 @@ def size(name: str, argument: str, value) -> tuple[int, int]:
         height = width = value
     else:
         raise InvalidKind(f"{name}: {argument} must be an int or two, got {type(value).__name__}")
-    return check.integer(name, argument, height, 0), check.integer(name, argument, width, 0)
+    return check.integer(name, argument, height, 1), check.integer(name, argument, width, 1)
 
 
 def input_shape(name: str, value) -> tuple[int, int, int, int]:

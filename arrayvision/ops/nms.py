@@ -47,7 +47,7 @@ def nms(
     TypeError
         If something is no array, of another library or device, or of a wrong dtype.
     ValueError
-        If a shape, `offset` or `max_num` is wrong, lengths differ, or a threshold is NaN or `iou_threshold` negative.
+        If a shape, `offset` or `max_num` is wrong, lengths differ, a threshold is NaN, or `iou_threshold` not within [0, 1] (a percentage, say).
 
     Notes
     -----
@@ -142,7 +142,7 @@ def _soften(
     at, dtype, boxes, scores, idxs = scored(name, 4, boxes, scores, idxs)
     check.choice(name, "offset", offset, (0, 1))
     check.choice(name, "method", method, ("naive", "linear", "gaussian"))
-    iou_threshold = check.number(name, "iou_threshold", iou_threshold, 0)
+    iou_threshold = check.number(name, "iou_threshold", iou_threshold, 0, 1)
     sigma = check.number(name, "sigma", sigma, above=0)
     min_score = check.number(name, "min_score", min_score)
     kernels = at.kernels("nms")
@@ -173,7 +173,7 @@ def nms_match(dets: Array, iou_threshold: float) -> list[Array]:
     TypeError
         If dets is no array or holds no real numbers.
     ValueError
-        If its shape is wrong, or the threshold is NaN or negative.
+        If its shape is wrong, or the threshold is not within [0, 1].
 
     Notes
     -----
@@ -190,7 +190,7 @@ def nms_match(dets: Array, iou_threshold: float) -> list[Array]:
     if dets.shape == (0,):  # as np.array([]) has it
         return []
     at.sizes(dets="N 5")
-    iou_threshold = check.number(name, "iou_threshold", iou_threshold, 0)
+    iou_threshold = check.number(name, "iou_threshold", iou_threshold, 0, 1)
     dtype = at.floats(dets=dets)
     boxes, scores = at.read(dets[:, :4], dtype), at.read(dets[:, 4], dtype)
     members, lengths = at.kernels("nms").match(boxes, scores, iou_threshold)
@@ -281,7 +281,10 @@ def batched_nms(
     unknown = sorted(map(str, set(cfg) - set(arguments)))
     if unknown:
         known = ", ".join(("type", *arguments, "class_agnostic", "max_num", "split_thr"))
-        raise TypeError(f"{name}: nms_cfg has no {', '.join(unknown)} for type {kind!r}; it takes {known}")
+        raise TypeError(
+            f"{name}: nms_cfg has no {', '.join(unknown)} for type {kind!r}{check.nearest(unknown[0], known.split(', '))}; "
+            f"it takes {known}"
+        )
     if kind != "soft_nms" and "iou_threshold" not in cfg:
         raise TypeError(f"{name}: nms_cfg lacks iou_threshold")
     if idxs is None and not agnostic:
