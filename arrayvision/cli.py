@@ -76,7 +76,8 @@ def _warmup(args):
         for name, act in bar:
             bar.set_description(name)
             act()
-    writable = cache.folder() is not None
+    folder = cache.folder()
+    writable = folder is not None and cache.writable(folder)
     print(
         f"compiled kernels are in {cache.root()}" if writable else f"{cache.root()} can't be written: nothing was kept"
     )
