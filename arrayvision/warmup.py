@@ -35,13 +35,21 @@ def _nms(dtype):
     from arrayvision import ops
 
     boxes, scores = _boxes(2000, dtype)
-    labels = np.arange(2000) % 3
     ops.nms(boxes, scores, 0.5)
     ops.nms(boxes[:9], scores[:9], 0.5)
-    ops.soft_nms(boxes, scores)
     ops.nms_match(np.concatenate([boxes, scores[:, None]], 1), 0.5)
-    for cfg in (dict(iou_threshold=0.5), dict(type="soft_nms"), None):
-        ops.batched_nms(boxes, scores, labels, cfg)
+    for cfg in (dict(iou_threshold=0.5), None):
+        ops.batched_nms(boxes, scores, np.arange(2000) % 3, cfg)
+
+
+def _soft_nms(dtype):
+    import numpy as np
+
+    from arrayvision import ops
+
+    boxes, scores = _boxes(2000, dtype)
+    ops.soft_nms(boxes, scores)
+    ops.batched_nms(boxes, scores, np.arange(2000) % 3, dict(type="soft_nms"))
 
 
 def _bbox_overlaps(dtype):
@@ -195,6 +203,7 @@ def _planes():
 EXAMPLES: dict[str, Callable[[str], None]] = {
     "bbox_overlaps": _bbox_overlaps,
     "nms": _nms,
+    "soft_nms": _soft_nms,
     "rotated_boxes": _rotated_boxes,
     **{name: functools.partial(_geometry, name) for name in GEOMETRY},
     **{name: functools.partial(_pooling, name) for name in POOLING},

@@ -145,8 +145,8 @@ def _soften(
     iou_threshold = check.number(name, "iou_threshold", iou_threshold, 0)
     sigma = check.number(name, "sigma", sigma, above=0)
     min_score = check.number(name, "min_score", min_score)
-    kernels = at.kernels("nms")
-    keep, decayed = kernels.soft(boxes, scores, idxs, iou_threshold, sigma, min_score, method, int(offset))
+    kernels = at.kernels("soft_nms")
+    keep, decayed = kernels.soft_nms(boxes, scores, idxs, iou_threshold, sigma, min_score, method, int(offset))
     if max_num > 0:
         keep, decayed = keep[:max_num], decayed[:max_num]
     return gather(at, dtype, kernels.take_picked, boxes, decayed, keep)
