@@ -123,6 +123,7 @@ class Torch(NumPy):
         self._dtypes = {name: getattr(torch, name) for name in (*FLOATS, *INTEGERS, "bool") if hasattr(torch, name)}
         self._names = {dtype: name for name, dtype in self._dtypes.items()}
         self._unsigned = {self._dtypes.get(name) for name in ("uint16", "uint32", "uint64")}
+        self._raw_stream = getattr(torch._C, "_cuda_getCurrentRawStream", None)  # a fifth of the public call's time
         self._plain = (torch.Tensor, torch.nn.Parameter)
         self._strided, self._dual = torch.strided, torch.autograd.forward_ad
         self._recording, self._wrapped = torch.is_grad_enabled, torch._C._functorch.is_functorch_wrapped_tensor
@@ -212,6 +213,8 @@ class Torch(NumPy):
         return x.data_ptr()
 
     def stream(self, device):
+        if self._raw_stream is not None:
+            return self._raw_stream(device.index)
         return self.torch.cuda.current_stream(device).cuda_stream
 
     def ordinal(self, device):
