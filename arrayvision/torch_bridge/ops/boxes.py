@@ -79,6 +79,7 @@ _falling = register(
     "falling(Tensor boxes, Tensor scores, Tensor? idxs) -> Tensor",
     lambda boxes, scores, idxs: ops.batched_nms(boxes, scores, idxs, None)[1],
     lambda boxes, scores, idxs: scores.new_empty(scores.shape, dtype=torch.int64),
+    public="batched_nms",
 )
 
 

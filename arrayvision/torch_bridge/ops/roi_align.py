@@ -35,6 +35,7 @@ _maximum = selecting(
         grad, argmax, rois, shape, scale, ratio, aligned
     ),
     _shape,
+    public="roi_align",
 )
 
 
