@@ -85,7 +85,10 @@ class NumPy:
     def host(self, x, dtype):
         """The values in a NumPy array of this dtype; the same memory where it has that dtype."""
         wanted = numpy_dtype(dtype)
-        return x if x.dtype == wanted else x.astype(wanted)
+        if x.dtype == wanted:
+            return x
+        with np.errstate(over="ignore", invalid="ignore"):  # what the dtype doesn't hold becomes infinite
+            return x.astype(wanted)
 
     def bounds(self, x):
         """The least and the greatest value of integers, or of floats without NaN."""
@@ -359,7 +362,8 @@ class DLPack(NumPy):
 
 
 _KINDS = {"torch": (Torch, "Tensor"), "cupy": (CuPy, "ndarray"), "jax": (JAX, "Array")}
-_of_type: dict = {np.ndarray: NumPy()}  # array type -> library
+NUMPY = NumPy()
+_of_type: dict = {np.ndarray: NUMPY}  # array type -> library
 
 
 @functools.cache
@@ -616,10 +620,18 @@ class Arrays:
         if self._narrow is not None and dtype == "float64" and not exact:
             result = self._narrow
         elif self.backend == "cpu" and dtype in _WIDER:
-            return Output(self, None, np.empty(shape, _DTYPES[_WIDER[dtype]]), dtype)
-        array, view = library.empty(shape, dtype, self.device)
+            return Output(self, None, self._allocate(NUMPY, shape, _WIDER[dtype])[1], dtype)
+        array, view = self._allocate(library, shape, dtype)
         taken_over = result != dtype or (self.gpu and isinstance(library, JAX))  # not the array that the kernel fills
         return Output(self, None if taken_over else array, view, result)
+
+    def _allocate(self, library, shape, dtype):
+        try:
+            return library.empty(shape, dtype, self.device)
+        except ValueError:  # more elements than memory has addresses
+            raise InvalidValue(
+                f"{self.function}: the result must fit in memory, and would have shape {tuple(shape)}"
+            ) from None
 
 
 @functools.cache

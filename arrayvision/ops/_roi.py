@@ -9,6 +9,8 @@ import numpy as np
 from arrayvision import check
 from arrayvision.errors import InvalidKind, InvalidValue
 
+MOST = 2**31 - 1  # rows or columns
+
 
 def size(name: str, argument: str, value) -> tuple[int, int]:
     """A size (height, width), given so or as one int for both."""
@@ -20,7 +22,7 @@ def size(name: str, argument: str, value) -> tuple[int, int]:
         height = width = value
     else:
         raise InvalidKind(f"{name}: {argument} must be an int or two, got {type(value).__name__}")
-    return check.integer(name, argument, height, 0), check.integer(name, argument, width, 0)
+    return check.integer(name, argument, height, 0, MOST), check.integer(name, argument, width, 0, MOST)
 
 
 def input_shape(name: str, value) -> tuple[int, int, int, int]:
@@ -45,10 +47,7 @@ def scale(name: str, value) -> float:
 
 def sampling(name: str, value, argument: str = "sampling_ratio") -> int:
     """`sampling_ratio`: at least 0; negative ones count as 0, as in other libraries."""
-    value = max(check.integer(name, argument, value), 0)
-    if value > 1024:
-        raise InvalidValue(f"{name}: {argument} must be at most 1024, got {value}")
-    return value
+    return max(check.integer(name, argument, value, None, 1024), 0)
 
 
 def features(at, argument: str, x) -> tuple[str, str]:

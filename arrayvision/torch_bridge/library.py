@@ -95,20 +95,29 @@ _PLAIN = (torch.Tensor, torch.nn.Parameter)
 _LISTS = (list, tuple)
 
 
-def check_tensors(function: str, **given) -> None:
-    """Check the arguments of a function that is made of torch's operations: tensors of real numbers on one device."""
-    first = None
+def check_tensors(function: str, **given) -> list:
+    """Check the arguments of a function that is made of torch's operations: tensors of real numbers on one device.
+
+    Returns them as floats; integers count as float32, as in the array functions.
+    """
+    first, found = None, []
     for argument, x in given.items():
         if not isinstance(x, torch.Tensor):
             raise InvalidKind(f"{function}: {argument} must be a tensor, got {type(x).__name__}")
+        if x.is_quantized:
+            raise InvalidKind(f"{function}: {argument} is quantized: give {argument}.dequantize()")
         if not is_real(x):
             raise InvalidKind(f"{function}: {argument} must hold real numbers, got dtype {x.dtype}")
+        if x.layout is not torch.strided:
+            raise InvalidKind(f"{function}: {argument} is a sparse tensor ({x.layout}): give {argument}.to_dense()")
         if first is None:
             first, device = argument, x.device
         elif x.device != device:
             raise InvalidKind(
                 f"{function}: {first} is on {device}, {argument} is on {x.device}: give both on one device"
             )
+        found.append(x.to(result_dtype(x)))
+    return found
 
 
 class Argument(NamedTuple):
@@ -345,7 +354,11 @@ def register(schema, kernel, fake, gradient=None, public=None):
             return kernel(*args)
         if not all(_is_kind(a, argument.kind) for a, argument in zip(args, arguments, strict=True)):
             return kernel(*args)  # which says what is wrong, in better words than the dispatcher's
-        args = [_bound(public, argument, a) for a, argument in zip(args, arguments, strict=True)]
+        try:
+            args = [_bound(public, argument, a) for a, argument in zip(args, arguments, strict=True)]
+        except (InvalidKind, InvalidValue):
+            kernel(*args)  # whose error is the same, or says more
+            raise
         if function is not None and _in_functorch():
             return function.apply(*_flatten(args, lists))
         try:

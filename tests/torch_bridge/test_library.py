@@ -74,7 +74,7 @@ def test_functions_given_two_devices(name, recorded):
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        (dict(rois=[[0, 0, 0, 1, 1.0]]), TypeError, "rois must be an array"),
+        (dict(rois=[[0, 0, 0, 1, 1.0]]), TypeError, "rois must be a tensor"),
         (dict(rois=np.zeros((1, 5))), TypeError, "give both from one library"),
         (dict(rois=None), TypeError, "rois must be an array, got None"),
         (dict(spatial_scale="1"), TypeError, "spatial_scale must be a number, got str"),
