@@ -62,8 +62,12 @@ def eager(kernel):
         finally:
             torch._C._set_grad_enabled(True)
 
-    disabled = torch._disable_dynamo(plain)
-    return lambda *args: (disabled if "torch._dynamo" in sys.modules else plain)(*args)
+    return _out_of_dynamo(plain)
+
+
+def _out_of_dynamo(function):
+    disabled = torch._disable_dynamo(function)
+    return lambda *args: (disabled if "torch._dynamo" in sys.modules else function)(*args)
 
 
 def unrecorded(*args) -> bool:
@@ -298,12 +302,14 @@ def register(schema, kernel, fake, gradient=None, public=None):
         for a, piece in zip(op._schema.arguments, pieces, strict=True)
     ]
     defaults = tuple(a.default for a in arguments)
+    positions = [i for i, a in enumerate(arguments) if a.kind.startswith("Tensor")]
     count, lists = len(arguments), tuple(i for i, a in enumerate(arguments) if a.listed)
 
     def whole(args):
         """All arguments: torch leaves out those at the end that are the schema's defaults."""
         return args if len(args) == count else (*args, *defaults[len(args) :])
 
+    direct = _out_of_dynamo(kernel)  # for calls of which nothing is recorded: they need no switch of gradients
     kernel = eager(kernel)
     for device in ("CPU", "CUDA"):
         LIBRARY.impl(name, lambda *args: kernel(*whole(args)), device)
@@ -350,8 +356,8 @@ def register(schema, kernel, fake, gradient=None, public=None):
             args = whole(args)
         if torch.compiler.is_compiling():
             return function.apply(*_flatten(args, lists)) if function is not None and _in_functorch() else op(*args)
-        if unrecorded(*args):
-            return kernel(*args)
+        if unrecorded(*[args[i] for i in positions]):
+            return direct(*args)
         if not all(_is_kind(a, argument.kind) for a, argument in zip(args, arguments, strict=True)):
             return kernel(*args)  # which says what is wrong, in better words than the dispatcher's
         try:
