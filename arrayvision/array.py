@@ -455,9 +455,12 @@ def _find(x, kind, function, argument):
         root = sys.modules.get(kind.__module__.split(".")[0])
         if hasattr(root, "from_dlpack"):
             return DLPack(root)
-    raise InvalidKind(
-        f"{function}: {argument} must be an array (NumPy, CuPy, torch, JAX or with DLPack), got {kind.__name__}"
-    )
+    text = f"{function}: {argument} must be an array (NumPy, CuPy, torch, JAX or with DLPack), got {kind.__name__}"
+    if hasattr(x, "to_numpy"):  # a DataFrame, a Series
+        text += f": give {argument}.to_numpy()"
+    elif isinstance(x, (list, tuple)) or hasattr(x, "__array__") or hasattr(x, "__array_interface__"):  # a PIL image
+        text += f": give np.asarray({argument})"
+    raise InvalidKind(text)
 
 
 def plain(first, second) -> tuple | None:
@@ -471,16 +474,14 @@ def plain(first, second) -> tuple | None:
     (array, array, callable) or None
         NumPy views, and what gives a NumPy array as one of the caller's library.
     """
-    library = _of_type.get(type(first))
-    if library is None:
+    found: NumPy | None = _of_type.get(type(first))
+    if found is None or EMULATED or _of_type.get(type(second)) is not found:
         return None
-    if EMULATED or _of_type.get(type(second)) is not library:
-        return None
-    a = library.plain(first)
+    a = found.plain(first)
     if a is None:
         return None
-    b = library.plain(second)
-    return None if b is None else (a, b, library.given_back)
+    b = found.plain(second)
+    return None if b is None else (a, b, found.given_back)
 
 
 # ---- the arrays of a call ----------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 TypeError for a wrong kind, ValueError for a wrong shape or value; before any kernel runs.
 """
 
+import difflib
 import math
 import numbers
 
@@ -32,8 +33,8 @@ def same_length(function: str, argument: str, x, other: str, y) -> None:
         )
 
 
-def number(function: str, argument: str, value, least=-math.inf, *, above=None) -> float:
-    """A real number, not NaN, at least `least` (greater than `above`); one-element arrays count as numbers."""
+def number(function: str, argument: str, value, least=-math.inf, most=math.inf, *, above=None) -> float:
+    """A real number, not NaN, at least `least` (greater than `above`), at most `most`; one-element arrays count."""
     if type(value) is not float:
         try:
             value = _real(value)
@@ -57,6 +58,8 @@ def number(function: str, argument: str, value, least=-math.inf, *, above=None) 
             else f"at least {least:g}"
         )
         raise InvalidValue(f"{function}: {argument} must be {wanted}, got {value:g}")
+    if value > most:
+        raise InvalidValue(f"{function}: {argument} must be at most {most:g}, got {value:g}")
     return value
 
 
@@ -115,6 +118,12 @@ def choice(function: str, argument: str, value, choices):
         pass
     *most, last = map(repr, choices)
     raise InvalidValue(f"{function}: {argument} must be {', '.join(most)} or {last}, got {value!r}")
+
+
+def nearest(name: str, known) -> str:
+    """`` (did you mean X?)`` for a misspelt name, "" where none is near."""
+    found = difflib.get_close_matches(name, list(known), 1)
+    return f" (did you mean {found[0]}?)" if found else ""
 
 
 def _kind(value):

@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 
+from arrayvision import __version__
+
 
 def parser() -> argparse.ArgumentParser:
     """What the command line takes."""
     top = argparse.ArgumentParser(
         prog="arrayvision", description="Computer-vision operators on the arrays you already have."
     )
+    top.add_argument("--version", action="version", version=f"arrayvision {__version__}")
     commands = top.add_subparsers(dest="command", required=True)
 
     demo = commands.add_parser("demo", help="propose boxes on a photo, suppress them by class, draw those kept")
@@ -73,7 +76,8 @@ def _warmup(args):
         for name, act in bar:
             bar.set_description(name)
             act()
-    writable = cache.folder() is not None
+    folder = cache.folder()
+    writable = folder is not None and cache.writable(folder)
     print(
         f"compiled kernels are in {cache.root()}" if writable else f"{cache.root()} can't be written: nothing was kept"
     )

@@ -65,14 +65,17 @@ def run(photo=None, out="demo.png") -> list[tuple[str, str]]:
     image = cv2.imread(str(path))
     if image is None:
         raise ValueError(f"demo: {path} is no picture that OpenCV can read")
+    out = pathlib.Path(out)
+    if not out.parent.is_dir():
+        raise FileNotFoundError(f"demo: there is no folder {out.parent} to write the picture to")
+    if not cv2.haveImageWriter(str(out)):
+        raise ValueError(f"demo: --out must end in a picture's format, .png or .jpg, got {out.name}")
     boxes, scores, classes = propose(image)
     times = []
     for _ in range(21):
         start = time.perf_counter()
         dets, inds = ops.batched_nms(boxes, scores, classes, CONFIG)
         times.append((time.perf_counter() - start) * 1e3)
-    if pathlib.Path(out).parent != pathlib.Path():
-        pathlib.Path(out).parent.mkdir(parents=True, exist_ok=True)
     if not cv2.imwrite(str(out), draw(image, dets, classes[inds])):
         raise OSError(f"demo: could not write {out}")
     kept = np.bincount(classes[inds], minlength=len(CLASSES))

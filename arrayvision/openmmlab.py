@@ -509,6 +509,12 @@ def main(arguments: list[str] | None = None) -> None:
     if not arguments or arguments[0] in ("-h", "--help"):
         print("usage: python -m arrayvision.openmmlab [-m] SCRIPT ARGS...")
         raise SystemExit(0 if arguments else 2)
+    if not as_module and not pathlib.Path(arguments[0]).exists():
+        print(f"arrayvision.openmmlab: there is no script {arguments[0]}", file=sys.stderr)
+        raise SystemExit(2)
+    if as_module and importlib.util.find_spec(arguments[0].partition(".")[0]) is None:
+        print(f"arrayvision.openmmlab: there is no module {arguments[0]}", file=sys.stderr)
+        raise SystemExit(2)
     install()
     sys.argv = list(arguments)
     if as_module:

@@ -100,7 +100,7 @@ OPERATORS = (
         "sigmoid_focal_loss", "focal_loss", "once", "focal loss of independent classifiers",
         "backward", "SigmoidFocalLoss", "SigmoidFocalLossFunction",
     ),
-    _row("soft_nms", "nms", "any", "suppression that lowers scores: naive, linear, gaussian"),
+    _row("soft_nms", "soft_nms", "any", "suppression that lowers scores: naive, linear, gaussian"),
     _row(
         "softmax_focal_loss", "focal_loss", "once", "focal loss of one classifier among several classes",
         "backward", "SoftmaxFocalLoss", "SoftmaxFocalLossFunction",

@@ -15,9 +15,12 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
+
+from arrayvision import check
 
 
 class Registry:
@@ -167,7 +170,12 @@ class Registry:
         if self._linked is not None and not isinstance(cfg, dict):
             return self._linked.build(cfg, *args, default_args=default_args, **kwargs)
         kind, scope, arguments = self.split(cfg, default_args)
-        return self.find(kind, scope)(*args, **{**kwargs, **arguments})
+        made = self.find(kind, scope)
+        try:
+            return made(*args, **{**kwargs, **arguments})
+        except TypeError as error:
+            _suggest(error, made, {**kwargs, **arguments})
+            raise
 
     def split(self, cfg: dict, default_args: dict | None = None) -> tuple[Any, str | None, dict]:
         """A config's type, scope and arguments."""
@@ -215,6 +223,17 @@ class Registry:
 
     def __repr__(self) -> str:
         return f"Registry({self.name!r}: {', '.join(sorted(self._entries))})"
+
+
+def _suggest(error, made, arguments):
+    """To an error about an argument that there is not, add the nearest that there is."""
+    found = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+    if found and found[1] in arguments and error.args:
+        try:
+            known = inspect.signature(made).parameters
+        except (TypeError, ValueError):
+            return
+        error.args = (f"{error.args[0]}{check.nearest(found[1], known)}", *error.args[1:])
 
 
 def _describe(entry):

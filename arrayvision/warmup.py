@@ -38,13 +38,21 @@ def _nms(dtype):
     from arrayvision import ops
 
     boxes, scores = _boxes(2000, dtype)
-    labels = np.arange(2000) % 3
     ops.nms(boxes, scores, 0.5)
     ops.nms(boxes[:9], scores[:9], 0.5)
-    ops.soft_nms(boxes, scores)
     ops.nms_match(np.concatenate([boxes, scores[:, None]], 1), 0.5)
-    for cfg in (dict(iou_threshold=0.5), dict(type="soft_nms"), None):
-        ops.batched_nms(boxes, scores, labels, cfg)
+    for cfg in (dict(iou_threshold=0.5), None):
+        ops.batched_nms(boxes, scores, np.arange(2000) % 3, cfg)
+
+
+def _soft_nms(dtype):
+    import numpy as np
+
+    from arrayvision import ops
+
+    boxes, scores = _boxes(2000, dtype)
+    ops.soft_nms(boxes, scores)
+    ops.batched_nms(boxes, scores, np.arange(2000) % 3, dict(type="soft_nms"))
 
 
 def _rotated_boxes(dtype):
@@ -134,7 +142,7 @@ def _planes():
 
 
 # Files whose cases are not all that there is to compile.
-_MORE: dict[str, Callable[[str], None]] = {"nms": _nms, "rotated_boxes": _rotated_boxes}
+_MORE: dict[str, Callable[[str], None]] = {"nms": _nms, "rotated_boxes": _rotated_boxes, "soft_nms": _soft_nms}
 _REGIONS = (
     "bezier_align", "deform_roi_pool", "prroi_pool", "riroi_align_rotated", "roi_align", "roi_align_rotated", "roi_pool",
 )  # fmt: skip

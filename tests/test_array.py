@@ -270,7 +270,41 @@ def test_what_is_no_integer(value):
 def test_thresholds_beyond_the_dtype_are_infinite():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert len(ops.nms(BOXES.astype(np.float32), SCORES.astype(np.float32), 1e39, score_threshold=1e39)[1]) == 0
-        assert len(ops.soft_nms(BOXES.astype(np.float32), SCORES.astype(np.float32), 1e39, sigma=1e39)[1]) == len(
-            SCORES
-        )
+        assert len(ops.nms(BOXES, SCORES, 0.5, score_threshold=1e39)[1]) == 0
+        assert len(ops.soft_nms(BOXES, SCORES, 0.5, sigma=1e39)[1]) == len(SCORES)
+
+
+@pytest.mark.parametrize(
+    ("value", "hint"), [([1.0], r"give np\.asarray\(boxes\)"), ("text", "got str$"), (None, "got None$")]
+)
+def test_what_to_give_instead(value, hint):
+    with pytest.raises(TypeError, match=f"^nms: boxes must be an array.*{hint}"):
+        ops.nms(value, SCORES, 0.5)
+
+
+def test_what_to_give_instead_of_a_picture_or_a_table():
+    class Table:
+        def to_numpy(self):
+            return BOXES
+
+    image = pytest.importorskip("PIL.Image").new("RGB", (4, 4))
+    with pytest.raises(TypeError, match=r"got Image: give np\.asarray\(boxes\)"):
+        ops.nms(image, SCORES, 0.5)
+    with pytest.raises(TypeError, match=r"got Table: give boxes\.to_numpy\(\)"):
+        ops.nms(Table(), SCORES, 0.5)
+
+
+def test_a_percentage_is_no_threshold():
+    for call in (
+        lambda: ops.nms(BOXES, SCORES, 50),
+        lambda: ops.soft_nms(BOXES, SCORES, 50),
+        lambda: ops.nms_match(np.zeros((2, 5)), 50),
+        lambda: ops.nms_rotated(np.zeros((2, 5)), np.zeros(2), 50),
+        lambda: ops.batched_nms(BOXES, SCORES, SCORES // 1, dict(iou_threshold=50)),
+    ):
+        with pytest.raises(ValueError, match="iou_threshold must be at most 1, got 50"):
+            call()
+    with pytest.raises(TypeError, match=r"nms_cfg has no iou_treshold .*\(did you mean iou_threshold\?\)"):
+        ops.batched_nms(BOXES, SCORES, None, dict(iou_treshold=0.5), True)
+    with pytest.raises(ValueError, match="output_size must be at least 1, got 0"):
+        ops.roi_align(np.zeros((1, 1, 4, 4)), np.zeros((1, 5)), 0)

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 import arrayvision
+from arrayvision import cache
 
 PACKAGE = pathlib.Path(arrayvision.__file__).parent
 ONCE = """
@@ -103,3 +104,87 @@ def test_a_disk_that_fills_up(tmp_path):
     """The folder goes away after it was tried."""
     text = "import shutil, arrayvision.cpu as c; p = c.folder(); shutil.rmtree(p); open(p, 'w').close()\n" + ONCE
     assert "0.5\n" in run(text, ARRAYVISION_CACHE=str(tmp_path / "cache"))
+
+
+def read_only(path):
+    """As in a container's image, for root too: the folder lies on a file system that can't be written."""
+    for p in [path, *path.rglob("*")]:
+        p.chmod(0o555 if p.is_dir() else 0o444)
+
+
+def test_a_cache_that_can_only_be_read_is_used(tmp_path):
+    """Nothing can be made below it: a file stands where a folder would be made for another user's temporary file."""
+    environment = {"ARRAYVISION_CACHE": str(tmp_path / "cache")}
+    run(ONCE, **environment)
+    read_only(tmp_path / "cache")
+    nothing_written = "import tempfile\ndef no(*a, **k): raise PermissionError('read-only')\n"
+    nothing_written += "tempfile.TemporaryFile = tempfile.mkstemp = no\n"
+    out = run(nothing_written + ONCE, **environment)
+    assert "hits 1 misses 0" in out
+
+
+def test_what_another_user_could_have_written_is_not_loaded(tmp_path):
+    environment = {"ARRAYVISION_CACHE": str(tmp_path / "cache")}
+    warns = "import warnings; warnings.simplefilter('error', RuntimeWarning)\n"
+    run(warns + ONCE, **environment)
+    (folder,) = (tmp_path / "cache" / "cpu").iterdir()
+    for path in (folder, tmp_path / "cache", next(folder.glob("*.nbi"))):
+        mode = path.stat().st_mode
+        path.chmod(mode | 0o002)
+        out = run(
+            "import sys, warnings\nwarnings.showwarning = lambda m, *a: print('WARNED', m)\n" + ONCE, **environment
+        )
+        assert "WARNED" in out and "could have been written by another user" in out and "hits 1" not in out
+        path.chmod(mode)
+        assert "hits 1 misses 0" in run(warns + ONCE, **environment)
+    (tmp_path / "cache").chmod(0o777)
+    named = {"ARRAYVISION_SHARED_CACHE": str(tmp_path / "cache")}
+    assert "hits 1 misses 0" in run(warns + ONCE, **named)
+
+
+def test_folders_and_files_are_made_so_that_they_are_trusted_and_can_be_read(tmp_path, monkeypatch):
+    monkeypatch.setenv("ARRAYVISION_CACHE", str(tmp_path / "a" / "b"))
+    before = os.umask(0o000)
+    try:
+        folder = cache.folder("cpu", "c")
+        cache.write(folder / "file", b"x")
+    finally:
+        os.umask(before)
+    assert {p.stat().st_mode & 0o777 for p in (folder, folder.parent, tmp_path / "a")} == {0o755}
+    assert (folder / "file").stat().st_mode & 0o777 == 0o644
+
+
+def test_no_place_at_all_is_one_warning(tmp_path):
+    (tmp_path / "file").write_text("")
+    text = "import warnings\nwarnings.showwarning = lambda m, *a: print('WARNED', m)\n" + ONCE
+    out = run(text, ARRAYVISION_CACHE=str(tmp_path / "file" / "deeper"))
+    assert out.count("WARNED") == 1 and "ARRAYVISION_CACHE" in out
+
+
+def test_numbas_options_change_nothing(tmp_path):
+    assert "0.5\n" in run(ONCE, ARRAYVISION_CACHE=str(tmp_path), NUMBA_OPT="0")
+
+
+SLOW = """
+import logging, numpy as np, arrayvision.cpu as cpu, time
+import numba.core.event as event
+class Dispatcher: pass
+d = Dispatcher(); d.py_func = type("f", (), {"__module__": "arrayvision.cpu.nms"})
+for _ in range(2):
+    with event.trigger_event("numba:compile", data={"dispatcher": d}):
+        with event.trigger_event("numba:compile", data={"dispatcher": d}):
+            time.sleep(1.4)
+"""
+
+
+def said(text, **environment):
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent), **environment}
+    return subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, env=environment).stderr
+
+
+def test_a_long_compilation_says_why_once():
+    text = said(SLOW)
+    assert text.count("compiling the CPU kernels of nms") == 1 and "arrayvision warmup" in text
+    assert not said(SLOW, ARRAYVISION_QUIET="1")
+    assert not said(SLOW.replace("class Dis", "logging.getLogger('arrayvision').setLevel('ERROR')\nclass Dis"))
+    assert not said(SLOW.replace("1.4", "0.1"))

@@ -9,6 +9,7 @@ import sys
 
 import cv2
 import numpy as np
+import pytest
 from numba.core.dispatcher import Dispatcher
 
 import arrayvision.cpu
@@ -22,12 +23,12 @@ def run(*arguments, **kwargs):
 
 
 def test_demo_draws_what_is_kept(tmp_path, capsys):
-    assert cli.main(["demo", "--out", str(tmp_path / "deep" / "out.png")]) == 0
+    assert cli.main(["demo", "--out", str(tmp_path / "out.png")]) == 0
     table = dict(line.split("  ", 1) for line in capsys.readouterr().out.splitlines())
     boxes, kept = (int(table[k].split()[0].replace(",", "")) for k in ("boxes in", "boxes kept"))
     assert boxes > 5000 and 300 < kept < boxes / 5
     assert table["back end"].strip() == "cpu" and "ms" in table["first call"]
-    picture, photo = cv2.imread(str(tmp_path / "deep" / "out.png")), cv2.imread(str(demo.PHOTO))
+    picture, photo = cv2.imread(str(tmp_path / "out.png")), cv2.imread(str(demo.PHOTO))
     assert picture.shape == photo.shape
     changed = (picture.astype(int) != photo).any(2)
     assert 0.02 < changed.mean() < 0.3
@@ -55,6 +56,18 @@ def test_demo_of_what_is_no_photo(tmp_path, capsys):
         assert message in capsys.readouterr().err
     cv2.imwrite(str(tmp_path / "black.png"), np.zeros((60, 60, 3), np.uint8))
     assert cli.main(["demo", str(tmp_path / "black.png"), "--out", str(tmp_path / "out.png")]) == 0
+
+
+def test_demo_looks_at_where_it_writes_first(tmp_path, capsys):
+    for out, message in ((tmp_path / "a" / "b.png", "there is no folder"), (tmp_path / "b.xyz", "--out must end in")):
+        assert cli.main(["demo", "--out", str(out)]) == 2
+        assert message in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["--version"])
+    assert capsys.readouterr().out == f"arrayvision {arrayvision.__version__}\n"
 
 
 def test_env(capsys):

@@ -8,11 +8,15 @@ is a digest of all these files and of Numba's version and flags.
 import contextlib
 import functools
 import hashlib
+import logging
+import multiprocessing
 import os
 import pathlib
 import pickle
+import threading
 
 from numba import config, njit
+from numba.core import event
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
 
 from arrayvision import cache
@@ -36,13 +40,15 @@ def digest():
 
 @functools.cache
 def folder():
-    """The folder of compiled kernels, or None where none can be written."""
-    return cache.folder("cpu", digest())
+    """The folder of compiled kernels, or None where there is none that can be used."""
+    path = cache.folder("cpu", digest())
+    return path if path is not None and all(map(cache.trusted, path.iterdir())) else None
 
 
 class _Locator(_CacheLocator):
     def __init__(self, py_func):
         self._name = f"{py_func.__module__}.{py_func.__code__.co_firstlineno}"
+        self._py_file = py_func.__code__.co_filename  # for Numba's warnings
 
     def get_cache_path(self):
         return str(folder())
@@ -82,6 +88,48 @@ class _Cache(FunctionCache):
             return super().load_overload(sig, target_context)
         except Exception:  # a damaged file is compiled anew
             return None
+
+
+class _Waiting(event.Listener):
+    """Says why nothing happens when a compilation takes more than a second: once for a file of kernels.
+
+    Through the logger "arrayvision", which writes to stderr unless it is told otherwise.
+    """
+
+    def __init__(self):
+        self.depth, self.timer, self.told = 0, None, set()
+
+    def on_start(self, happening):
+        self.depth += 1
+        function = getattr(happening.data.get("dispatcher"), "py_func", None)
+        name = getattr(function, "__module__", "")
+        if self.depth > 1 or not name.startswith("arrayvision.cpu.") or name in self.told or _quiet():
+            return
+        self.timer = threading.Timer(1.0, self.tell, (name,))
+        self.timer.daemon = True
+        self.timer.start()
+
+    def on_end(self, happening):
+        self.depth -= 1
+        if self.depth == 0 and self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+
+    def tell(self, name):
+        self.told.add(name)
+        logging.getLogger("arrayvision").warning(
+            "arrayvision: compiling the CPU kernels of %s, once for this machine and version; `arrayvision warmup` does it "
+            "ahead (ARRAYVISION_QUIET=1 says nothing)",
+            name.rpartition(".")[2],
+        )
+
+
+def _quiet():
+    """Asked to be, or a worker, of which there are many."""
+    return bool(os.environ.get("ARRAYVISION_QUIET")) or multiprocessing.parent_process() is not None
+
+
+event.register("numba:compile", _Waiting())
 
 
 def kernel(function=None, **options):

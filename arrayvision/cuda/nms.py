@@ -14,7 +14,7 @@ KERNELS = runtime.Kernels(
         "strike_tile<AxisAligned<double>, double>",
         "prepare<AxisAligned<double>, int64_t>",
         *(f"shapes<{T}, {_BOX[T]}, {real(T)}>" for T in FLOATS),
-        *(f"{kernel}<{T}>" for kernel in ("take_rows", "take_picked", "soften") for T in FLOATS),
+        *(f"take_rows<{T}>" for T in FLOATS),
         "compose",
         "belong",
     ],
@@ -57,27 +57,6 @@ def match(boxes, scores, threshold):
     return members, lengths
 
 
-def soft(boxes, scores, labels, threshold, sigma, min_score, method, offset):
-    """Indices in the order of picking, and the scores they had then."""
-    kind, n = c_type(boxes), len(boxes)
-    number = TYPES[real(kind)]
-    keep, decayed, count = empty(boxes, (n,), "int64"), empty(boxes, (n,), number), zeros(boxes, (1,), "int64")
-    if n == 0:
-        return keep, decayed
-    shapes, left = empty(boxes, (n, 5), number), empty(boxes, (n,), number)
-    lowest = -3.4028234663852886e38 if number == "float32" else -1.7976931348623157e308  # -infinity marks those picked
-    args = in_dtype(kind, threshold), in_dtype(kind, sigma), in_dtype(kind, max(min_score, lowest))
-    how = ("naive", "linear", "gaussian").index(method)
-    some_labels = keep if labels is None else labels  # not read if there are none
-    block = min(1024, -(-n // 32) * 32)
-    KERNELS.launch(
-        f"soften<{kind}>", (1,), n, boxes, scores, labels is not None, some_labels, *args, how, offset,
-        shapes, left, keep, decayed, count, block=block,
-    )  # fmt: skip
-    picked = int(count[0])
-    return keep[:picked], decayed[:picked]
-
-
 def falling(scores):
     """Indices by falling score, NaN last."""
     n, kind = scores.shape[0], c_type(scores)
@@ -90,9 +69,3 @@ def falling(scores):
 def take_rows(boxes, scores, keep, dets, inds):
     """dets[k] = the box keep[k] and its score; inds[k] = keep[k]."""
     suppress.take_rows(KERNELS, boxes, scores, keep, dets, inds)
-
-
-def take_picked(boxes, picked_scores, keep, dets, inds):
-    """As take_rows, with scores given in the order of `keep`."""
-    n, width = keep.shape[0], boxes.shape[1]
-    KERNELS.launch(f"take_picked<{c_type(boxes)}>", n * (width + 1), n, width, boxes, picked_scores, keep, dets, inds)

@@ -70,7 +70,7 @@ class Kernels:
         content, symbols = nvrtc.compile(
             self.source.read_text(), self.source.name, self.expressions, self.options, arch
         )
-        if folder is None:
+        if folder is None or not cache.writable(folder):
             return content, symbols
         cache.write(code, content)
         known = {"digest": _digest(content, symbols), "symbols": symbols}
@@ -166,6 +166,8 @@ def _digest(content, symbols):
 def _kept(code, names):
     """The symbols of compiled code that lies in the cache; None if a file is missing or damaged."""
     try:
+        if not (code.exists() and cache.trusted(code) and cache.trusted(names)):
+            return None
         known = json.loads(names.read_bytes())
         symbols = known["symbols"]
         return symbols if known["digest"] == _digest(code.read_bytes(), symbols) else None

@@ -26,7 +26,7 @@ from arrayvision.ops.focal_loss import (
     softmax_focal_loss_backward as softmax_focal_loss_backward,
 )
 from arrayvision.ops.min_area_polygons import min_area_polygons as min_area_polygons
-from arrayvision.ops.nms import batched_nms as batched_nms, nms as nms, nms_match as nms_match, soft_nms as soft_nms
+from arrayvision.ops.nms import batched_nms as batched_nms, nms as nms, nms_match as nms_match
 from arrayvision.ops.point_sample import (
     abs_img_point_to_rel_img_point as abs_img_point_to_rel_img_point,
     denormalize as denormalize,
@@ -66,6 +66,7 @@ from arrayvision.ops.rotated_feature_align import (
     rotated_feature_align as rotated_feature_align,
     rotated_feature_align_backward as rotated_feature_align_backward,
 )
+from arrayvision.ops.soft_nms import soft_nms as soft_nms
 from arrayvision.ops.tin_shift import tin_shift as tin_shift
 
 __all__ = operators.array_names()

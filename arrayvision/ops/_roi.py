@@ -13,7 +13,7 @@ MOST = 2**31 - 1  # rows or columns
 
 
 def size(name: str, argument: str, value) -> tuple[int, int]:
-    """A size (height, width), given so or as one int for both."""
+    """A size (height, width) of at least 1 x 1, given so or as one int for both."""
     if type(value) is int and 0 < value <= MOST:
         return value, value
     if isinstance(value, (tuple, list)):
@@ -24,7 +24,7 @@ def size(name: str, argument: str, value) -> tuple[int, int]:
         height = width = value
     else:
         raise InvalidKind(f"{name}: {argument} must be an int or two, got {type(value).__name__}")
-    return check.integer(name, argument, height, 0, MOST), check.integer(name, argument, width, 0, MOST)
+    return check.integer(name, argument, height, 1, MOST), check.integer(name, argument, width, 1, MOST)
 
 
 def input_shape(name: str, value) -> tuple[int, int, int, int]:

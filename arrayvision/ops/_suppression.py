@@ -30,7 +30,7 @@ def suppress(
 ):
     """Check, call ``kernels(module).nms`` and gather: (kept boxes with their scores, their indices)."""
     at, dtype, boxes, scores, labels = scored(name, width, boxes, scores, labels, argument, label_argument)
-    iou_threshold = check.number(name, "iou_threshold", iou_threshold, 0)
+    iou_threshold = check.number(name, "iou_threshold", iou_threshold, 0, 1)
     kernels = at.kernels(module)
     keep = kernels.nms(boxes, scores, labels, iou_threshold, extra, score_threshold, max_num)
     return gather(at, dtype, kernels.take_rows, boxes, scores, keep)

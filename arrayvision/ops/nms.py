@@ -8,7 +8,8 @@ import numpy as np
 
 from arrayvision import check
 from arrayvision.array import _kernels, arrays, plain
-from arrayvision.ops._suppression import gather, scored, suppress
+from arrayvision.ops._suppression import gather, suppress
+from arrayvision.ops.soft_nms import soften
 from arrayvision.typing import Array
 
 
@@ -49,7 +50,7 @@ def nms(
     TypeError
         If something is no array, of another library or device, or of a wrong dtype.
     ValueError
-        If a shape, `offset` or `max_num` is wrong, lengths differ, or a threshold is NaN or `iou_threshold` negative.
+        If a shape, `offset` or `max_num` is wrong, lengths differ, a threshold is NaN, or `iou_threshold` not within [0, 1] (a percentage, say).
 
     Notes
     -----
@@ -107,84 +108,6 @@ def _limits(name, score_threshold, max_num):
     return score_threshold if score_threshold > 0 else None, max_num or -1
 
 
-def soft_nms(
-    boxes: Array,
-    scores: Array,
-    iou_threshold: float = 0.3,
-    sigma: float = 0.5,
-    min_score: float = 1e-3,
-    method: str = "linear",
-    offset: int = 0,
-) -> tuple[Array, Array]:
-    """Soft non-maximum suppression: overlapping boxes lose score instead of going.
-
-    The box with the best score is picked; each other box's score is multiplied by what its IoU with the picked one
-    leaves of it; those that fall below `min_score` go; and so on.
-
-    Parameters
-    ----------
-    boxes : array (N, 4)
-        Boxes (x1, y1, x2, y2) in any unit.
-    scores : array (N,)
-        Their scores. A NaN score is never kept.
-    iou_threshold : float
-        IoUs up to this leave a score as it is ("naive" and "linear").
-    sigma : float
-        Of "gaussian"; greater than 0.
-    min_score : float
-        Boxes with less are dropped.
-    method : {"naive", "linear", "gaussian"}
-        A score is multiplied by 0 ("naive") or 1 - IoU ("linear") where the IoU is greater than `iou_threshold`, or by
-        exp(-IoU**2 / sigma) ("gaussian").
-    offset : {0, 1}
-        Added to widths and heights: 1 where x2 and y2 are the last pixel inside.
-
-    Returns
-    -------
-    dets : array (K, 5)
-        The boxes with their decayed scores, in the order in which they were picked; ties by position.
-    inds : array (K,)
-        Their int64 positions in the input (int32 in JAX without x64).
-
-    Raises
-    ------
-    TypeError
-        If something is no array, of another library or device, or of a wrong dtype.
-    ValueError
-        If a shape, `method` or `offset` is wrong, lengths differ, or a number is NaN or out of range.
-
-    Notes
-    -----
-    N. Bodla et al., "Soft-NMS: Improving Object Detection With One Line of Code", 2017. A box with a NaN or infinite
-    corner, or of no or negative width or height (offset included), neither lowers a score nor loses its own.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> boxes = np.array([[0, 0, 10, 10], [1, 1, 11, 11], [20, 20, 30, 30]])
-    >>> dets, inds = soft_nms(boxes, np.array([0.6, 0.9, 0.3]))
-    >>> inds
-    array([1, 2, 0])
-    """
-    return _soften("soft_nms", boxes, scores, None, -1, iou_threshold, sigma, min_score, method, offset)
-
-
-def _soften(
-    name, boxes, scores, idxs, max_num, iou_threshold=0.3, sigma=0.5, min_score=1e-3, method="linear", offset=0
-):
-    at, dtype, boxes, scores, idxs = scored(name, 4, boxes, scores, idxs)
-    check.choice(name, "offset", offset, (0, 1))
-    check.choice(name, "method", method, ("naive", "linear", "gaussian"))
-    iou_threshold = check.number(name, "iou_threshold", iou_threshold, 0)
-    sigma = check.number(name, "sigma", sigma, above=0)
-    min_score = check.number(name, "min_score", min_score)
-    kernels = at.kernels("nms")
-    keep, decayed = kernels.soft(boxes, scores, idxs, iou_threshold, sigma, min_score, method, int(offset))
-    if max_num > 0:
-        keep, decayed = keep[:max_num], decayed[:max_num]
-    return gather(at, dtype, kernels.take_picked, boxes, decayed, keep)
-
-
 def nms_match(dets: Array, iou_threshold: float) -> list[Array]:
     """Non-maximum suppression that tells which box suppressed which.
 
@@ -206,7 +129,7 @@ def nms_match(dets: Array, iou_threshold: float) -> list[Array]:
     TypeError
         If dets is no array or holds no real numbers.
     ValueError
-        If its shape is wrong, or the threshold is NaN or negative.
+        If its shape is wrong, or the threshold is not within [0, 1].
 
     Notes
     -----
@@ -223,7 +146,7 @@ def nms_match(dets: Array, iou_threshold: float) -> list[Array]:
     if dets.shape == (0,):  # as np.array([]) has it
         return []
     at.sizes(dets="N 5")
-    iou_threshold = check.number(name, "iou_threshold", iou_threshold, 0)
+    iou_threshold = check.number(name, "iou_threshold", iou_threshold, 0, 1)
     dtype = at.floats(dets=dets)
     boxes, scores = at.read(dets[:, :4], dtype), at.read(dets[:, 4], dtype)
     members, lengths = at.kernels("nms").match(boxes, scores, iou_threshold)
@@ -314,7 +237,10 @@ def batched_nms(
     unknown = sorted(map(str, set(cfg) - set(arguments)))
     if unknown:
         known = ", ".join(("type", *arguments, "class_agnostic", "max_num", "split_thr"))
-        raise TypeError(f"{name}: nms_cfg has no {', '.join(unknown)} for type {kind!r}; it takes {known}")
+        raise TypeError(
+            f"{name}: nms_cfg has no {', '.join(unknown)} for type {kind!r}{check.nearest(unknown[0], known.split(', '))}; "
+            f"it takes {known}"
+        )
     if kind != "soft_nms" and "iou_threshold" not in cfg:
         raise TypeError(f"{name}: nms_cfg lacks iou_threshold")
     if idxs is None and not agnostic:
@@ -323,7 +249,7 @@ def batched_nms(
         arrays(name, boxes=boxes, idxs=idxs).sizes(boxes="N columns", idxs="N")
         idxs = None
     if kind == "soft_nms":
-        return _soften(name, boxes, scores, idxs, max_num, **cfg)
+        return soften(name, boxes, scores, idxs, max_num, **cfg)
     extra: int = True
     least = None
     if kind == "nms":

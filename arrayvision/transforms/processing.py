@@ -221,7 +221,7 @@ class Resize(BaseTransform):
     def __repr__(self) -> str:
         return (
             f"{type(self).__name__}(scale={self.scale}, scale_factor={self.scale_factor}, keep_ratio={self.keep_ratio}, "
-            f"clip_object_border={self.clip_object_border}), backend={self.backend}), "
+            f"clip_object_border={self.clip_object_border}, backend={self.backend}, "
             f"interpolation={self.interpolation})"
         )
 
@@ -323,7 +323,7 @@ class Pad(BaseTransform):
     def __repr__(self) -> str:
         return (
             f"{type(self).__name__}(size={self.size}, size_divisor={self.size_divisor}, "
-            f"pad_to_square={self.pad_to_square}, pad_val={self.pad_val}), padding_mode={self.padding_mode})"
+            f"pad_to_square={self.pad_to_square}, pad_val={self.pad_val}, padding_mode={self.padding_mode})"
         )
 
 
@@ -611,7 +611,11 @@ class TestTimeAug(BaseTransform):
         return {key: [version.get(key) for version in versions] for key in versions[0]}
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}transforms=\n" + "".join(f"{subroutine!r}\n" for subroutine in self.subroutines)
+        return (
+            f"{type(self).__name__}(transforms=\n"
+            + "".join(f"{subroutine!r}\n" for subroutine in self.subroutines)
+            + ")"
+        )
 
 
 @TRANSFORMS.register_module()

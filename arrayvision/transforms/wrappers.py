@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -80,6 +80,8 @@ class Compose(BaseTransform):
 
     def transform(self, results: dict) -> dict | None:
         """Apply all, in order."""
+        if not isinstance(results, MutableMapping):
+            raise InvalidKind(f"Compose: results must be a dict, such as dict(img=image), got {type(results).__name__}")
         steps = self.transforms
         for i, step in enumerate(steps):
             try:

@@ -54,7 +54,7 @@ def imshow(img: str | Array, win_name: str = "", wait_time: int = 0) -> np.ndarr
             "imshow: there is neither a notebook nor a display to show the image in: write it to a file, with imwrite or "
             "with out_file= of imshow_bboxes and imshow_det_bboxes"
         )
-    return image
+    return _shown(image)
 
 
 def _loaded(name, img):
@@ -87,6 +87,26 @@ def _show(image, title, wait_time):
     if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         return False  # asked without one, OpenCV's window library ends the process
     return _opencv_window(image, title, wait_time) or _tk_window(image, title, wait_time)
+
+
+class _Shown(np.ndarray):
+    """An image that its cell has shown: a cell that ends in it prints no numbers below the picture."""
+
+    def _ipython_display_(self):
+        pass
+
+    def __array_finalize__(self, other):
+        pass
+
+    def __array_wrap__(self, array, context=None, return_scalar=False):
+        return array[()] if return_scalar else np.asarray(array)
+
+    def __getitem__(self, key):
+        return np.asarray(self)[key]
+
+
+def _shown(image):
+    return image.view(_Shown) if _notebook() else image
 
 
 def _notebook():
@@ -256,6 +276,10 @@ def imshow_det_bboxes(
     labels = to_numpy(name, "labels", labels)
     if labels.ndim != 1 or len(labels) != len(boxes):
         raise InvalidValue(f"{name}: labels must have shape ({len(boxes)},), got {tuple(labels.shape)}")
+    if labels.dtype.kind == "f" and (labels % 1 != 0).any():
+        raise InvalidValue(
+            f"{name}: labels must hold whole numbers, got {labels[labels % 1 != 0][0]:g}: are they scores?"
+        )
     scores = boxes[:, -1] if boxes.shape[1] == (6 if turned else 5) else None
     score_thr = check.number(name, "score_thr", score_thr)
     if score_thr > 0:
@@ -353,4 +377,4 @@ def _finish(name, canvas, show, title, wait_time, out_file):
         raise RuntimeError(
             f"{name}: there is neither a notebook nor a display to show the image in: pass out_file=, or show=False"
         )
-    return canvas
+    return _shown(canvas) if show else canvas

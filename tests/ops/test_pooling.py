@@ -445,7 +445,7 @@ BAD = [
     (lambda: ops.roi_align(X, BOXES[:, :4], 2), ValueError, r"roi_align: rois must have shape \(K, 5\), got \(7, 4\)"),
     (lambda: ops.roi_align(X[0], BOXES, 2), ValueError, r"roi_align: input must have shape \(B, C, H, W\), got"),
     (lambda: ops.roi_align(X, BOXES, (2, 2, 2)), ValueError, "output_size must be an int or two, got 3 numbers"),
-    (lambda: ops.roi_align(X, BOXES, -1), ValueError, "output_size must be at least 0, got -1"),
+    (lambda: ops.roi_align(X, BOXES, -1), ValueError, "output_size must be at least 1, got -1"),
     (lambda: ops.roi_align(X, BOXES, 2.5), TypeError, "output_size must be an int or two, got float"),
     (lambda: ops.roi_align(X, BOXES, "7"), TypeError, "output_size must be an int or two, got str"),
     (lambda: ops.roi_align(X, BOXES, 2, np.nan), ValueError, "spatial_scale must be a number, got nan"),

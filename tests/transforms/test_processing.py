@@ -165,7 +165,7 @@ def test_resize_without_limits_and_with_what_is_there(sample):
     assert results["gt_keypoints"].dtype == whole.dtype
     assert results["gt_keypoints"].tolist() == [[[4, 12, 2], [1, 22, 1]]] and whole[0, 0, 0] == 3
     assert repr(Resize((80, 60), keep_ratio=True)) == (
-        "Resize(scale=(80, 60), scale_factor=None, keep_ratio=True, clip_object_border=True), backend=cv2), "
+        "Resize(scale=(80, 60), scale_factor=None, keep_ratio=True, clip_object_border=True, backend=cv2, "
         "interpolation=bilinear)"
     )
 

@@ -383,3 +383,10 @@ def test_flip_by_config_and_by_object_agree():
     img = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
     built = Compose([{"type": "RandomFlip", "prob": 1.0}])({"img": img})["img"]
     assert np.array_equal(built, RandomFlip(1.0)({"img": img})["img"])
+
+
+def test_a_misspelt_argument_and_a_bare_image():
+    with pytest.raises(TypeError, match=r"keep_ration.*\(did you mean keep_ratio\?\)"):
+        Compose([dict(type="Resize", scale=(4, 2), keep_ration=True)])
+    with pytest.raises(TypeError, match=r"results must be a dict, such as dict\(img=image\), got ndarray"):
+        Compose([])(np.zeros((2, 2, 3), np.uint8))

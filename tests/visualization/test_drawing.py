@@ -192,13 +192,19 @@ def test_without_display(tmp_path):
     np.testing.assert_array_equal(image.imread(path), got)
 
 
-def test_in_a_notebook(monkeypatch):
+def notebook(monkeypatch):
+    """Pretend to be one; what it shows."""
     shown = []
     ipython, display = types.ModuleType("IPython"), types.ModuleType("IPython.display")
     ipython.get_ipython = lambda: types.SimpleNamespace(kernel=object())
     display.Image, display.display = lambda data: data, shown.append
     monkeypatch.setitem(sys.modules, "IPython", ipython)
     monkeypatch.setitem(sys.modules, "IPython.display", display)
+    return shown
+
+
+def test_in_a_notebook(monkeypatch):
+    shown = notebook(monkeypatch)
     assert visualization.imshow(photo()) is not None
     np.testing.assert_array_equal(image.imfrombytes(shown.pop()), photo())
     drawn = visualization.imshow_bboxes(photo(), np.array([[1, 2, 30, 40]]))
@@ -211,6 +217,30 @@ def test_in_a_notebook(monkeypatch):
     visualization.flowshow(flow)
     wanted = np.rint(visualization.flow2rgb(flow)[..., ::-1] * 255)
     np.testing.assert_array_equal(image.imfrombytes(shown.pop()), wanted)
+
+
+def test_a_notebook_shows_the_picture_alone(monkeypatch):
+    """A cell that ends in a drawing function showed it, and then forty lines of numbers."""
+    shown = notebook(monkeypatch)
+    box, label = np.array([[1, 2, 30, 40]]), np.array([0])
+    for call in (
+        lambda: visualization.imshow(photo()),
+        lambda: visualization.imshow_bboxes(photo(), box),
+        lambda: visualization.imshow_det_bboxes(photo(), box, label),
+        lambda: visualization.flowshow(np.ones((4, 4, 2), np.float32)),
+    ):
+        out = call()
+        assert len(shown) == 1 and shown.pop()
+        assert out._ipython_display_() is None  # a notebook asks for no text then
+        assert isinstance(out, np.ndarray) and type(out[:2]) is type(out + 1) is np.ndarray
+        assert type(out.sum()) is not type(out)
+    quiet = visualization.imshow_bboxes(photo(), box, show=False)
+    assert type(quiet) is np.ndarray and not shown
+
+
+def test_scores_given_as_labels():
+    with pytest.raises(ValueError, match=r"labels must hold whole numbers, got 0.9: are they scores\?"):
+        visualization.imshow_det_bboxes(photo(), np.array([[1, 2, 30, 40]]), np.array([0.9]), show=False)
 
 
 def test_in_a_window(monkeypatch):

@@ -87,7 +87,9 @@ def _build(source, expressions, include, checking):
     headers = sorted(p for folder in (*include, HERE, source.parent) for p in folder.glob("*.*h"))
     for path in (source, *headers):
         key.update(path.read_bytes())
-    folder = cache.folder("emulated") or pathlib.Path(tempfile.mkdtemp(prefix="arrayvision-"))
+    folder = cache.folder("emulated")
+    if folder is None or not cache.writable(folder):
+        folder = pathlib.Path(tempfile.mkdtemp(prefix="arrayvision-"))
     path = (
         folder / f"{source.stem}-{key.hexdigest()[:24]}{'-sanitized' if sanitize else '-races' if checking else ''}.so"
     )
@@ -111,6 +113,8 @@ def _build(source, expressions, include, checking):
 def _whole(path):
     """Whether a library lies there as it was written: loading a cut one can end the process."""
     try:
+        if not (path.exists() and cache.trusted(path)):
+            return False
         return path.with_suffix(".sha256").read_bytes() == hashlib.sha256(path.read_bytes()).hexdigest().encode()
     except OSError:
         return False

@@ -132,8 +132,6 @@ class DeformRoIPoolPack(DeformRoIPool):
         self.output_channels = output_channels = check.integer(name, "output_channels", output_channels, 1)
         self.deform_fc_channels = check.integer(name, "deform_fc_channels", deform_fc_channels, 1)
         bins, hidden = self.output_size[0] * self.output_size[1], self.deform_fc_channels
-        if not bins:
-            raise InvalidValue(f"{name}: output_size must be at least 1, got {self.output_size}")
         self.offset_fc = nn.Sequential(
             nn.Linear(bins * output_channels, hidden),
             nn.ReLU(inplace=True),

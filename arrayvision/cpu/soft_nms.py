@@ -1,0 +1,237 @@
+"""Soft suppression of axis-aligned boxes: pick the best box, lower the scores of those it overlaps, pick the next.
+
+For each `CHUNK` boxes the best score is kept, so a pick looks at n / CHUNK of them; the boxes near a picked one are found by
+strips (`cpu/strips.py`).
+"""
+
+import numpy as np
+
+from arrayvision.array import scalar
+from arrayvision.cpu import kernel
+from arrayvision.cpu.nms import FEW, columns_of, falling, segments
+from arrayvision.cpu.order import bits
+from arrayvision.cpu.strips import build, first_not_below
+from arrayvision.cpu.threads import parallel_for, take
+
+NAIVE, LINEAR, GAUSSIAN = 0, 1, 2
+CHUNK = 64
+
+
+@kernel
+def decay(scores, x1, y1, x2, y2, area, a, b, c, d, own, threshold, offset, sigma, method):
+    """Multiply scores by what their boxes' IoU with (a, b, c, d) leaves of them."""
+    zero, one = own - own, area.dtype.type(1)
+    for j in range(scores.shape[0]):
+        w = max(min(c, x2[j]) - max(a, x1[j]) + offset, zero)
+        h = max(min(d, y2[j]) - max(b, y1[j]) + offset, zero)
+        inter = w * h
+        if inter > 0:
+            iou = inter / (own + area[j] - inter)
+            if method == GAUSSIAN:
+                scores[j] *= np.exp(-(iou * iou) / sigma)
+            elif iou > threshold:
+                scores[j] *= one - iou if method == LINEAR else zero
+
+
+@kernel
+def best_of(scores, index, least):
+    """The place of the greatest score that isn't below `least`, of the smaller index among equals; -1 without one."""
+    best = -1
+    for k in range(scores.shape[0]):
+        s = scores[k]
+        if s >= least and (best < 0 or s > scores[best] or (s == scores[best] and index[k] < index[best])):
+            best = k
+    return best
+
+
+@kernel
+def soften(boxes, scores, threshold, sigma, least, method, offset, unsigned, keep, decayed):
+    """Pick the best box, decay those it overlaps, pick the next ... Returns how many were picked."""
+    n = boxes.shape[0]
+    index, m, last = np.empty(n, np.int32), 0, n  # boxes with an area first, then those without, NaN scores left out
+    for i in range(n):
+        if scores[i] == scores[i]:
+            w, h = boxes[i, 2] - boxes[i, 0] + offset, boxes[i, 3] - boxes[i, 1] + offset
+            own = w * h
+            if w > 0 and h > 0 and own > 0 and own - own == 0:
+                index[m] = i
+                m += 1
+            else:
+                last -= 1
+                index[last] = i
+    for i in range(last, n):
+        index[m + i - last] = index[i]
+    count = m + n - last
+    index = index[:count]
+    columns = columns_of(boxes, index, offset)
+    x1, y1, x2, y2, area = columns[0], columns[1], columns[2], columns[3], columns[4]
+    reach_all = area.dtype.type(0.5001)
+    single = m < FEW
+    if single:
+        starts, groups = np.array([0, m]), np.array([0, 1])
+        sx, low, high = x1, y1[:1], y1[:1]
+        wide, sizes = x1[:1], np.zeros((1, 4), x1.dtype)
+    else:
+        cx, cy, w, h = (x1 + x2)[:m] / 2, (y1 + y2)[:m] / 2, (x2 - x1 + offset)[:m], (y2 - y1 + offset)[:m]
+        order, sx, starts, low, high, wide, groups, sizes = build(cx, cy, w, h, unsigned)
+        moved = index.copy()
+        for k in range(m):
+            moved[k] = index[order[k]]
+        index = moved
+        columns = columns_of(boxes, index, offset)
+        x1, y1, x2, y2, area = columns[0], columns[1], columns[2], columns[3], columns[4]
+    s = np.empty(count, scores.dtype)
+    for k in range(count):
+        s[k] = scores[index[k]]
+    chunks = (count + CHUNK - 1) // CHUNK
+    top = np.empty(chunks, np.int64)
+    for t in range(chunks):
+        a, b = t * CHUNK, min((t + 1) * CHUNK, count)
+        found = best_of(s[a:b], index[a:b], least)
+        top[t] = a + found if found >= 0 else -1
+    picked = 0
+    while True:
+        best = np.int64(-1)
+        for t in range(chunks):
+            k = top[t]
+            if k >= 0 and (best < 0 or s[k] > s[best] or (s[k] == s[best] and index[k] < index[best])):
+                best = k
+        if best < 0:
+            return picked
+        keep[picked], decayed[picked] = index[best], s[best]
+        picked += 1
+        s[best] = -np.inf
+        t = best // CHUNK
+        a, b = t * CHUNK, min((t + 1) * CHUNK, count)
+        found = best_of(s[a:b], index[a:b], least)
+        top[t] = a + found if found >= 0 else -1
+        if best >= m:
+            continue
+        a, b, c, d, own = x1[best], y1[best], x2[best], y2[best], area[best]
+        x, y, w, h = a / 2 + c / 2, b / 2 + d / 2, c - a + offset, d - b + offset
+        blur = area.dtype.type(4e-6) * max(abs(x), abs(y), w, h)
+        for g in range(groups.shape[0] - 1):
+            ry = (h + sizes[g, 3]) * reach_all + blur
+            strip, stop = groups[g], groups[g + 1]
+            if not single:
+                strip = first_not_below(high, strip, stop, y - ry)
+            while strip < stop and (single or low[strip] <= y + ry):
+                p, q = starts[strip], starts[strip + 1]
+                if not single:
+                    rx = (w + wide[strip]) * reach_all + blur
+                    p = first_not_below(sx, p, q, x - rx)
+                    q = first_not_below(sx, p, q, x + rx + blur)
+                decay(
+                    s[p:q],
+                    x1[p:q],
+                    y1[p:q],
+                    x2[p:q],
+                    y2[p:q],
+                    area[p:q],
+                    a,
+                    b,
+                    c,
+                    d,
+                    own,
+                    threshold,
+                    offset,
+                    sigma,
+                    method,
+                )
+                for t in range(p // CHUNK, (q + CHUNK - 1) // CHUNK):
+                    e, f = t * CHUNK, min((t + 1) * CHUNK, count)
+                    found = best_of(s[e:f], index[e:f], least)
+                    top[t] = e + found if found >= 0 else -1
+                strip += 1
+
+
+@kernel
+def soften_segments(
+    boxes,
+    scores,
+    order,
+    starts,
+    threshold,
+    sigma,
+    least,
+    method,
+    offset,
+    unsigned,
+    keep,
+    decayed,
+    counts,
+    turn,
+    grain,
+    n,
+):
+    """Each segment's picks, from its start on."""
+    start = take(turn, grain)
+    while start < n:
+        for s in range(start, min(start + grain, n)):
+            a, b = starts[s], starts[s + 1]
+            own = order[a:b]
+            some, some_scores = (
+                np.empty((own.shape[0], boxes.shape[1]), boxes.dtype),
+                np.empty(own.shape[0], scores.dtype),
+            )
+            for k in range(own.shape[0]):
+                some[k], some_scores[k] = boxes[own[k]], scores[own[k]]
+            counts[s] = soften(
+                some, some_scores, threshold, sigma, least, method, offset, unsigned, keep[a:b], decayed[a:b]
+            )
+            for k in range(a, a + counts[s]):
+                keep[k] = own[keep[k]]
+        start = take(turn, grain)
+
+
+def soft_nms(boxes, scores, labels, threshold, sigma, min_score, method, offset):
+    """Indices in the order of picking, and the scores they had then."""
+    kind, n = boxes.dtype.type, len(boxes)
+    keep, decayed = np.empty(n, np.int64), np.empty(n, boxes.dtype)
+    least = scalar(max(min_score, np.finfo(kind).min), kind)  # -infinity marks those picked
+    how = (
+        scalar(threshold, kind),
+        scalar(sigma, kind),
+        least,
+        ("naive", "linear", "gaussian").index(method),
+        kind(offset),
+        bits(scores)[:0],
+        keep,
+        decayed,
+    )
+    if labels is None:
+        count = soften(boxes, scores, *how)
+        return keep[:count], decayed[:count]
+    order, starts = segments(labels, np.arange(n, dtype=np.int32))
+    counts = np.zeros(len(starts) - 1, np.int64)
+    each = 1000 * n / max(len(counts), 1)
+    parallel_for(
+        soften_segments,
+        len(counts),
+        max(1, int(50_000 / max(each, 1))),
+        boxes,
+        scores,
+        order,
+        starts,
+        *how,
+        counts,
+        cost=each,
+    )
+    picked = np.concatenate(
+        [np.arange(a, a + count) for a, count in zip(starts, counts, strict=False)] or [np.empty(0, np.int64)]
+    )
+    picked = picked[np.argsort(keep[picked])]
+    keep, decayed = keep[picked], decayed[picked]
+    order = falling(decayed)
+    return keep[order], decayed[order]
+
+
+@kernel
+def take_picked(boxes, picked_scores, keep, dets, inds):
+    """dets[k] = the box keep[k] and its picked score; inds[k] = keep[k]."""
+    width = boxes.shape[1]
+    for k in range(keep.shape[0]):
+        for c in range(width):
+            dets[k, c] = boxes[keep[k], c]
+        dets[k, width] = picked_scores[k]
+        inds[k] = keep[k]
