@@ -477,14 +477,11 @@ def plain(first, second) -> tuple | None:
     (array, array, callable) or None
         NumPy views, and what gives a NumPy array as one of the caller's library.
     """
-    found: NumPy | None = _of_type.get(type(first))
-    if found is None or EMULATED or _of_type.get(type(second)) is not found:
+    found = _of_type.get(type(first))
+    if EMULATED or _of_type.get(type(second)) is not found or found is None:
         return None
-    a = found.plain(first)
-    if a is None:
-        return None
-    b = found.plain(second)
-    return None if b is None else (a, b, found.given_back)
+    a, b = found.plain(first), found.plain(second)
+    return None if a is None or b is None else (a, b, found.given_back)
 
 
 # ---- the arrays of a call ----------------------------------------------------------------------------------------------

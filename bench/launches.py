@@ -47,7 +47,7 @@ def cases():
 def _staged(torch, library):
     """CPU tensors are taken for a GPU's, and the stub for its driver."""
     kind = type(array.library_of(torch.zeros(1)))
-    kept = {name: getattr(kind, name) for name in ("on_gpu", "empty", "stream", "ordinal")}
+    kept = {name: getattr(kind, name) for name in ("on_gpu", "empty", "stream", "ordinal", "plain")}
     before = os.environ.get("ARRAYVISION_CUDA_DRIVER", "")
     os.environ["ARRAYVISION_CUDA_DRIVER"] = str(library)
     driver.driver.cache_clear()
@@ -58,6 +58,7 @@ def _staged(torch, library):
 
     kind.on_gpu, kind.empty = (lambda self, device: True), empty
     kind.stream = kind.ordinal = lambda self, device: 0
+    kind.plain = lambda self, x: None
     try:
         yield
     finally:
