@@ -226,7 +226,10 @@ class Torch(NumPy):
         return x.min().item(), x.max().item()
 
     def contiguous(self, x, dtype):
-        return x.detach().to(self._dtypes[dtype]).resolve_neg().contiguous()
+        wanted = self._dtypes[dtype]
+        if x.dtype is wanted and x.is_contiguous() and not x.is_neg():
+            return x  # what is usual, quickly: only its address is asked for
+        return x.detach().to(wanted).resolve_neg().contiguous()
 
     def empty(self, shape, dtype, device):
         if self.on_gpu(device):
