@@ -60,32 +60,35 @@ def sweep_strips(owner, columns, threshold, offset, most, unsigned):
     for i in range(n):
         cx[i], cy[i] = x1[i] * half + x2[i] * half, y1[i] * half + y2[i] * half
         w[i], h[i] = x2[i] - x1[i] + offset, y2[i] - y1[i] + offset
-    order, sx, starts, low, high, wide, groups, sizes = build(cx, cy, w, h, unsigned)
-    place, local, moved = np.empty(n, np.int32), np.full(n, ALIVE, np.int32), np.empty_like(columns)
+    order, centres, starts, low, high, longest, groups, stand, broadest, sizes = build(cx, cy, w, h, unsigned)
+    position, local, moved = np.empty(n, np.int32), np.full(n, ALIVE, np.int32), np.empty_like(columns)
     for k in range(n):
-        place[order[k]] = k
+        position[order[k]] = k
         for row in range(5):
             moved[row, k] = columns[row, order[k]]
     u1, v1, u2, v2, areas = moved[0], moved[1], moved[2], moved[3], moved[4]
     reach = max(one - threshold, (one / max(threshold, tiny) - one) * half) * slack
     kept, i = 0, 0
     while i < n and kept < most:
-        if local[place[i]] == ALIVE:
+        if local[position[i]] == ALIVE:
             kept += 1
-            local[place[i]] = -1  # kept: it meets itself below
+            local[position[i]] = -1  # kept: it meets itself below
             blur = 4 * tiny * max(abs(cx[i]), abs(cy[i]), w[i], h[i])
-            for g in range(groups.shape[0] - 1):
+            for g in range(sizes.shape[0]):
                 # an IoU is at most the quotient of the widths, and of the heights
                 if sizes[g, 1] * slack < threshold * w[i] or w[i] * slack < threshold * sizes[g, 0]:
                     continue
                 if sizes[g, 3] * slack < threshold * h[i] or h[i] * slack < threshold * sizes[g, 2]:
                     continue
-                ry = min(h[i] * reach, (h[i] + sizes[g, 3]) * half * slack) + blur
-                s, stop = first_not_below(high, groups[g], groups[g + 1], cy[i] - ry), groups[g + 1]
-                while s < stop and low[s] <= cy[i] + ry:
-                    rx = min(w[i] * reach, (w[i] + wide[s]) * half * slack) + blur
-                    p = first_not_below(sx, starts[s], starts[s + 1], cx[i] - rx)
-                    q = first_not_below(sx, p, starts[s + 1], cx[i] + rx + blur)
+                along, length = (cy[i], h[i]) if stand[g] else (cx[i], w[i])
+                across, breadth = (cx[i], w[i]) if stand[g] else (cy[i], h[i])
+                far = min(breadth * reach, (breadth + broadest[g]) * half * slack) + blur
+                stop = groups[g + 1]
+                s = first_not_below(high, groups[g], stop, across - far)
+                while s < stop and low[s] <= across + far:
+                    near = min(length * reach, (length + longest[s]) * half * slack) + blur
+                    p = first_not_below(centres, starts[s], starts[s + 1], along - near)
+                    q = first_not_below(centres, p, starts[s + 1], along + near + blur)
                     strike(
                         local[p:q], u1[p:q], v1[p:q], u2[p:q], v2[p:q], areas[p:q],
                         np.int32(i), x1[i], y1[i], x2[i], y2[i], area[i], threshold, offset,
