@@ -4,7 +4,7 @@ the few pairs whose hulls meet. Geometry: `cpu/polygons.py`; search: `cpu/strips
 import numpy as np
 
 from arrayvision.cpu import kernel
-from arrayvision.cpu.nms import ALIVE, ALL, emit, segments, take_rows
+from arrayvision.cpu.nms import ALIVE, ALL, all_alive, emit, segments, take_rows
 from arrayvision.cpu.order import bits, by_falling_score
 from arrayvision.cpu.polygons import (
     AREA,
@@ -148,7 +148,7 @@ def sweep_strips(owner, shapes, kind, threshold, single, most):
         cx[k], cy[k], w[k], h[k] = p[CX], p[CY], 2 * p[EX], 2 * p[EY]
     unsigned = np.empty(0, np.uint64)
     order, centres, starts, low, high, longest, groups, stand, broadest, _ = build(cx, cy, w, h, unsigned)
-    position, local, ranked = np.empty(n, np.int32), np.full(m, ALIVE, np.int32), np.empty((m, shapes.shape[1]))
+    position, local, ranked = np.empty(n, np.int32), all_alive(m), np.empty((m, shapes.shape[1]))
     sx, sy, ex, ey, near = np.empty(m), np.empty(m), np.empty(m), np.empty(m), np.empty(m, np.uint8)
     for k in range(m):
         position[inside[order[k]]] = k

@@ -67,12 +67,12 @@ def build(cx, cy, w, h, unsigned):
         standing = form_of(w[i], h[i]) == 1
         along[i], across[i] = cy[i] if standing else cx[i], cx[i] if standing else cy[i]
     by_across = by_rising_value(across.view(unsigned.dtype))
-    level = np.empty(n, np.uint64)
+    level = np.empty(n, unsigned.dtype)  # small numbers; in one dtype with the bits, the sort is compiled once
     for i in range(n):
         p = by_across[i]
         level[i] = group_of(w[p], h[p])
     ordered = sort_by_key(level, by_across)  # by group, within it across
-    starts, groups, strip_of = np.empty(n + 1, np.int64), np.empty(n + 1, np.int64), np.empty(n, np.uint64)
+    starts, groups, strip_of = np.empty(n + 1, np.int64), np.empty(n + 1, np.int64), np.empty(n, np.int32)
     strips, count, here = 0, 0, 0
     last = np.uint64(0)
     for i in range(n):
@@ -88,7 +88,7 @@ def build(cx, cy, w, h, unsigned):
         last = own
     groups[count], starts[strips] = strips, n
     by_along = by_rising_value(along.view(unsigned.dtype))
-    strip = np.empty(n, np.uint64)
+    strip = np.empty(n, unsigned.dtype)
     for i in range(n):
         strip[i] = strip_of[by_along[i]]
     order = sort_by_key(strip, by_along)
