@@ -164,26 +164,29 @@ def sigmoid_gradient(grad, x, target, gamma, alpha, weight, each, share, out, tu
 
 
 # ---- softmax -------------------------------------------------------------------------------------------------------
-# Rows are taken in blocks: first their exponentials, then what follows from their sums, for all rows in one loop.
+# Rows are taken in blocks, and each step is a loop over a block's rows: the next row doesn't wait for what is reduced over
+# this one, as it would if a row went through all steps before the next.
 @kernel
 def softmax_sums(x, memory, target, exponentials, own, others, gap):
-    """Of each row x (its label t < 0 being none): exp(x - max), if there is room for one row only in the same place for all;
-    in own and others the label's and the sum of the rest; in gap max - x[t]. `memory` is that of x, as signed integers.
+    """Of each row x (its label t < 0 being none): exp(x - max), 0 for its label; in own and others the label's and the sum
+    of the rest; in gap max - x[t]. `memory` is that of x, as signed integers.
     """
     classes = x.shape[0] // target.shape[0]
-    step = classes if exponentials.shape[0] == x.shape[0] else 0
     for r in range(target.shape[0]):
-        t = target[r]
-        if t < 0:  # as if it were certain
-            own[r], others[r], gap[r] = 1, 0, 0
-            continue
-        row, to = x[r * classes : (r + 1) * classes], exponentials[r * step : r * step + classes]
-        most = largest(memory[r * classes : (r + 1) * classes])
+        gap[r] = largest(memory[r * classes : (r + 1) * classes])
+    for r in range(target.shape[0]):
+        row, to, most = x[r * classes : (r + 1) * classes], exponentials[r * classes : (r + 1) * classes], gap[r]
         for c in range(to.shape[0]):
             to[c] = exp_down(row[c] - most)
-        own[r], gap[r] = to[t], most - row[t]
-        to[t] = 0  # the rest without the digits that a subtraction loses
-        others[r] = total(to)
+    for r in range(target.shape[0]):
+        if target[r] < 0:  # as if it were certain
+            own[r], gap[r] = 1, 0
+        else:
+            i = r * classes + target[r]
+            own[r], gap[r] = exponentials[i], gap[r] - x[i]
+            exponentials[i] = 0  # the rest without the digits that a subtraction loses
+    for r in range(target.shape[0]):
+        others[r] = total(exponentials[r * classes : (r + 1) * classes]) if target[r] >= 0 else 0.0
 
 
 @kernel(forceinline=True)
@@ -225,14 +228,14 @@ def softmax_slopes(own, others, gap, gamma, alpha, slopes):
 @kernel
 def softmax_forward(x, memory, target, gamma, alpha, weight, each, out, sums, turn, grain, n):
     classes = x.shape[0] // max(n, 1)
-    exponentials, rows = np.empty(classes, x.dtype), np.empty((4, grain), x.dtype)
+    exponentials, rows = np.empty(grain * classes, x.dtype), np.empty((4, grain), x.dtype)
     start = take(turn, grain)
     while start < n:
         stop = min(start + grain, n)
         labels, losses = target[start:stop], out[start:stop] if each else rows[3, : stop - start]
         own, others, gap = rows[0, : stop - start], rows[1, : stop - start], rows[2, : stop - start]
         a, b = start * classes, stop * classes
-        softmax_sums(x[a:b], memory[a:b], labels, exponentials, own, others, gap)
+        softmax_sums(x[a:b], memory[a:b], labels, exponentials[: b - a], own, others, gap)
         softmax_losses(own, others, gap, gamma, alpha, losses)
         if weight.shape[0]:
             for r in range(labels.shape[0]):

@@ -22,6 +22,15 @@ FIRST, FEW = 64, 1500
 
 
 @kernel
+def all_alive(n):
+    """Owners of boxes that none has struck yet."""
+    owner = np.empty(n, np.int32)
+    for i in range(n):
+        owner[i] = ALIVE
+    return owner
+
+
+@kernel
 def strike(owner, x1, y1, x2, y2, area, i, a, b, c, d, own, threshold, offset):
     """Strike out boxes whose IoU with box i (a, b, c, d, of area `own`) exceeds the threshold."""
     zero = own - own
@@ -60,32 +69,35 @@ def sweep_strips(owner, columns, threshold, offset, most, unsigned):
     for i in range(n):
         cx[i], cy[i] = x1[i] * half + x2[i] * half, y1[i] * half + y2[i] * half
         w[i], h[i] = x2[i] - x1[i] + offset, y2[i] - y1[i] + offset
-    order, sx, starts, low, high, wide, groups, sizes = build(cx, cy, w, h, unsigned)
-    place, local, moved = np.empty(n, np.int32), np.full(n, ALIVE, np.int32), np.empty_like(columns)
+    order, centres, starts, low, high, longest, groups, stand, broadest, sizes = build(cx, cy, w, h, unsigned)
+    position, local, moved = np.empty(n, np.int32), all_alive(n), np.empty_like(columns)
     for k in range(n):
-        place[order[k]] = k
+        position[order[k]] = k
         for row in range(5):
             moved[row, k] = columns[row, order[k]]
     u1, v1, u2, v2, areas = moved[0], moved[1], moved[2], moved[3], moved[4]
     reach = max(one - threshold, (one / max(threshold, tiny) - one) * half) * slack
     kept, i = 0, 0
     while i < n and kept < most:
-        if local[place[i]] == ALIVE:
+        if local[position[i]] == ALIVE:
             kept += 1
-            local[place[i]] = -1  # kept: it meets itself below
+            local[position[i]] = -1  # kept: it meets itself below
             blur = 4 * tiny * max(abs(cx[i]), abs(cy[i]), w[i], h[i])
-            for g in range(groups.shape[0] - 1):
+            for g in range(sizes.shape[0]):
                 # an IoU is at most the quotient of the widths, and of the heights
                 if sizes[g, 1] * slack < threshold * w[i] or w[i] * slack < threshold * sizes[g, 0]:
                     continue
                 if sizes[g, 3] * slack < threshold * h[i] or h[i] * slack < threshold * sizes[g, 2]:
                     continue
-                ry = min(h[i] * reach, (h[i] + sizes[g, 3]) * half * slack) + blur
-                s, stop = first_not_below(high, groups[g], groups[g + 1], cy[i] - ry), groups[g + 1]
-                while s < stop and low[s] <= cy[i] + ry:
-                    rx = min(w[i] * reach, (w[i] + wide[s]) * half * slack) + blur
-                    p = first_not_below(sx, starts[s], starts[s + 1], cx[i] - rx)
-                    q = first_not_below(sx, p, starts[s + 1], cx[i] + rx + blur)
+                along, length = (cy[i], h[i]) if stand[g] else (cx[i], w[i])
+                across, breadth = (cx[i], w[i]) if stand[g] else (cy[i], h[i])
+                far = min(breadth * reach, (breadth + broadest[g]) * half * slack) + blur
+                stop = groups[g + 1]
+                s = first_not_below(high, groups[g], stop, across - far)
+                while s < stop and low[s] <= across + far:
+                    near = min(length * reach, (length + longest[s]) * half * slack) + blur
+                    p = first_not_below(centres, starts[s], starts[s + 1], along - near)
+                    q = first_not_below(centres, p, starts[s + 1], along + near + blur)
                     strike(
                         local[p:q], u1[p:q], v1[p:q], u2[p:q], v2[p:q], areas[p:q],
                         np.int32(i), x1[i], y1[i], x2[i], y2[i], area[i], threshold, offset,
@@ -118,7 +130,7 @@ def suppress(owner, columns, threshold, offset, most, unsigned):
     for row in range(5):
         for k in range(m):
             packed[row, k] = columns[row, left[k]]
-    inner = np.full(m, ALIVE, np.int32)
+    inner = all_alive(np.int64(m))
     if m < FEW:
         _, stop = sweep(inner, packed, threshold, offset, most)
     else:
@@ -145,14 +157,18 @@ def columns_of(boxes, order, offset):
 
 
 @kernel
-def few(boxes, score_bits, least, filtered, threshold, offset, most):
-    """The kept boxes' indices, all in one call: for fewer than FEW, without labels."""
+def kept_by_score(boxes, score_bits, least, filtered, threshold, offset, most):
+    """The kept boxes' indices, all in one call: without labels there is one segment, and nothing to share."""
     order, m = by_falling_score(score_bits, least, filtered)
-    owner = np.full(m, ALIVE, np.int32)
-    _, stop = sweep(owner, columns_of(boxes, order[:m], offset), threshold, offset, most)
+    owner = all_alive(m)
+    columns = columns_of(boxes, order[:m], offset)
+    if m < FEW:
+        _, stop = sweep(owner, columns, threshold, offset, most)
+    else:
+        stop = suppress(owner, columns, threshold, offset, most, score_bits[:0])
     keep, kept = np.empty(m, np.int64), 0
     for k in range(stop):
-        if owner[k] == ALIVE:
+        if owner[k] == ALIVE and kept < most:
             keep[kept] = order[k]
             kept += 1
     return keep[:kept]
@@ -227,11 +243,11 @@ def nms(boxes, scores, labels, threshold, offset, score_threshold, max_num):
     most = ALL if max_num < 0 else max_num
     filtered = score_threshold is not None
     least = bits(scalar(score_threshold, kind)) if filtered else unsigned.dtype.type(0)
-    if labels is None and len(boxes) < FEW:
-        return few(boxes, unsigned, least, filtered, scalar(threshold, kind), kind(offset), most)
+    if labels is None:
+        return kept_by_score(boxes, unsigned, least, filtered, scalar(threshold, kind), kind(offset), most)
     order, count = by_falling_score(unsigned, least, filtered)
     order = order[:count]
-    grouped, starts = (order, np.array([0, count])) if labels is None else segments(labels, order)
+    grouped, starts = segments(labels, order)
     owner = in_segments(boxes, grouped, starts, threshold, offset, most, unsigned)
     return emit(order, grouped, owner, len(boxes), most)
 

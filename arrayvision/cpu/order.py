@@ -15,7 +15,6 @@ def bits(x):
 @kernel
 def falling_key(v, sign):
     """An unsigned key that rises as the float with these bits falls; 0 and -0 are one. `sign` is the sign's bit."""
-    v, sign = np.uint64(v), np.uint64(sign)
     if v == sign:
         v = np.uint64(0)
     return v if v & sign else v ^ (sign - np.uint64(1))
@@ -24,7 +23,6 @@ def falling_key(v, sign):
 @kernel
 def rising_key(v, sign):
     """An unsigned key that rises with the float with these bits."""
-    v, sign = np.uint64(v), np.uint64(sign)
     if v == sign:
         v = np.uint64(0)
     return v ^ (sign | (sign - np.uint64(1))) if v & sign else v | sign
@@ -82,7 +80,7 @@ def by_falling_score(score_bits, least, filtered):
     size = 8 * score_bits.itemsize
     sign = np.uint64(1) << np.uint64(size - 1)
     infinite = np.uint64(0x7F800000) if size == 32 else np.uint64(0x7FF0000000000000)
-    limit = falling_key(least, sign)
+    limit = falling_key(np.uint64(least), sign)
     keys, order = np.empty(n, score_bits.dtype), np.empty(n, np.int32)
     count, out = 0, n
     for i in range(n):
@@ -94,10 +92,11 @@ def by_falling_score(score_bits, least, filtered):
         else:
             keys[count], order[count] = key, i
             count += 1
-    left = order[count:].copy()
-    for i in range(left.shape[0]):  # they were written from the end
-        order[n - 1 - i] = left[i]
-    order[:count] = sort_by_key(keys[:count], order[:count])
+    for i in range((n - count) // 2):  # they were written from the end
+        order[count + i], order[n - 1 - i] = order[n - 1 - i], order[count + i]
+    some = sort_by_key(keys[:count], order[:count])
+    for i in range(count):  # a slice assigned brings NumPy's error messages, which take a second to compile
+        order[i] = some[i]
     return order, count
 
 
@@ -121,7 +120,7 @@ def by_rising_value(value_bits):
     """Indices by rising value."""
     size = 8 * value_bits.itemsize
     sign = np.uint64(1) << np.uint64(size - 1)
-    keys, order = np.empty_like(value_bits), np.arange(value_bits.shape[0]).astype(np.int32)
+    keys, order = np.empty_like(value_bits), np.empty(value_bits.shape[0], np.int32)
     for i in range(keys.shape[0]):
-        keys[i] = rising_key(value_bits[i], sign)
+        keys[i], order[i] = rising_key(np.uint64(value_bits[i]), sign), i
     return sort_by_key(keys, order)

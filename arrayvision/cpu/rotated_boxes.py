@@ -4,7 +4,7 @@ the few pairs whose hulls meet. Geometry: `cpu/polygons.py`; search: `cpu/strips
 import numpy as np
 
 from arrayvision.cpu import kernel
-from arrayvision.cpu.nms import ALIVE, ALL, emit, segments, take_rows
+from arrayvision.cpu.nms import ALIVE, ALL, all_alive, emit, segments, take_rows
 from arrayvision.cpu.order import bits, by_falling_score
 from arrayvision.cpu.polygons import (
     AREA,
@@ -146,29 +146,32 @@ def sweep_strips(owner, shapes, kind, threshold, single, most):
     for k in range(m):
         p = shapes[inside[k]]
         cx[k], cy[k], w[k], h[k] = p[CX], p[CY], 2 * p[EX], 2 * p[EY]
-    order, sx, starts, low, high, wide, groups, sizes = build(cx, cy, w, h, np.empty(0, np.uint64))
-    place, local, ranked = np.empty(n, np.int32), np.full(m, ALIVE, np.int32), np.empty((m, shapes.shape[1]))
+    unsigned = np.empty(0, np.uint64)
+    order, centres, starts, low, high, longest, groups, stand, broadest, _ = build(cx, cy, w, h, unsigned)
+    position, local, ranked = np.empty(n, np.int32), all_alive(m), np.empty((m, shapes.shape[1]))
+    sx, sy, ex, ey, near = np.empty(m), np.empty(m), np.empty(m), np.empty(m), np.empty(m, np.uint8)
     for k in range(m):
-        place[inside[order[k]]] = k
-        ranked[k] = shapes[inside[order[k]]]
-    sy, ex, ey, near = np.empty(m), np.empty(m), np.empty(m), np.empty(m, np.uint8)
-    for k in range(m):
-        sy[k], ex[k], ey[k] = ranked[k, CY], ranked[k, EX], ranked[k, EY]
+        position[inside[order[k]]] = k
+        for c in range(shapes.shape[1]):
+            ranked[k, c] = shapes[inside[order[k]], c]
+        sx[k], sy[k], ex[k], ey[k] = ranked[k, CX], ranked[k, CY], ranked[k, EX], ranked[k, EY]
     kept, i = 0, 0
     while i < n and kept < most:
         p = shapes[i]
         if not p[AREA] > 0:
             kept += 1
-        elif local[place[i]] == ALIVE:
+        elif local[position[i]] == ALIVE:
             kept += 1
-            local[place[i]] = -1  # kept: it meets itself below
-            for g in range(groups.shape[0] - 1):
-                ry = p[EY] + 0.5 * sizes[g, 3]
-                s, stop = first_not_below(high, groups[g], groups[g + 1], p[CY] - ry), groups[g + 1]
-                while s < stop and low[s] <= p[CY] + ry:
-                    rx = p[EX] + 0.5 * wide[s]
-                    a = first_not_below(sx, starts[s], starts[s + 1], p[CX] - rx)
-                    b = first_not_below(sx, a, starts[s + 1], p[CX] + rx)
+            local[position[i]] = -1  # kept: it meets itself below
+            for g in range(stand.shape[0]):
+                along, half_length = (p[CY], p[EY]) if stand[g] else (p[CX], p[EX])
+                across, half_breadth = (p[CX], p[EX]) if stand[g] else (p[CY], p[EY])
+                far, stop = half_breadth + 0.5 * broadest[g], groups[g + 1]
+                s = first_not_below(high, groups[g], stop, across - far)
+                while s < stop and low[s] <= across + far:
+                    reach = half_length + 0.5 * longest[s]
+                    a = first_not_below(centres, starts[s], starts[s + 1], along - reach)
+                    b = first_not_below(centres, a, starts[s + 1], along + reach)
                     touch(near[a:b], sx[a:b], sy[a:b], ex[a:b], ey[a:b], p[CX], p[CY], p[EX], p[EY])
                     strike_near(local[a:b], near[a:b], ranked[a:b], np.int32(i), p, kind, threshold, single)
                     s += 1

@@ -44,6 +44,15 @@ def best_of(scores, index, least):
     return best
 
 
+@kernel(forceinline=True)
+def refresh(top, scores, index, least, start, stop):
+    """Set `top`, each chunk's best, for the chunks in which [start, stop) lies."""
+    for t in range(start // CHUNK, (stop + CHUNK - 1) // CHUNK):
+        a, b = t * CHUNK, min((t + 1) * CHUNK, scores.shape[0])
+        best = best_of(scores[a:b], index[a:b], least)
+        top[t] = a + best if best >= 0 else -1
+
+
 @kernel
 def soften(boxes, scores, threshold, sigma, least, method, offset, unsigned, keep, decayed):
     """Pick the best box, decay those it overlaps, pick the next ... Returns how many were picked."""
@@ -65,15 +74,14 @@ def soften(boxes, scores, threshold, sigma, least, method, offset, unsigned, kee
     index = index[:count]
     columns = columns_of(boxes, index, offset)
     x1, y1, x2, y2, area = columns[0], columns[1], columns[2], columns[3], columns[4]
-    reach_all = area.dtype.type(0.5001)
-    single = m < FEW
-    if single:
-        starts, groups = np.array([0, m]), np.array([0, 1])
-        sx, low, high = x1, y1[:1], y1[:1]
-        wide, sizes = x1[:1], np.zeros((1, 4), x1.dtype)
-    else:
+    half = area.dtype.type(0.5001)  # and a little more than rounding takes
+    single = m < FEW  # all in one strip, which is not searched
+    if not single:
         cx, cy, w, h = (x1 + x2)[:m] / 2, (y1 + y2)[:m] / 2, (x2 - x1 + offset)[:m], (y2 - y1 + offset)[:m]
-        order, sx, starts, low, high, wide, groups, sizes = build(cx, cy, w, h, unsigned)
+    else:
+        cx = cy = w = h = x1[:0]
+    order, centres, starts, low, high, longest, groups, stand, broadest, _ = build(cx, cy, w, h, unsigned)
+    if not single:
         moved = index.copy()
         for k in range(m):
             moved[k] = index[order[k]]
@@ -85,10 +93,7 @@ def soften(boxes, scores, threshold, sigma, least, method, offset, unsigned, kee
         s[k] = scores[index[k]]
     chunks = (count + CHUNK - 1) // CHUNK
     top = np.empty(chunks, np.int64)
-    for t in range(chunks):
-        a, b = t * CHUNK, min((t + 1) * CHUNK, count)
-        found = best_of(s[a:b], index[a:b], least)
-        top[t] = a + found if found >= 0 else -1
+    refresh(top, s, index, least, 0, count)
     picked = 0
     while True:
         best = np.int64(-1)
@@ -101,47 +106,31 @@ def soften(boxes, scores, threshold, sigma, least, method, offset, unsigned, kee
         keep[picked], decayed[picked] = index[best], s[best]
         picked += 1
         s[best] = -np.inf
-        t = best // CHUNK
-        a, b = t * CHUNK, min((t + 1) * CHUNK, count)
-        found = best_of(s[a:b], index[a:b], least)
-        top[t] = a + found if found >= 0 else -1
+        refresh(top, s, index, least, best, best + 1)
         if best >= m:
             continue
         a, b, c, d, own = x1[best], y1[best], x2[best], y2[best], area[best]
         x, y, w, h = a / 2 + c / 2, b / 2 + d / 2, c - a + offset, d - b + offset
         blur = area.dtype.type(4e-6) * max(abs(x), abs(y), w, h)
-        for g in range(groups.shape[0] - 1):
-            ry = (h + sizes[g, 3]) * reach_all + blur
-            strip, stop = groups[g], groups[g + 1]
-            if not single:
-                strip = first_not_below(high, strip, stop, y - ry)
-            while strip < stop and (single or low[strip] <= y + ry):
-                p, q = starts[strip], starts[strip + 1]
-                if not single:
-                    rx = (w + wide[strip]) * reach_all + blur
-                    p = first_not_below(sx, p, q, x - rx)
-                    q = first_not_below(sx, p, q, x + rx + blur)
+        if single:
+            decay(
+                s[:m], x1[:m], y1[:m], x2[:m], y2[:m], area[:m], a, b, c, d, own, threshold, offset, sigma, method
+            )  # fmt: skip
+            refresh(top, s, index, least, 0, m)
+        for g in range(stand.shape[0]):
+            along, length = (y, h) if stand[g] else (x, w)
+            across, breadth = (x, w) if stand[g] else (y, h)
+            far, stop = (breadth + broadest[g]) * half + blur, groups[g + 1]
+            strip = first_not_below(high, groups[g], stop, across - far)
+            while strip < stop and low[strip] <= across + far:
+                near = (length + longest[strip]) * half + blur
+                p = first_not_below(centres, starts[strip], starts[strip + 1], along - near)
+                q = first_not_below(centres, p, starts[strip + 1], along + near + blur)
                 decay(
-                    s[p:q],
-                    x1[p:q],
-                    y1[p:q],
-                    x2[p:q],
-                    y2[p:q],
-                    area[p:q],
-                    a,
-                    b,
-                    c,
-                    d,
-                    own,
-                    threshold,
-                    offset,
-                    sigma,
-                    method,
-                )
-                for t in range(p // CHUNK, (q + CHUNK - 1) // CHUNK):
-                    e, f = t * CHUNK, min((t + 1) * CHUNK, count)
-                    found = best_of(s[e:f], index[e:f], least)
-                    top[t] = e + found if found >= 0 else -1
+                    s[p:q], x1[p:q], y1[p:q], x2[p:q], y2[p:q], area[p:q], a, b, c, d, own,
+                    threshold, offset, sigma, method,
+                )  # fmt: skip
+                refresh(top, s, index, least, p, q)
                 strip += 1
 
 
