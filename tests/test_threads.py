@@ -11,12 +11,12 @@ import pytest
 
 from arrayvision import get_num_threads, set_num_threads
 from arrayvision.cpu import kernel, threads
-from arrayvision.cpu.threads import parallel_for, take
+from arrayvision.cpu.threads import claim, parallel_for
 
 
 @kernel
 def work(x, out, turn, grain, n):
-    start = take(turn, grain)
+    start = claim(turn, grain)
     while start < n:
         a, o = x[start : min(start + grain, n)], out[start : min(start + grain, n)]
         for i in range(a.shape[0]):
@@ -24,16 +24,16 @@ def work(x, out, turn, grain, n):
             for _ in range(400):
                 v = v * np.float32(1.0000001) + np.float32(1e-7)
             o[i] = v
-        start = take(turn, grain)
+        start = claim(turn, grain)
 
 
 @kernel
 def fail(x, turn, grain, n):
-    start = take(turn, grain)
+    start = claim(turn, grain)
     while start < n:
         if x[start] > 0:
             raise ValueError("a kernel's error")
-        start = take(turn, grain)
+        start = claim(turn, grain)
 
 
 X = np.linspace(0, 1, 8192).astype(np.float32)

@@ -68,17 +68,17 @@ def $name(input: Array, scale: float = 1.0) -> Array:
 """$name: how its loops run."""
 
 from arrayvision.cpu import kernel
-from arrayvision.cpu.threads import parallel_for, take
+from arrayvision.cpu.threads import claim, parallel_for
 
 
 @kernel
 def rows(x, scale, out, turn, grain, n):
-    start = take(turn, grain)
+    start = claim(turn, grain)
     while start < n:
         for i in range(start, min(start + grain, n)):
             for k in range(x.shape[1]):
                 out[i, k] = 0
-        start = take(turn, grain)
+        start = claim(turn, grain)
 
 
 def forward(x, scale, out):

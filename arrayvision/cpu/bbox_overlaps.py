@@ -3,7 +3,7 @@
 import numpy as np
 
 from arrayvision.cpu import kernel
-from arrayvision.cpu.threads import parallel_for, take
+from arrayvision.cpu.threads import claim, parallel_for
 
 
 @kernel
@@ -36,7 +36,7 @@ def all_pairs(first, second, offset, foreground, out, turn, grain, n):
     for j in range(m):
         x1[j], y1[j], x2[j], y2[j] = second[j, 0], second[j, 1], second[j, 2], second[j, 3]
     own, area = areas(first, offset), areas(second, offset)
-    start = take(turn, grain)
+    start = claim(turn, grain)
     while start < n:
         for i in range(start, min(start + grain, n)):
             if own[i] > 0:
@@ -57,12 +57,12 @@ def all_pairs(first, second, offset, foreground, out, turn, grain, n):
                 )
             else:
                 out[i] = 0
-        start = take(turn, grain)
+        start = claim(turn, grain)
 
 
 @kernel
 def aligned_pairs(first, second, offset, foreground, out, turn, grain, n):
-    start = take(turn, grain)
+    start = claim(turn, grain)
     while start < n:
         a, b = first[start : min(start + grain, n)], second[start : min(start + grain, n)]
         own, area = areas(a, offset), areas(b, offset)
@@ -73,7 +73,7 @@ def aligned_pairs(first, second, offset, foreground, out, turn, grain, n):
             if own[i] > 0 and area[i] > 0 and w > 0 and h > 0:
                 value = w * h / (own[i] if foreground else own[i] + area[i] - w * h)
             out[start + i] = value
-        start = take(turn, grain)
+        start = claim(turn, grain)
 
 
 def overlaps(first, second, foreground, aligned, offset, out):

@@ -11,24 +11,24 @@ pixel counts, and further than one pixel outside nothing does.
 import numpy as np
 
 from arrayvision.cpu import kernel
-from arrayvision.cpu.threads import parallel_for, take
+from arrayvision.cpu.threads import claim, parallel_for
 
 SUMS = {"contract", "nsz", "arcp"}
-STRIP, LANES = 64, 16
+TILE_PIXELS, TILE_CHANNELS = 64, 16  # what is transposed at once
 
 
 @kernel
 def to_last(src, dst, blocks, turn, grain, n):
-    """dst (B, P, C) = src (B, C, P), a strip of positions at a time; n = B * blocks."""
+    """dst (B, P, C) = src (B, C, P), a tile at a time; n = B * blocks."""
     channels, size = src.shape[1], src.shape[2]
-    start = take(turn, grain)
+    start = claim(turn, grain)
     while start < n:
         for k in range(start, min(start + grain, n)):
-            b, p = k // blocks, (k % blocks) * STRIP
-            q = min(p + STRIP, size)
-            for c in range(0, channels, LANES):
-                transpose(src[b, c : c + LANES, p:q], dst[b, p:q, c : c + LANES])
-        start = take(turn, grain)
+            b, p = k // blocks, (k % blocks) * TILE_PIXELS
+            q = min(p + TILE_PIXELS, size)
+            for c in range(0, channels, TILE_CHANNELS):
+                transpose(src[b, c : c + TILE_CHANNELS, p:q], dst[b, p:q, c : c + TILE_CHANNELS])
+        start = claim(turn, grain)
 
 
 @kernel
@@ -55,7 +55,7 @@ def channels_last(x):
     b, c, h, w = x.shape
     out = np.empty((b, h, w, c), x.dtype)
     if x.size:
-        blocks = -(-h * w // STRIP)
+        blocks = -(-h * w // TILE_PIXELS)
         parallel_for(to_last, b * blocks, 16, x.reshape(b, c, h * w), out.reshape(b, h * w, c), blocks, cost=40 * c)
     return out
 
@@ -63,13 +63,16 @@ def channels_last(x):
 @kernel
 def window(x, top, left, height, width, out):
     """out (height * width, C) = the window of x (C, H, W) at (top, left)."""
-    for c in range(0, x.shape[0], LANES):
+    for c in range(0, x.shape[0], TILE_CHANNELS):
         for r in range(height):
-            transpose(x[c : c + LANES, top + r, left : left + width], out[r * width : (r + 1) * width, c : c + LANES])
+            transpose(
+                x[c : c + TILE_CHANNELS, top + r, left : left + width],
+                out[r * width : (r + 1) * width, c : c + TILE_CHANNELS],
+            )
 
 
 @kernel(fastmath=SUMS)
-def gather(out, x, index, weight, count):
+def weighted_sum(out, x, index, weight, count):
     """out += sum of weight[k] * x[index[k]] over k < count."""
     k = 0
     while k + 4 <= count:
@@ -103,8 +106,8 @@ def dot(x, y):
 
 
 @kernel
-def place_of(p, length):
-    """The pixel below a position, the one above, and that one's share; (-1, -1, 0) further than 1 outside."""
+def neighbours(p, length):
+    """The two pixels round a position, and the second's share; (-1, -1, 0) further than 1 outside."""
     if not (p >= -1 and p <= length):
         return -1, -1, 0.0
     p = max(p, 0.0)
@@ -135,7 +138,7 @@ def samples(start, size, g, length, index, weight):
     first, many = reach(start, size, g, -1.0, np.float64(length))
     n, step, share = 0, size / g, 1 / g
     for k in range(many):
-        low, high, f = place_of(start + (first + k + 0.5) * step, length)
+        low, high, f = neighbours(start + (first + k + 0.5) * step, length)
         if low < 0:
             continue
         if n > 0 and index[n - 1] == low:
@@ -163,7 +166,7 @@ def slopes(start, size, g, length, index, weight, slope):
     n, step, share = 0, size / g, 1 / g
     for k in range(many):
         p = start + (first + k + 0.5) * step
-        low, high, f = place_of(p, length)
+        low, high, f = neighbours(p, length)
         if low < 0:
             continue
         moves = share if p > 0 and high > low else 0.0

@@ -3,9 +3,9 @@
 import numpy as np
 
 from arrayvision.cpu import kernel
-from arrayvision.cpu.bilinear import all_finite, channels_last, place_of, scatter_four, transpose
+from arrayvision.cpu.bilinear import all_finite, channels_last, neighbours, scatter_four, transpose
 from arrayvision.cpu.roi_align import greater, nothing
-from arrayvision.cpu.threads import parallel_for, take
+from arrayvision.cpu.threads import claim, parallel_for
 
 BLOCK = 16
 
@@ -30,7 +30,7 @@ def forward_some(x, boxes, pool_size, out, which, blocks, turn, grain, n):
     height, width, channels, count = x.shape[1], x.shape[2], out.shape[1], boxes.shape[1]
     kind = out.dtype.type
     best, number = np.empty((4 * BLOCK, channels), out.dtype), np.empty((4 * BLOCK, channels), np.int32)
-    start = take(turn, grain)
+    start = claim(turn, grain)
     while start < n:
         for task in range(start, min(start + grain, n)):
             image, first = task // blocks, (task % blocks) * BLOCK
@@ -47,8 +47,8 @@ def forward_some(x, boxes, pool_size, out, which, blocks, turn, grain, n):
                     outside = False
                     for k in range(pool_size + 1):
                         y, across = point(box, border, k / pool_size)
-                        yl, yh, fy = place_of(y, height)
-                        xl, xh, fx = place_of(across, width)
+                        yl, yh, fy = neighbours(y, height)
+                        xl, xh, fx = neighbours(across, width)
                         if yl < 0 or xl < 0:
                             outside = True
                             continue
@@ -63,14 +63,14 @@ def forward_some(x, boxes, pool_size, out, which, blocks, turn, grain, n):
                         nothing(value, step)
             transpose(best[: (last - first) * 4], out[image, :, first * 4 : last * 4])
             transpose(number[: (last - first) * 4], which[image, :, first * 4 : last * 4])
-        start = take(turn, grain)
+        start = claim(turn, grain)
 
 
 @kernel
 def backward_some(grad, which, boxes, pool_size, out, turn, grain, n):
     """out (B, 4, C, H, W), grad and which (B, C, N, 4); a task for each image and channel."""
     channels, height, width = out.shape[2], out.shape[3], out.shape[4]
-    start = take(turn, grain)
+    start = claim(turn, grain)
     while start < n:
         for task in range(start, min(start + grain, n)):
             image, c = task // channels, task % channels
@@ -84,12 +84,12 @@ def backward_some(grad, which, boxes, pool_size, out, turn, grain, n):
                     if step < 0 or step > pool_size:
                         continue
                     y, x = point(boxes[image, r], border, step / pool_size)
-                    yl, yh, fy = place_of(y, height)
-                    xl, xh, fx = place_of(x, width)
+                    yl, yh, fy = neighbours(y, height)
+                    xl, xh, fx = neighbours(x, width)
                     if yl < 0 or xl < 0:
                         continue
                     scatter_four(out[image, border, c], yl, yh, fy, xl, xh, fx, g)
-        start = take(turn, grain)
+        start = claim(turn, grain)
 
 
 def forward(x, last, boxes, pool_size, out, which):

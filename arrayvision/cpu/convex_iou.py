@@ -10,7 +10,7 @@ from arrayvision.cpu import kernel
 from arrayvision.cpu.hulls import WIDTH, hull, hull_overlap, hull_shapes, load, shape_of, twice_area
 from arrayvision.cpu.polygons import AREA, CX, CY, EX, EY
 from arrayvision.cpu.rotated_boxes import hulls, touch
-from arrayvision.cpu.threads import parallel_for, take
+from arrayvision.cpu.threads import claim, parallel_for
 
 ALIKE = 1e-12  # edges this near (relative to the extents) lie on each other
 
@@ -19,7 +19,7 @@ ALIKE = 1e-12  # edges this near (relative to the extents) lie on each other
 def all_pairs(first, second, out, turn, grain, n):
     cx, cy, ex, ey = hulls(second)
     near = np.empty(second.shape[0], np.uint8)
-    start = take(turn, grain)
+    start = claim(turn, grain)
     while start < n:
         for i in range(start, min(start + grain, n)):
             p, row = first[i], out[i]
@@ -27,7 +27,7 @@ def all_pairs(first, second, out, turn, grain, n):
             for j in range(row.shape[0]):
                 inter = hull_overlap(p, second[j]) if near[j] else 0.0
                 row[j] = inter / (p[AREA] + second[j, AREA] - inter) if inter > 0 else 0.0
-        start = take(turn, grain)
+        start = claim(turn, grain)
 
 
 def iou(pointsets, polygons, out):
@@ -102,7 +102,7 @@ def gious(pointsets, polygons, out, grads, turn, grain, n):
     both, g, p, q = np.empty((13, 2)), np.empty(18), np.empty(WIDTH), np.empty(WIDTH)
     points, corners = both[:9], both[9:]  # of equal ones, the points count as the common hull's corners
     chosen, ring, outer = np.empty(10, np.int64), np.empty(5, np.int64), np.empty(14, np.int64)
-    start = take(turn, grain)
+    start = claim(turn, grain)
     while start < n:
         for i in range(start, min(start + grain, n)):
             fine = load(pointsets[i], points)
@@ -130,7 +130,7 @@ def gious(pointsets, polygons, out, grads, turn, grain, n):
             out[i] = value
             for k in range(18):
                 grads[i, k] = g[k]
-        start = take(turn, grain)
+        start = claim(turn, grain)
 
 
 def giou(pointsets, polygons, out, grads):

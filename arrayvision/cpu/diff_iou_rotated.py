@@ -13,7 +13,7 @@ import numpy as np
 
 from arrayvision.cpu import kernel
 from arrayvision.cpu.polygons import under_edge
-from arrayvision.cpu.threads import parallel_for, take
+from arrayvision.cpu.threads import claim, parallel_for
 
 ALIKE = 1e-13  # edges this near (relative to all extents) lie on each other
 
@@ -131,7 +131,7 @@ def load(row, flat, height):
 @kernel
 def ious(first, second, out, turn, grain, n):
     p, q, zp, zq = np.empty(5), np.empty(5), np.empty(2), np.empty(2)
-    start = take(turn, grain)
+    start = claim(turn, grain)
     while start < n:
         for i in range(start, min(start + grain, n)):
             fine = min(load(first[i], p, zp), load(second[i], q, zq))
@@ -141,7 +141,7 @@ def ious(first, second, out, turn, grain, n):
                 if inter > 0:
                     value = inter / (p[2] * p[3] * zp[1] + q[2] * q[3] * zq[1] - inter)
             out[i] = value
-        start = take(turn, grain)
+        start = claim(turn, grain)
 
 
 @kernel
@@ -156,7 +156,7 @@ def store(row, g, gz, gl):
 @kernel
 def gradients(grad, first, second, out_first, out_second, turn, grain, n):
     p, q, zp, zq, gp, gq = np.empty(5), np.empty(5), np.empty(2), np.empty(2), np.empty(5), np.empty(5)
-    start = take(turn, grain)
+    start = claim(turn, grain)
     while start < n:
         for i in range(start, min(start + grain, n)):
             fine = min(load(first[i], p, zp), load(second[i], q, zq))
@@ -188,7 +188,7 @@ def gradients(grad, first, second, out_first, out_second, turn, grain, n):
                 rise * area * (low_q + high_q),
                 0.5 * rise * area * (high_q - low_q) - fall * q[2] * q[3],
             )
-        start = take(turn, grain)
+        start = claim(turn, grain)
 
 
 def iou(first, second, out):

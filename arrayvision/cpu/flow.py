@@ -1,9 +1,9 @@
-"""Loops over optical flow: quantization, warping, colors. Blocks are rows or runs of pixels that `take` hands out."""
+"""Loops over optical flow: quantization, warping, colors. Blocks are rows or runs of pixels that `claim` hands out."""
 
 import numpy as np
 
 from arrayvision.cpu import kernel
-from arrayvision.cpu.threads import take
+from arrayvision.cpu.threads import claim
 
 GRAIN = 1 << 15
 
@@ -23,11 +23,11 @@ def _quantize(flow, dx, dy, width, height, most, span):
 @kernel
 def quantize(flow, width, height, most, span, dx, dy, turn, grain, n):
     """dx, dy = levels of 255 for flow / (width, height) clipped to [-most, most]; span = 2 * most."""
-    start = take(turn, grain)
+    start = claim(turn, grain)
     while start < n:
         stop = min(start + grain, n)
         _quantize(flow[2 * start : 2 * stop], dx[start:stop], dy[start:stop], width, height, most, span)
-        start = take(turn, grain)
+        start = claim(turn, grain)
 
 
 # ---- warping ---------------------------------------------------------------------------------------------------------
@@ -165,7 +165,7 @@ def warp_bytes(img, flow, width, height, fill, out, turn, grain, n):
     """`warp`, bilinear, of three channels of bytes; within 0.1 of the exact value before it is rounded."""
     places = np.empty(RUN, np.int64)
     b, c, d = np.empty(RUN, np.int32), np.empty(RUN, np.int32), np.empty(RUN, np.int32)
-    start = take(turn, grain)
+    start = claim(turn, grain)
     while start < n:
         for y in range(start, min(start + grain, n)):
             for first in range(0, width, RUN):
@@ -174,7 +174,7 @@ def warp_bytes(img, flow, width, height, fill, out, turn, grain, n):
                 here = places[:count]
                 _sources_bytes(flow[2 * at : 2 * (at + count)], y, first, width, height, here, b, c, d)
                 _blend_bytes(img, width * 3, here, b, c, d, fill, out[3 * at : 3 * (at + count)])
-        start = take(turn, grain)
+        start = claim(turn, grain)
 
 
 @kernel
@@ -185,7 +185,7 @@ def warp(img, flow, width, height, channels, nearest, whole, kind, fill, out, tu
     """
     places = np.empty(RUN, np.int64)
     fx, fy = np.empty(RUN, kind.dtype), np.empty(RUN, kind.dtype)
-    start = take(turn, grain)
+    start = claim(turn, grain)
     while start < n:
         for y in range(start, min(start + grain, n)):
             for first in range(0, width, RUN):
@@ -203,7 +203,7 @@ def warp(img, flow, width, height, channels, nearest, whole, kind, fill, out, tu
                     _blend3(img, width * channels, where, fx, fy, fill, whole, part)
                 else:
                     _blend(img, channels, width * channels, where, fx, fy, fill, whole, part)
-        start = take(turn, grain)
+        start = claim(turn, grain)
 
 
 # ---- colors ----------------------------------------------------------------------------------------------------------
@@ -215,7 +215,7 @@ A5, A6, A7, A8, A9 = -0.0834972500, 0.0570895563, -0.0303518651, 0.0104876494, -
 @kernel
 def largest(flow, unknown, most, turn, grain, n):
     """most[block] = the greatest length of the block's known vectors, squared; 0 without one."""
-    start = take(turn, grain)
+    start = claim(turn, grain)
     while start < n:
         found = np.float64(0)
         block = flow[2 * start : 2 * min(start + grain, n)]
@@ -223,7 +223,7 @@ def largest(flow, unknown, most, turn, grain, n):
             u, v = np.float64(block[2 * i]), np.float64(block[2 * i + 1])
             found = max(found, u * u + v * v if abs(u) <= unknown and abs(v) <= unknown else np.float64(0))
         most[start // grain] = found
-        start = take(turn, grain)
+        start = claim(turn, grain)
 
 
 @kernel(fastmath={"contract"})
@@ -260,7 +260,7 @@ def colors(flow, wheel, unknown, scale, out, turn, grain, n):
     bins = wheel.shape[0]
     one, zero, most = np.float32(1), np.float32(0), np.float32(bins - 1)
     turns, lengths = np.empty(RUN, np.float32), np.empty(RUN, np.float32)
-    start = take(turn, grain)
+    start = claim(turn, grain)
     while start < n:
         stop = min(start + grain, n)
         for first in range(start, stop, RUN):
@@ -276,4 +276,4 @@ def colors(flow, wheel, unknown, scale, out, turn, grain, n):
                 length = max(length, zero)
                 for c in range(3):
                     dst[3 * i + c] = keep + length * (wheel[low, c] * (one - part) + wheel[high, c] * part)
-        start = take(turn, grain)
+        start = claim(turn, grain)

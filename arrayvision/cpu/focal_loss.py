@@ -8,7 +8,7 @@ import numpy as np
 
 from arrayvision.cpu import kernel
 from arrayvision.cpu.elementary import exp_down, largest, log1p_unit, log_up
-from arrayvision.cpu.threads import parallel_for, take
+from arrayvision.cpu.threads import claim, parallel_for
 
 BLOCK = 8192  # elements
 ZERO, ONE, MOST = np.float32(0), np.float32(1), np.float32(3e38)  # float32 takes the other operand's type
@@ -132,7 +132,7 @@ def sigmoid_slopes(x, target, gamma, alpha, weight, out):
 def sigmoid_forward(x, target, gamma, alpha, weight, each, out, sums, turn, grain, n):
     classes = x.shape[0] // max(n, 1)
     buffer = np.empty(0 if each else grain * classes, x.dtype)
-    start = take(turn, grain)
+    start = claim(turn, grain)
     while start < n:
         stop = min(start + grain, n)
         a, b = start * classes, stop * classes
@@ -140,13 +140,13 @@ def sigmoid_forward(x, target, gamma, alpha, weight, each, out, sums, turn, grai
         sigmoid_rows(x[a:b], target[start:stop], gamma, alpha, weight, losses)
         if not each:
             sums[start // grain] = total(losses)
-        start = take(turn, grain)
+        start = claim(turn, grain)
 
 
 @kernel
 def sigmoid_gradient(grad, x, target, gamma, alpha, weight, each, share, out, turn, grain, n):
     classes = x.shape[0] // max(n, 1)
-    start = take(turn, grain)
+    start = claim(turn, grain)
     while start < n:
         stop = min(start + grain, n)
         a, b = start * classes, stop * classes
@@ -160,7 +160,7 @@ def sigmoid_gradient(grad, x, target, gamma, alpha, weight, each, share, out, tu
             factor = grad[0] * share
             for i in range(slopes.shape[0]):
                 slopes[i] *= factor
-        start = take(turn, grain)
+        start = claim(turn, grain)
 
 
 # ---- softmax -------------------------------------------------------------------------------------------------------
@@ -229,7 +229,7 @@ def softmax_slopes(own, others, gap, gamma, alpha, slopes):
 def softmax_forward(x, memory, target, gamma, alpha, weight, each, out, sums, turn, grain, n):
     classes = x.shape[0] // max(n, 1)
     exponentials, rows = np.empty(grain * classes, x.dtype), np.empty((4, grain), x.dtype)
-    start = take(turn, grain)
+    start = claim(turn, grain)
     while start < n:
         stop = min(start + grain, n)
         labels, losses = target[start:stop], out[start:stop] if each else rows[3, : stop - start]
@@ -241,14 +241,14 @@ def softmax_forward(x, memory, target, gamma, alpha, weight, each, out, sums, tu
             for r in range(labels.shape[0]):
                 losses[r] *= weight[max(labels[r], 0)]
         sums[start // grain] = total(losses)
-        start = take(turn, grain)
+        start = claim(turn, grain)
 
 
 @kernel
 def softmax_gradient(grad, x, memory, target, gamma, alpha, weight, each, share, out, turn, grain, n):
     classes = x.shape[0] // max(n, 1)
     rows = np.empty((4, grain), x.dtype)
-    start = take(turn, grain)
+    start = claim(turn, grain)
     while start < n:
         stop = min(start + grain, n)
         labels, slopes = target[start:stop], rows[3, : stop - start]
@@ -269,7 +269,7 @@ def softmax_gradient(grad, x, memory, target, gamma, alpha, weight, each, share,
             for c in range(row.shape[0]):
                 row[c] *= factor
             row[t] = -factor * others[r]
-        start = take(turn, grain)
+        start = claim(turn, grain)
 
 
 # ---- what ops calls --------------------------------------------------------------------------------------------------

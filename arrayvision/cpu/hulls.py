@@ -4,7 +4,7 @@ import numpy as np
 
 from arrayvision.cpu import kernel
 from arrayvision.cpu.polygons import AREA, CX, CY, EX, EY, under_both
-from arrayvision.cpu.threads import parallel_for, take
+from arrayvision.cpu.threads import claim, parallel_for
 
 COUNT, CORNERS = (
     5,
@@ -96,12 +96,12 @@ def shape_of(points, chosen, count, row):
 def fill_shapes(sets, shapes, turn, grain, n):
     size = sets.shape[1] // 2
     points, chosen = np.empty((size, 2)), np.empty(size + 1, np.int64)
-    start = take(turn, grain)
+    start = claim(turn, grain)
     while start < n:
         for i in range(start, min(start + grain, n)):
             fine = load(sets[i], points)
             shape_of(points, chosen, hull(points, chosen) if fine else 0, shapes[i])
-        start = take(turn, grain)
+        start = claim(turn, grain)
 
 
 def hull_shapes(sets):

@@ -1,13 +1,13 @@
 """Pixel loops that take one pass where OpenCV takes several. Images come as vectors (H * W * channels), channels last.
 
-Each kernel works through blocks of pixels that `take` hands out. Plain loops over vectors from 0, three channels at
+Each kernel works through blocks of pixels that `claim` hands out. Plain loops over vectors from 0, three channels at
 `3 * i`: LLVM turns these into shuffles of whole registers.
 """
 
 import numpy as np
 
 from arrayvision.cpu import kernel
-from arrayvision.cpu.threads import parallel_for, take
+from arrayvision.cpu.threads import claim, parallel_for
 
 GRAIN = 1 << 16  # pixels a block: a few hundred microseconds at most
 
@@ -33,7 +33,7 @@ def _normalize3_swapped(src, dst, s0, s1, s2, b0, b1, b2):
 @kernel
 def normalize3(src, b, s, swap, dst, turn, grain, n):
     """dst[p, c] = (src[p, c'] - b[c]) * s[c] in float32, c' = 2 - c if `swap`; dst may be src."""
-    start = take(turn, grain)
+    start = claim(turn, grain)
     while start < n:
         stop = min(start + grain, n)
         x, y = src[3 * start : 3 * stop], dst[3 * start : 3 * stop]
@@ -41,7 +41,7 @@ def normalize3(src, b, s, swap, dst, turn, grain, n):
             _normalize3_swapped(x, y, s[0], s[1], s[2], b[0], b[1], b[2])
         else:
             _normalize3(x, y, s[0], s[1], s[2], b[0], b[1], b[2])
-        start = take(turn, grain)
+        start = claim(turn, grain)
 
 
 @kernel(fastmath={"contract"})
@@ -63,7 +63,7 @@ def _denormalize3_swapped(src, dst, s0, s1, s2, b0, b1, b2):
 @kernel
 def denormalize3(src, s, b, swap, dst, turn, grain, n):
     """dst[p, c'] = src[p, c] * s[c] + b[c], c' = 2 - c if `swap`."""
-    start = take(turn, grain)
+    start = claim(turn, grain)
     while start < n:
         stop = min(start + grain, n)
         x, y = src[3 * start : 3 * stop], dst[3 * start : 3 * stop]
@@ -71,7 +71,7 @@ def denormalize3(src, s, b, swap, dst, turn, grain, n):
             _denormalize3_swapped(x, y, s[0], s[1], s[2], b[0], b[1], b[2])
         else:
             _denormalize3(x, y, s[0], s[1], s[2], b[0], b[1], b[2])
-        start = take(turn, grain)
+        start = claim(turn, grain)
 
 
 # ---- tables -----------------------------------------------------------------------------------------------------------
@@ -85,22 +85,22 @@ def _look_up3(src, dst, a, b, c):
 @kernel
 def look_up3(src, tables, dst, turn, grain, n):
     """dst[p, c] = tables[c, src[p, c]]: three channels, each by its own table of 256."""
-    start = take(turn, grain)
+    start = claim(turn, grain)
     while start < n:
         stop = min(start + grain, n)
         _look_up3(src[3 * start : 3 * stop], dst[3 * start : 3 * stop], tables[0], tables[1], tables[2])
-        start = take(turn, grain)
+        start = claim(turn, grain)
 
 
 @kernel
 def look_up(src, tables, dst, turn, grain, n):
     """dst[p, c] = tables[c, src[p, c]] for any number of channels."""
     channels = tables.shape[0]
-    start = take(turn, grain)
+    start = claim(turn, grain)
     while start < n:
         for i in range(start * channels, min(start + grain, n) * channels):
             dst[i] = tables[i % channels, src[i]]
-        start = take(turn, grain)
+        start = claim(turn, grain)
 
 
 # ---- one value at a time ---------------------------------------------------------------------------------------------
@@ -114,10 +114,10 @@ def _solarize(src, dst, threshold, top):
 @kernel
 def solarize(src, threshold, top, dst, turn, grain, n):
     """dst = src where it is less than the threshold, else top - src."""
-    start = take(turn, grain)
+    start = claim(turn, grain)
     while start < n:
         _solarize(src[start : start + grain], dst[start : start + grain], threshold, top)
-        start = take(turn, grain)
+        start = claim(turn, grain)
 
 
 @kernel
@@ -130,10 +130,10 @@ def _fade(src, dst, factor, base):
 @kernel
 def fade(src, factor, base, dst, turn, grain, n):
     """dst = src * factor + base in float32, clipped to 0 to 255, fractions cut off; both less than 2**30."""
-    start = take(turn, grain)
+    start = claim(turn, grain)
     while start < n:
         _fade(src[start : start + grain], dst[start : start + grain], factor, base)
-        start = take(turn, grain)
+        start = claim(turn, grain)
 
 
 # ---- gray ------------------------------------------------------------------------------------------------------------
@@ -156,10 +156,10 @@ def _gray_sum(src):
 @kernel
 def gray_sums(src, sums, turn, grain, n):
     """sums[block] = the sum of the block's pixels in gray, from BGR bytes."""
-    start = take(turn, grain)
+    start = claim(turn, grain)
     while start < n:
         sums[start // grain] = _gray_sum(src[3 * start : 3 * min(start + grain, n)])
-        start = take(turn, grain)
+        start = claim(turn, grain)
 
 
 @kernel(fastmath={"contract"})
@@ -179,18 +179,18 @@ def _blend_gray(src, dst, alpha, beta, gamma):
 @kernel
 def blend_gray(src, alpha, beta, gamma, dst, turn, grain, n):
     """dst = src * alpha + gray(src) * beta + gamma, rounded and clipped, from BGR bytes; weights up to 2**21."""
-    start = take(turn, grain)
+    start = claim(turn, grain)
     while start < n:
         stop = min(start + grain, n)
         _blend_gray(src[3 * start : 3 * stop], dst[3 * start : 3 * stop], alpha, beta, gamma)
-        start = take(turn, grain)
+        start = claim(turn, grain)
 
 
 # ---- histograms ------------------------------------------------------------------------------------------------------
 @kernel
 def histograms3(src, counts, turn, grain, n):
     """counts[block, c, v] = how often channel c has the value v. Two tables in turn: runs of one value don't wait."""
-    start = take(turn, grain)
+    start = claim(turn, grain)
     while start < n:
         a = np.zeros((6, 256), np.int32)
         block = src[3 * start : 3 * min(start + grain, n)]
@@ -209,7 +209,7 @@ def histograms3(src, counts, turn, grain, n):
         for c in range(3):
             for v in range(256):
                 counts[start // grain, c, v] = a[c, v] + a[c + 3, v]
-        start = take(turn, grain)
+        start = claim(turn, grain)
 
 
 def histograms(pixels):
@@ -249,11 +249,11 @@ def _mix3(src, dst, m, offset, scale, top, whole):
 @kernel
 def mix3(src, m, offset, top, whole, dst, turn, grain, n):
     """dst[p] = m @ src[p] + offset in float32; rounded and clipped to 0 to `top` if `whole`."""
-    start = take(turn, grain)
+    start = claim(turn, grain)
     while start < n:
         stop = min(start + grain, n)
         _mix3(src[3 * start : 3 * stop], dst[3 * start : 3 * stop], m, offset, top, top, whole)
-        start = take(turn, grain)
+        start = claim(turn, grain)
 
 
 @kernel
@@ -269,8 +269,8 @@ def _dot3(src, dst, a, b, c, d, top, whole):
 @kernel
 def dot3(src, m, offset, top, whole, dst, turn, grain, n):
     """dst[p] = m[0] @ src[p] + offset[0]: the first row of `mix3`."""
-    start = take(turn, grain)
+    start = claim(turn, grain)
     while start < n:
         stop = min(start + grain, n)
         _dot3(src[3 * start : 3 * stop], dst[start:stop], m[0, 0], m[0, 1], m[0, 2], offset[0], top, whole)
-        start = take(turn, grain)
+        start = claim(turn, grain)

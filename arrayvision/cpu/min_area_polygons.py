@@ -6,7 +6,7 @@ import numpy as np
 
 from arrayvision.cpu import kernel
 from arrayvision.cpu.hulls import hull, load
-from arrayvision.cpu.threads import parallel_for, take
+from arrayvision.cpu.threads import claim, parallel_for
 
 
 @kernel
@@ -41,14 +41,14 @@ def rectangle(points, chosen, count, corners):
 def rectangles(pointsets, out, turn, grain, n):
     size = pointsets.shape[1] // 2
     points, chosen = np.empty((size, 2)), np.empty(size + 1, np.int64)
-    start = take(turn, grain)
+    start = claim(turn, grain)
     while start < n:
         for i in range(start, min(start + grain, n)):
             if load(pointsets[i], points):
                 rectangle(points, chosen, hull(points, chosen), out[i])
             else:
                 out[i] = np.nan
-        start = take(turn, grain)
+        start = claim(turn, grain)
 
 
 def min_area_polygons(pointsets, out):

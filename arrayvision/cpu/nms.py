@@ -6,7 +6,7 @@
    whose centre is near enough: with an IoU above t, centres are within w * max(1 - t, (1/t - 1) / 2) of each other in x
    (and in y likewise), and within half the sum of the widths.
 
-`owner[i]`, for the i-th box by score, is `ALIVE` or the place of the kept box that struck it first.
+`owner[i]`, for the i-th box by score, is `ALIVE` or the rank of the kept box that struck it first.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ from arrayvision.array import scalar
 from arrayvision.cpu import kernel
 from arrayvision.cpu.order import bits, by_falling_score, by_label
 from arrayvision.cpu.strips import build, first_not_below
-from arrayvision.cpu.threads import parallel_for, take
+from arrayvision.cpu.threads import claim, parallel_for
 
 ALIVE = np.int32(2**31 - 1)
 FIRST, FEW = 64, 1500
@@ -189,15 +189,15 @@ def segments(labels, order):
 
 @kernel
 def suppress_segments(boxes, order, starts, threshold, offset, most, unsigned, owner, turn, grain, n):
-    """Set `owner` (all ALIVE before) in each segment, its places counted from the segment's start; -1 where `most` were
+    """Set `owner` (all ALIVE before) in each segment, its ranks counted from the segment's start; -1 where `most` were
     kept before."""
-    start = take(turn, grain)
+    start = claim(turn, grain)
     while start < n:
         for s in range(start, min(start + grain, n)):
             a, b = starts[s], starts[s + 1]
             stop = suppress(owner[a:b], columns_of(boxes, order[a:b], offset), threshold, offset, most, unsigned)
             owner[a + stop : b] = -1
-        start = take(turn, grain)
+        start = claim(turn, grain)
 
 
 def in_segments(boxes, order, starts, threshold, offset, most, unsigned):

@@ -6,7 +6,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from arrayvision.cpu import kernel
-from arrayvision.cpu.threads import take
+from arrayvision.cpu.threads import claim
 
 
 @intrinsic
@@ -36,13 +36,13 @@ def normalize_planes(img, mean, scale, swap, out, turn, grain, n):
     out : (3, H, W) or more
     """
     width = img.shape[1] // 3
-    start = take(turn, grain)
+    start = claim(turn, grain)
     while start < n:
         rows, to = img[start : min(start + grain, n)], out[:, start:]
         for y in range(rows.shape[0]):
             for c in range(3):
                 _normalize(rows[y, 2 - c if swap else c :], to[c, y, :width], mean[c], scale[c])
-        start = take(turn, grain)
+        start = claim(turn, grain)
 
 
 # ---- resize and normalize --------------------------------------------------------------------------------------------
@@ -86,7 +86,7 @@ def resize_to_planes(img, last, starts, left, right, rows, weights, mean, scale,
     width, bottom = starts.shape[0], img.shape[0] - 1
     pairs = np.empty(width, np.int64)
     lines = np.empty((2, 3, width), np.int16)  # two rows of `img`, resized: even ones in the first place
-    start = take(turn, grain)
+    start = claim(turn, grain)
     while start < n:
         even, odd = -1, -1  # which they are; forgotten between blocks, so that each block is computed alike
         for y in range(start, min(start + grain, n)):
@@ -106,4 +106,4 @@ def resize_to_planes(img, last, starts, left, right, rows, weights, mean, scale,
                 _blend_and_normalize(
                     upper[k], lower[k], weights[y, 0], weights[y, 1], mean[c], scale[c], out[c, y, :width]
                 )
-        start = take(turn, grain)
+        start = claim(turn, grain)

@@ -6,7 +6,7 @@ In float64: with float32 coordinates of like size the sign of every cross produc
 import numpy as np
 
 from arrayvision.cpu import kernel
-from arrayvision.cpu.threads import parallel_for, take
+from arrayvision.cpu.threads import claim, parallel_for
 
 
 @kernel
@@ -55,14 +55,14 @@ def inside(corner, x, y):
 def all_pairs(points, polygons, out, turn, grain, n):
     corners, left, right, low, high = boxes(polygons)
     near = np.empty(polygons.shape[0], np.uint8)
-    start = take(turn, grain)
+    start = claim(turn, grain)
     while start < n:
         for i in range(start, min(start + grain, n)):
             x, y, row = np.float64(points[i, 0]), np.float64(points[i, 1]), out[i]
             within(near, left, right, low, high, x, y)
             for j in range(row.shape[0]):
                 row[j] = 1 if near[j] and inside(corners[j], x, y) else 0
-        start = take(turn, grain)
+        start = claim(turn, grain)
 
 
 def points_in_polygons(points, polygons, out):

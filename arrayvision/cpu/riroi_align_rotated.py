@@ -3,14 +3,14 @@
 import numpy as np
 
 from arrayvision.cpu import kernel, roi_align_rotated
-from arrayvision.cpu.threads import parallel_for, take
+from arrayvision.cpu.threads import claim, parallel_for
 
 
 @kernel
 def turn_some(x, rois, orientations, back, out, turn, grain, n):
     """out[k, c, o] = (1 - f) x[k, c, o - i] + f x[k, c, o - i + 1], i and f the whole part and the rest of the angle in
     orientations; `back`, the transposed map. x and out (K, C * orientations, bins)."""
-    start = take(turn, grain)
+    start = claim(turn, grain)
     while start < n:
         for r in range(start, min(start + grain, n)):
             turns = np.float64(rois[r, 5]) * orientations / (2 * np.pi)
@@ -29,7 +29,7 @@ def turn_some(x, rois, orientations, back, out, turn, grain, n):
                     a, b, to = x[r, c + p], x[r, c + q], out[r, c + o]
                     for k in range(to.shape[0]):
                         to[k] = g * a[k] + f * b[k]
-        start = take(turn, grain)
+        start = claim(turn, grain)
 
 
 def _turn(x, rois, orientations, back, out):

@@ -7,7 +7,7 @@ from arrayvision.cpu.bilinear import (
     all_finite,
     by_image,
     channels_last,
-    place_of,
+    neighbours,
     pool_nothing,
     reach,
     room,
@@ -15,8 +15,8 @@ from arrayvision.cpu.bilinear import (
     scatter_four,
     transpose,
 )
-from arrayvision.cpu.roi_bins import ALIGN, frame
-from arrayvision.cpu.threads import parallel_for, take
+from arrayvision.cpu.roi_bins import ALIGN, frame, pooling
+from arrayvision.cpu.threads import claim, parallel_for
 
 SMALL = 40_000
 
@@ -29,7 +29,7 @@ def add_scaled(out, x, weight):
 
 
 @kernel(fastmath={"contract"})
-def forward_few(x, rois, scale, sampling, aligned, out):
+def forward_few(pooling, x, rois, out):
     """Average, of few regions and channels, all in one call: a plane's rows first, then what they add up to. (What turns
     channels last pays only for more.)"""
     channels, height, width, oh, ow = x.shape[1], x.shape[2], x.shape[3], out.shape[2], out.shape[3]
@@ -40,7 +40,7 @@ def forward_few(x, rois, scale, sampling, aligned, out):
             for k in range(pooled.shape[0]):
                 pooled[k] = np.nan
             continue
-        y0, x0, bh, bw, gh, gw = frame(ALIGN, roi, scale, sampling, aligned, oh, ow)
+        y0, x0, bh, bw, gh, gw = frame(pooling, roi, oh, ow)
         ry, rx = room(gh, height), room(gw, width)
         index, weight = np.empty(oh * ry + ow * rx, np.int64), np.empty(oh * ry + ow * rx, out.dtype)
         for i in range(oh):
@@ -78,15 +78,16 @@ def few(x, shape):
 
 def forward(x, last, rois, scale, sampling, aligned, out):
     """Average: x (B, H, W, C) if `last` else (B, C, H, W), rois (K, 5), out (K, C, oh, ow)."""
+    how = pooling(ALIGN, scale, sampling, aligned)
     if not last and few(x, out.shape):
-        forward_few(x, rois, scale, sampling, aligned, out)
+        forward_few(how, x, rois, out)
     else:
-        roi_bins.forward(ALIGN, x, last, rois, None, scale, sampling, aligned, 0.0, out)
+        roi_bins.forward(how, x, last, rois, None, out)
 
 
 def backward(grad, rois, scale, sampling, aligned, out):
     """Fill out (B, C, H, W) with the features' gradient."""
-    roi_bins.backward(ALIGN, grad, rois, None, scale, sampling, aligned, 0.0, out)
+    roi_bins.backward(pooling(ALIGN, scale, sampling, aligned), grad, rois, None, out)
 
 
 @kernel
@@ -129,10 +130,10 @@ def nothing(best, which):
 
 
 @kernel
-def forward_max_some(x, rois, scale, sampling, aligned, out, which, turn, grain, n):
+def forward_max_some(pooling, x, rois, out, which, turn, grain, n):
     height, width, channels, oh, ow = x.shape[1], x.shape[2], x.shape[3], out.shape[2], out.shape[3]
     bins, numbers = np.empty((oh * ow, channels), out.dtype), np.empty((oh * ow, channels), np.int32)
-    start = take(turn, grain)
+    start = claim(turn, grain)
     while start < n:
         for r in range(start, min(start + grain, n)):
             roi = rois[r]
@@ -140,7 +141,7 @@ def forward_max_some(x, rois, scale, sampling, aligned, out, which, turn, grain,
                 out[r], which[r] = np.nan, -1
                 continue
             image = x[int(roi[0])]
-            y0, x0, bh, bw, gh, gw = frame(ALIGN, roi, scale, sampling, aligned, oh, ow)
+            y0, x0, bh, bw, gh, gw = frame(pooling, roi, oh, ow)
             rows, columns = int(period(gh, height)), int(period(gw, width))
             for i in range(oh):
                 ys, first_y, all_y = positions(y0 + i * bh, bh, gh, height)
@@ -152,10 +153,10 @@ def forward_max_some(x, rois, scale, sampling, aligned, out, which, turn, grain,
                     else:
                         best[:], number[:] = 0, -1
                     for u in range(ys.shape[0]):
-                        yl, yh, fy = place_of(ys[u], height)
+                        yl, yh, fy = neighbours(ys[u], height)
                         row = (first_y + u) % rows
                         for v in range(xs.shape[0]):
-                            xl, xh, fx = place_of(xs[v], width)
+                            xl, xh, fx = neighbours(xs[v], width)
                             a, b = out.dtype.type((1 - fy) * (1 - fx)), out.dtype.type((1 - fy) * fx)
                             c, d = out.dtype.type(fy * (1 - fx)), out.dtype.type(fy * fx)
                             p, q, s, t = image[yl, xl], image[yl, xh], image[yh, xl], image[yh, xh]
@@ -166,14 +167,14 @@ def forward_max_some(x, rois, scale, sampling, aligned, out, which, turn, grain,
                         nothing(best, number)
             transpose(bins, out[r].reshape(channels, oh * ow))
             transpose(numbers, which[r].reshape(channels, oh * ow))
-        start = take(turn, grain)
+        start = claim(turn, grain)
 
 
 @kernel
-def backward_max_some(grad, which, rois, order, starts, scale, sampling, aligned, out, turn, grain, n):
+def backward_max_some(pooling, grad, which, rois, order, starts, out, turn, grain, n):
     """A task for each image and channel."""
     channels, height, width, oh, ow = out.shape[1], out.shape[2], out.shape[3], grad.shape[2], grad.shape[3]
-    start = take(turn, grain)
+    start = claim(turn, grain)
     while start < n:
         for task in range(start, min(start + grain, n)):
             image, c = task // channels, task % channels
@@ -183,7 +184,7 @@ def backward_max_some(grad, which, rois, order, starts, scale, sampling, aligned
                 r = order[q]
                 if not all_finite(rois[r]):
                     continue
-                y0, x0, bh, bw, gh, gw = frame(ALIGN, rois[r], scale, sampling, aligned, oh, ow)
+                y0, x0, bh, bw, gh, gw = frame(pooling, rois[r], oh, ow)
                 if not (gh > 0 and gw > 0):
                     continue
                 rows, columns = int(period(gh, height)), int(period(gw, width))
@@ -199,10 +200,10 @@ def backward_max_some(grad, which, rois, order, starts, scale, sampling, aligned
                             number // columns >= rows or u >= ys.shape[0] or v >= xs.shape[0]
                         ):  # not of this forward pass
                             continue
-                        yl, yh, fy = place_of(ys[u], height)
-                        xl, xh, fx = place_of(xs[v], width)
+                        yl, yh, fy = neighbours(ys[u], height)
+                        xl, xh, fx = neighbours(xs[v], width)
                         scatter_four(total, yl, yh, fy, xl, xh, fx, g)
-        start = take(turn, grain)
+        start = claim(turn, grain)
 
 
 def forward_max(x, last, rois, scale, sampling, aligned, out, which):
@@ -218,7 +219,7 @@ def forward_max(x, last, rois, scale, sampling, aligned, out, which):
     each = out.shape[2] * out.shape[3] * (200 + 20 * out.shape[1])
     parallel_for(
         forward_max_some, len(rois), max(1, min(16, 50_000 // each)),
-        x, rois, scale, sampling, aligned, out, which, cost=each,
+        pooling(ALIGN, scale, sampling, aligned), x, rois, out, which, cost=each,
     )  # fmt: skip
 
 
@@ -232,5 +233,5 @@ def backward_max(grad, which, rois, scale, sampling, aligned, out):
     each = height * width + len(rois) * grad.shape[2] * grad.shape[3] * 40 // batch
     parallel_for(
         backward_max_some, batch * channels, max(1, 50_000 // each),
-        grad, which, rois, order, starts, scale, sampling, aligned, out, cost=each,
+        pooling(ALIGN, scale, sampling, aligned), grad, which, rois, order, starts, out, cost=each,
     )  # fmt: skip

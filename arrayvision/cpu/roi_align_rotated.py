@@ -7,16 +7,16 @@ from arrayvision.cpu.bilinear import (
     all_finite,
     by_image,
     channels_last,
-    gather,
-    place_of,
+    neighbours,
     pool_nothing,
     reach,
     scatter,
     transpose,
+    weighted_sum,
     window,
 )
-from arrayvision.cpu.roi_bins import LANES, NONE, transpose_all
-from arrayvision.cpu.threads import parallel_for, take
+from arrayvision.cpu.roi_bins import NONE, TASK_CHANNELS, transpose_all
+from arrayvision.cpu.threads import claim, parallel_for
 
 
 @kernel
@@ -70,8 +70,8 @@ def taps(y, x, bh, bw, gh, gw, c, s, i, j, oh, ow, height, width, top, left, str
             index[:n], weight[:n] = old_index[:n], old_weight[:n]
         for v in range(nx):
             xx = start_x + (from_x + v + 0.5) * (bw / gw)
-            yl, yh, fy = place_of(yy * c - xx * s + y, height)
-            xl, xh, fx = place_of(yy * s + xx * c + x, width)
+            yl, yh, fy = neighbours(yy * c - xx * s + y, height)
+            xl, xh, fx = neighbours(yy * s + xx * c + x, width)
             if yl < 0 or xl < 0:
                 continue
             first, second = (yl - top) * stride - left, (yh - top) * stride - left
@@ -112,7 +112,7 @@ def forward_some(x, planes, rois, scale, sampling, aligned, clockwise, height, w
     windows = x.shape[0] == 0
     bins = np.empty((oh * ow, channels), out.dtype)
     index, weight = np.empty(64, np.int64), np.empty(64, out.dtype)
-    start = take(turn, grain)
+    start = claim(turn, grain)
     while start < n:
         for r in range(start, min(start + grain, n)):
             roi, target = rois[r], out[r].reshape(channels, oh * ow)
@@ -136,24 +136,24 @@ def forward_some(x, planes, rois, scale, sampling, aligned, clockwise, height, w
                         cy, cx, bh, bw, gh, gw, c, s, i, j, oh, ow, height, width, top, left, stride, index, weight
                     )
                     bins[i * ow + j] = 0
-                    gather(bins[i * ow + j], source, index, weight, count)
+                    weighted_sum(bins[i * ow + j], source, index, weight, count)
             transpose(bins, target)
-        start = take(turn, grain)
+        start = claim(turn, grain)
 
 
 @kernel
 def backward_some(grad, rois, order, starts, scale, sampling, aligned, clockwise, out, blocks, turn, grain, n):
-    """out (B, C, H, W), a task for each image and `LANES` channels."""
+    """out (B, C, H, W), a task for each image and `TASK_CHANNELS` channels."""
     oh, ow = grad.shape[2], grad.shape[3]
     channels, height, width = out.shape[1], out.shape[2], out.shape[3]
-    lanes = min(LANES, channels)
-    memory, small = np.empty(height * width * lanes, out.dtype), np.empty(oh * ow * lanes, out.dtype)
+    most = min(TASK_CHANNELS, channels)
+    memory, small = np.empty(height * width * most, out.dtype), np.empty(oh * ow * most, out.dtype)
     index, weight = np.empty(64, np.int64), np.empty(64, out.dtype)
-    start = take(turn, grain)
+    start = claim(turn, grain)
     while start < n:
         for task in range(start, min(start + grain, n)):
-            image, first = task // blocks, (task % blocks) * LANES
-            last = min(first + LANES, channels)
+            image, first = task // blocks, (task % blocks) * TASK_CHANNELS
+            last = min(first + TASK_CHANNELS, channels)
             total = memory[: height * width * (last - first)].reshape(height * width, last - first)
             bins = small[: oh * ow * (last - first)].reshape(oh * ow, last - first)
             total[:] = 0
@@ -172,7 +172,7 @@ def backward_some(grad, rois, order, starts, scale, sampling, aligned, clockwise
                         )
                         scatter(total, index, weight, count, bins[i * ow + j])
             transpose_all(total, out[image, first:last].reshape(last - first, height * width))
-        start = take(turn, grain)
+        start = claim(turn, grain)
 
 
 @kernel
@@ -222,7 +222,7 @@ def backward(grad, rois, scale, sampling, aligned, clockwise, out):
         out[:] = 0
         return
     order, starts = by_image(rois, batch)
-    blocks = -(-channels // LANES)
+    blocks = -(-channels // TASK_CHANNELS)
     each = height * width * 40 + len(rois) * grad.shape[2] * grad.shape[3] * 300 // batch
     parallel_for(
         backward_some, batch * blocks, 1,

@@ -7,6 +7,9 @@ Features are (B, H, W, C), or (B, C, H, W), of which then each RoI's window alon
 that is less work than to turn all.
 """
 
+import functools
+from typing import NamedTuple
+
 import numpy as np
 
 from arrayvision.cpu import kernel
@@ -15,7 +18,6 @@ from arrayvision.cpu.bilinear import (
     by_image,
     channels_last,
     dot,
-    gather,
     outer,
     pool_nothing,
     room,
@@ -23,20 +25,40 @@ from arrayvision.cpu.bilinear import (
     scatter,
     slopes,
     transpose,
+    weighted_sum,
     window,
 )
-from arrayvision.cpu.threads import parallel_for, take
+from arrayvision.cpu.threads import claim, parallel_for
 
 ALIGN, PRECISE, BEZIER = 0, 1, 2
-LANES = 64  # channels that a task of the backward pass owns
+
+
+class Pooling(NamedTuple):
+    """How regions are cut into bins, and bins into samples; `pooling` makes it."""
+
+    kind: int  # ALIGN, PRECISE or BEZIER
+    scale: float  # pixels of the features for a unit of the regions' coordinates
+    sampling: int  # samples along each axis of a bin; 0 for as many as it has pixels
+    aligned: bool  # whether pixels' centres lie at half numbers
+    gamma: float  # what a bin's offset is multiplied by, beside the region's size
+
+
+@functools.lru_cache(64)
+def pooling(kind, scale, sampling, aligned, gamma=0.0):
+    """`Pooling` with fields of one type each, so that kernels are compiled once."""
+    return Pooling(kind, float(scale), int(sampling), bool(aligned), float(gamma))
+
+
+TASK_CHANNELS = 64  # channels that a task of the backward pass owns
 
 
 @kernel
-def frame(kind, roi, scale, sampling, aligned, oh, ow):
+def frame(pooling, roi, oh, ow):
     """(y, x) of the first bin's corner, a bin's height and width, samples in a bin along y and x.
 
     Sizes from which the number of samples follows are computed in the RoI's own dtype, as everyone does: the count jumps.
     """
+    kind, scale, sampling, aligned, _ = pooling
     one = roi.dtype.type(1)
     s, off = roi.dtype.type(scale), roi.dtype.type(0.5 if aligned else 0)
     half = 0.5 if aligned else 0.0
@@ -137,10 +159,11 @@ def integral(start, size, length, index, weight):
 
 
 @kernel
-def axes(kind, roi, offset, scale, sampling, aligned, gamma, oh, ow, height, width):
+def axes(pooling, roi, offset, oh, ow, height, width):
     """The taps along y and x: rows, weights and counts of each list; bin (i, j)'s lists are i and j, or both
     i * ow + j where each bin has its own (`own`)."""
-    y, x, bh, bw, gh, gw = frame(kind, roi, scale, sampling, aligned, oh, ow)
+    kind, scale, _, aligned, gamma = pooling
+    y, x, bh, bw, gh, gw = frame(pooling, roi, oh, ow)
     own = kind == BEZIER or offset.shape[0] > 0
     many_y, many_x = (oh * ow, oh * ow) if own else (oh, ow)
     if kind == PRECISE:
@@ -187,12 +210,12 @@ def extent(index, count):
 
 
 @kernel
-def forward_some(kind, x, planes, rois, offsets, scale, sampling, aligned, gamma, height, width, out, turn, grain, n):
+def forward_some(pooling, x, planes, rois, offsets, height, width, out, turn, grain, n):
     """out (K, C, oh, ow) from x (B * H * W, C) or, where that is empty, from planes (B, C, H, W)."""
     channels, oh, ow = out.shape[1], out.shape[2], out.shape[3]
     windows = x.shape[0] == 0
     bins = np.empty((oh * ow, channels), out.dtype)
-    start = take(turn, grain)
+    start = claim(turn, grain)
     while start < n:
         for r in range(start, min(start + grain, n)):
             roi, target = rois[r], out[r].reshape(channels, oh * ow)
@@ -201,9 +224,7 @@ def forward_some(kind, x, planes, rois, offsets, scale, sampling, aligned, gamma
                 target[:] = np.nan
                 continue
             image = int(roi[0])
-            own, rows, wy, ny, cols, wx, nx = axes(
-                kind, roi, offset, scale, sampling, aligned, gamma, oh, ow, height, width
-            )
+            own, rows, wy, ny, cols, wx, nx = axes(pooling, roi, offset, oh, ow, height, width)
             top, left, stride = 0, 0, width
             if windows:
                 top, bottom = extent(rows, ny)
@@ -222,25 +243,23 @@ def forward_some(kind, x, planes, rois, offsets, scale, sampling, aligned, gamma
                     a, b = (i * ow + j, i * ow + j) if own else (i, j)
                     count = outer(rows[a], wy[a], ny[a], cols[b], wx[b], nx[b], top, left, stride, index, weight)
                     bins[i * ow + j] = 0
-                    gather(bins[i * ow + j], source, index, weight, count)
+                    weighted_sum(bins[i * ow + j], source, index, weight, count)
             transpose(bins, target)
-        start = take(turn, grain)
+        start = claim(turn, grain)
 
 
 @kernel
-def backward_some(
-    kind, grad, rois, order, starts, offsets, scale, sampling, aligned, gamma, out, blocks, turn, grain, n
-):
-    """out (B, C, H, W), a task for each image and `LANES` channels; RoIs in their order, so sums don't depend on tasks."""
+def backward_some(pooling, grad, rois, order, starts, offsets, out, blocks, turn, grain, n):
+    """out (B, C, H, W), a task for each image and `TASK_CHANNELS` channels; RoIs in their order, so sums don't depend on tasks."""
     oh, ow = grad.shape[2], grad.shape[3]
     channels, height, width = out.shape[1], out.shape[2], out.shape[3]
-    lanes = min(LANES, channels)
-    memory, small = np.empty(height * width * lanes, out.dtype), np.empty(oh * ow * lanes, out.dtype)
-    start = take(turn, grain)
+    most = min(TASK_CHANNELS, channels)
+    memory, small = np.empty(height * width * most, out.dtype), np.empty(oh * ow * most, out.dtype)
+    start = claim(turn, grain)
     while start < n:
         for task in range(start, min(start + grain, n)):
-            image, c = task // blocks, (task % blocks) * LANES
-            d = min(c + LANES, channels)
+            image, c = task // blocks, (task % blocks) * TASK_CHANNELS
+            d = min(c + TASK_CHANNELS, channels)
             total = memory[: height * width * (d - c)].reshape(height * width, d - c)
             bins = small[: oh * ow * (d - c)].reshape(oh * ow, d - c)
             total[:] = 0
@@ -250,9 +269,7 @@ def backward_some(
                 if not all_finite(roi):
                     continue
                 offset = offsets[r] if offsets.shape[0] > 0 else offsets.reshape((0, oh, ow))
-                own, rows, wy, ny, cols, wx, nx = axes(
-                    kind, roi, offset, scale, sampling, aligned, gamma, oh, ow, height, width
-                )
+                own, rows, wy, ny, cols, wx, nx = axes(pooling, roi, offset, oh, ow, height, width)
                 transpose(grad[r, c:d].reshape(d - c, oh * ow), bins)
                 index, weight = (
                     np.empty(rows.shape[1] * cols.shape[1], np.int64),
@@ -264,7 +281,7 @@ def backward_some(
                         count = outer(rows[a], wy[a], ny[a], cols[b], wx[b], nx[b], 0, 0, width, index, weight)
                         scatter(total, index, weight, count, bins[i * ow + j])
             transpose_all(total, out[image, c:d].reshape(d - c, height * width))
-        start = take(turn, grain)
+        start = claim(turn, grain)
 
 
 @kernel
@@ -275,12 +292,12 @@ def transpose_all(src, dst):
 
 
 @kernel
-def areas(kind, rois, scale, sampling, aligned, oh, ow, height, width):
+def areas(pooling, rois, oh, ow, height, width):
     """About how many pixels the RoIs' windows have in all."""
     total = 0.0
     for r in range(rois.shape[0]):
         if all_finite(rois[r]):
-            _, _, bh, bw, _, _ = frame(kind, rois[r], scale, sampling, aligned, oh, ow)
+            _, _, bh, bw, _, _ = frame(pooling, rois[r], oh, ow)
             total += min(abs(bh) * oh + 2, np.float64(height)) * min(abs(bw) * ow + 2, np.float64(width))
     return total
 
@@ -290,7 +307,7 @@ for _none in NONE.values():
     _none.flags.writeable = False  # as inputs are: one compiled kernel for both
 
 
-def forward(kind, x, last, rois, offsets, scale, sampling, aligned, gamma, out):
+def forward(pooling, x, last, rois, offsets, out):
     """Pool features x, (B, H, W, C) if `last` else (B, C, H, W), into out (K, C, oh, ow)."""
     if not out.size:
         return
@@ -304,7 +321,7 @@ def forward(kind, x, last, rois, offsets, scale, sampling, aligned, gamma, out):
     oh, ow = out.shape[2:]
     windows = False
     if not last:
-        windows = areas(kind, rois, scale, sampling, aligned, oh, ow, height, width) < 0.5 * batch * height * width
+        windows = areas(pooling, rois, oh, ow, height, width) < 0.5 * batch * height * width
         if not windows:
             x = channels_last(x)
     none = NONE[x.dtype]
@@ -314,24 +331,24 @@ def forward(kind, x, last, rois, offsets, scale, sampling, aligned, gamma, out):
     each = 200 + oh * ow * (40 + 2 * channels)
     parallel_for(
         forward_some, len(rois), max(1, min(16, 50_000 // each)),
-        kind, x, planes, rois, offsets, scale, sampling, aligned, gamma, height, width, out, cost=each,
+        pooling, x, planes, rois, offsets, height, width, out, cost=each,
     )  # fmt: skip
 
 
-def backward(kind, grad, rois, offsets, scale, sampling, aligned, gamma, out):
+def backward(pooling, grad, rois, offsets, out):
     """Fill out (B, C, H, W) with the gradient of `forward` for its features, given that of its result."""
     batch, channels, height, width = out.shape
     if not (out.size and grad.size):
         out[:] = 0
         return
     order, starts = by_image(rois, batch)
-    blocks = -(-channels // LANES)
+    blocks = -(-channels // TASK_CHANNELS)
     if offsets is None:
         offsets = NONE[grad.dtype]
     each = height * width * 40 + len(rois) * grad.shape[2] * grad.shape[3] * 200 // batch
     parallel_for(
         backward_some, batch * blocks, 1,
-        kind, grad, rois, order, starts, offsets, scale, sampling, aligned, gamma, out, blocks, cost=each,
+        pooling, grad, rois, order, starts, offsets, out, blocks, cost=each,
     )  # fmt: skip
 
 
@@ -349,12 +366,13 @@ def share(weight, value):
 
 
 @kernel
-def edges_some(kind, grad, x, rois, offsets, scale, sampling, aligned, gamma, height, width, out, turn, grain, n):
+def edges_some(pooling, grad, x, rois, offsets, height, width, out, turn, grain, n):
     """What a change of a bin's place does to sum(grad * result). PRECISE: out (K, 4, oh, ow) by top, bottom, left, right.
     ALIGN: out (K, 2, oh, ow) by its offset along x and y."""
+    kind, gamma = pooling.kind, pooling.gamma
     channels, oh, ow = grad.shape[1], grad.shape[2], grad.shape[3]
     bins = np.empty((oh * ow, channels), out.dtype)
-    start = take(turn, grain)
+    start = claim(turn, grain)
     while start < n:
         for r in range(start, min(start + grain, n)):
             roi = rois[r]
@@ -364,7 +382,7 @@ def edges_some(kind, grad, x, rois, offsets, scale, sampling, aligned, gamma, he
             image = int(roi[0])
             source = x[image * height * width : (image + 1) * height * width]
             transpose(grad[r].reshape(channels, oh * ow), bins)
-            y, left, bh, bw, gh, gw = frame(kind, roi, scale, sampling, aligned, oh, ow)
+            y, left, bh, bw, gh, gw = frame(pooling, roi, oh, ow)
             if kind == PRECISE:
                 ry, rx = int(min(bh + 3, height + 2.0)), int(min(bw + 3, width + 2.0))
             else:
@@ -395,10 +413,10 @@ def edges_some(kind, grad, x, rois, offsets, scale, sampling, aligned, gamma, he
                         out[r, 0, i, j], out[r, 1, i, j], out[r, 2, i, j], out[r, 3, i, j] = a, b, c, d
                     else:
                         out[r, 0, i, j], out[r, 1, i, j] = c * gamma * bw * ow, a * gamma * bh * oh
-        start = take(turn, grain)
+        start = claim(turn, grain)
 
 
-def edges(kind, grad, x, last, rois, offsets, scale, sampling, aligned, gamma, out):
+def edges(pooling, grad, x, last, rois, offsets, out):
     """Fill out with `edges_some`."""
     if not (x.size and grad.size):
         out[:] = 0
@@ -411,6 +429,5 @@ def edges(kind, grad, x, last, rois, offsets, scale, sampling, aligned, gamma, o
     each = grad.shape[2] * grad.shape[3] * (100 + 8 * channels)
     parallel_for(
         edges_some, len(rois), max(1, min(16, 50_000 // each)),
-        kind, grad, x.reshape(batch * height * width, channels), rois, offsets, scale, sampling, aligned, gamma,
-        height, width, out, cost=each,
+        pooling, grad, x.reshape(batch * height * width, channels), rois, offsets, height, width, out, cost=each,
     )  # fmt: skip

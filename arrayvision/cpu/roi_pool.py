@@ -4,7 +4,7 @@ import numpy as np
 
 from arrayvision.cpu import kernel
 from arrayvision.cpu.bilinear import all_finite, by_image, channels_last, pool_nothing, transpose
-from arrayvision.cpu.threads import parallel_for, take
+from arrayvision.cpu.threads import claim, parallel_for
 
 PLANES = 8
 
@@ -29,7 +29,7 @@ def forward_some(x, rois, scale, out, which, turn, grain, n):
     bins, pixels = np.empty((oh * ow, channels), out.dtype), np.empty((oh * ow, channels), np.int32)
     kind, one = rois.dtype.type, rois.dtype.type(1)
     s = kind(scale)
-    start = take(turn, grain)
+    start = claim(turn, grain)
     while start < n:
         for r in range(start, min(start + grain, n)):
             roi = rois[r]
@@ -58,14 +58,14 @@ def forward_some(x, rois, scale, out, which, turn, grain, n):
                                 keep_greater(best, number, image[a, b], np.int32(a * width + b))
             transpose(bins, out[r].reshape(channels, oh * ow))
             transpose(pixels, which[r].reshape(channels, oh * ow))
-        start = take(turn, grain)
+        start = claim(turn, grain)
 
 
 @kernel
 def backward_some(grad, which, rois, order, starts, out, blocks, turn, grain, n):
     """out (B, C, H * W); a task for each image and `PLANES` channels, whose numbers lie together in a region's gradient."""
     channels, size = out.shape[1], out.shape[2]
-    start = take(turn, grain)
+    start = claim(turn, grain)
     while start < n:
         for task in range(start, min(start + grain, n)):
             image, first = task // blocks, (task % blocks) * PLANES
@@ -80,7 +80,7 @@ def backward_some(grad, which, rois, order, starts, out, blocks, turn, grain, n)
                     for k in range(g.shape[0]):
                         if pixels[k] >= 0 and pixels[k] < size:
                             total[pixels[k]] += g[k]
-        start = take(turn, grain)
+        start = claim(turn, grain)
 
 
 def forward(x, last, rois, scale, out, which):

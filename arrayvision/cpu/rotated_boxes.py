@@ -21,7 +21,7 @@ from arrayvision.cpu.polygons import (
     rotated_shapes,
 )
 from arrayvision.cpu.strips import build, first_not_below
-from arrayvision.cpu.threads import parallel_for, take
+from arrayvision.cpu.threads import claim, parallel_for
 
 __all__ = ["nms", "overlaps", "shapes_of", "take_rows"]
 
@@ -59,7 +59,7 @@ def hulls(shapes):
 def all_pairs(first, second, kind, foreground, out, turn, grain, n):
     cx, cy, ex, ey = hulls(second)
     near = np.empty(second.shape[0], np.uint8)
-    start = take(turn, grain)
+    start = claim(turn, grain)
     while start < n:
         for i in range(start, min(start + grain, n)):
             p = first[i]
@@ -71,12 +71,12 @@ def all_pairs(first, second, kind, foreground, out, turn, grain, n):
                     if inter > 0:
                         value = inter / (p[AREA] if foreground else p[AREA] + second[j, AREA] - inter)
                 out[i, j] = value
-        start = take(turn, grain)
+        start = claim(turn, grain)
 
 
 @kernel
 def aligned_pairs(first, second, kind, foreground, out, turn, grain, n):
-    start = take(turn, grain)
+    start = claim(turn, grain)
     while start < n:
         for i in range(start, min(start + grain, n)):
             inter = overlap(first[i], second[i], kind)
@@ -85,7 +85,7 @@ def aligned_pairs(first, second, kind, foreground, out, turn, grain, n):
                 if inter > 0
                 else 0.0
             )
-        start = take(turn, grain)
+        start = claim(turn, grain)
 
 
 def overlaps(first, second, foreground, aligned, clockwise, out):
@@ -185,7 +185,7 @@ def sweep_strips(owner, shapes, kind, threshold, single, most):
 @kernel
 def suppress_segments(shapes, kind, order, starts, threshold, single, most, owner, turn, grain, n):
     """As `cpu.nms.suppress_segments`."""
-    start = take(turn, grain)
+    start = claim(turn, grain)
     while start < n:
         for s in range(start, min(start + grain, n)):
             a, b = starts[s], starts[s + 1]
@@ -197,7 +197,7 @@ def suppress_segments(shapes, kind, order, starts, threshold, single, most, owne
             else:
                 stop = sweep_strips(owner[a:b], ranked, kind, threshold, single, most)
             owner[a + stop : b] = -1
-        start = take(turn, grain)
+        start = claim(turn, grain)
 
 
 def nms(boxes, scores, labels, threshold, clockwise, score_threshold, max_num):

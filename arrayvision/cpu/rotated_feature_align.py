@@ -3,9 +3,9 @@
 import numpy as np
 
 from arrayvision.cpu import kernel
-from arrayvision.cpu.bilinear import all_finite, channels_last, gather, place_of, scatter, transpose
-from arrayvision.cpu.roi_bins import LANES, transpose_all
-from arrayvision.cpu.threads import parallel_for, take
+from arrayvision.cpu.bilinear import all_finite, channels_last, neighbours, scatter, transpose, weighted_sum
+from arrayvision.cpu.roi_bins import TASK_CHANNELS, transpose_all
+from arrayvision.cpu.threads import claim, parallel_for
 
 BLOCK = 32
 
@@ -22,8 +22,8 @@ def taps(box, scale, points, here, height, width, index, weight):
     for k in range(points):
         a = 0.0 if k == 0 else (1.0 if k == 1 or k == 4 else -1.0)
         b = 0.0 if k == 0 else (1.0 if k <= 2 else -1.0)
-        yl, yh, fy = place_of(y + a * s * w + b * c * h, height)
-        xl, xh, fx = place_of(x + a * c * w - b * s * h, width)
+        yl, yh, fy = neighbours(y + a * s * w + b * c * h, height)
+        xl, xh, fx = neighbours(x + a * c * w - b * s * h, width)
         if yl < 0 or xl < 0:
             continue
         index[n], weight[n] = yl * width + xl, (1 - fy) * (1 - fx)
@@ -46,7 +46,7 @@ def forward_some(x, boxes, scale, points, height, width, out, blocks, turn, grai
     channels, size = x.shape[2], x.shape[1]
     index, weight = np.empty(21, np.int64), np.empty(21, out.dtype)
     rows = np.empty((BLOCK, channels), out.dtype)
-    start = take(turn, grain)
+    start = claim(turn, grain)
     while start < n:
         for task in range(start, min(start + grain, n)):
             image, first = task // blocks, (task % blocks) * BLOCK
@@ -55,28 +55,28 @@ def forward_some(x, boxes, scale, points, height, width, out, blocks, turn, grai
                 row = rows[p - first]
                 if all_finite(boxes[image, p]):
                     row[:] = 0
-                    gather(
+                    weighted_sum(
                         row, x[image], index, weight,
                         taps(boxes[image, p], scale, points, p, height, width, index, weight),
                     )  # fmt: skip
                 else:
                     row[:] = np.nan
             transpose(rows[: last - first], out[image, :, first:last])
-        start = take(turn, grain)
+        start = claim(turn, grain)
 
 
 @kernel
 def backward_some(grad, boxes, scale, points, height, width, out, blocks, turn, grain, n):
-    """out and grad (B, C, P); a task for each image and `LANES` channels."""
+    """out and grad (B, C, P); a task for each image and `TASK_CHANNELS` channels."""
     channels, size = out.shape[1], out.shape[2]
-    lanes = min(LANES, channels)
+    most = min(TASK_CHANNELS, channels)
     index, weight = np.empty(21, np.int64), np.empty(21, out.dtype)
-    memory, small = np.empty(size * lanes, out.dtype), np.empty(BLOCK * lanes, out.dtype)
-    start = take(turn, grain)
+    memory, small = np.empty(size * most, out.dtype), np.empty(BLOCK * most, out.dtype)
+    start = claim(turn, grain)
     while start < n:
         for task in range(start, min(start + grain, n)):
-            image, c = task // blocks, (task % blocks) * LANES
-            d = min(c + LANES, channels)
+            image, c = task // blocks, (task % blocks) * TASK_CHANNELS
+            d = min(c + TASK_CHANNELS, channels)
             total = memory[: size * (d - c)].reshape(size, d - c)
             rows = small[: BLOCK * (d - c)].reshape(BLOCK, d - c)
             total[:] = 0
@@ -88,7 +88,7 @@ def backward_some(grad, boxes, scale, points, height, width, out, blocks, turn, 
                         count = taps(boxes[image, p], scale, points, p, height, width, index, weight)
                         scatter(total, index, weight, count, rows[p - first])
             transpose_all(total, out[image, c:d])
-        start = take(turn, grain)
+        start = claim(turn, grain)
 
 
 def forward(x, last, boxes, scale, points, out):
@@ -111,7 +111,7 @@ def backward(grad, boxes, scale, points, out):
     if not out.size:
         return
     batch, channels, height, width = out.shape
-    blocks = -(-channels // LANES)
+    blocks = -(-channels // TASK_CHANNELS)
     parallel_for(
         backward_some, batch * blocks, 1,
         grad.reshape(batch, channels, height * width), boxes.reshape(batch, height * width, 5), scale, points,

@@ -11,7 +11,7 @@ from arrayvision.cpu import kernel
 from arrayvision.cpu.nms import FEW, columns_of, falling, segments
 from arrayvision.cpu.order import bits
 from arrayvision.cpu.strips import build, first_not_below
-from arrayvision.cpu.threads import parallel_for, take
+from arrayvision.cpu.threads import claim, parallel_for
 
 NAIVE, LINEAR, GAUSSIAN = 0, 1, 2
 CHUNK = 64
@@ -35,7 +35,7 @@ def decay(scores, x1, y1, x2, y2, area, a, b, c, d, own, threshold, offset, sigm
 
 @kernel
 def best_of(scores, index, least):
-    """The place of the greatest score that isn't below `least`, of the smaller index among equals; -1 without one."""
+    """The index of the greatest score that isn't below `least`, of the smaller index among equals; -1 without one."""
     best = -1
     for k in range(scores.shape[0]):
         s = scores[k]
@@ -76,10 +76,12 @@ def soften(boxes, scores, threshold, sigma, least, method, offset, unsigned, kee
     x1, y1, x2, y2, area = columns[0], columns[1], columns[2], columns[3], columns[4]
     half = area.dtype.type(0.5001)  # and a little more than rounding takes
     single = m < FEW  # all in one strip, which is not searched
-    if not single:
-        cx, cy, w, h = (x1 + x2)[:m] / 2, (y1 + y2)[:m] / 2, (x2 - x1 + offset)[:m], (y2 - y1 + offset)[:m]
-    else:
-        cx = cy = w = h = x1[:0]
+    searched = 0 if single else m
+    cx, cy = np.empty(searched, x1.dtype), np.empty(searched, x1.dtype)
+    w, h = np.empty(searched, x1.dtype), np.empty(searched, x1.dtype)
+    for k in range(searched):
+        cx[k], cy[k] = (x1[k] + x2[k]) / 2, (y1[k] + y2[k]) / 2
+        w[k], h[k] = x2[k] - x1[k] + offset, y2[k] - y1[k] + offset
     order, centres, starts, low, high, longest, groups, stand, broadest, _ = build(cx, cy, w, h, unsigned)
     if not single:
         moved = index.copy()
@@ -93,7 +95,7 @@ def soften(boxes, scores, threshold, sigma, least, method, offset, unsigned, kee
         s[k] = scores[index[k]]
     chunks = (count + CHUNK - 1) // CHUNK
     top = np.empty(chunks, np.int64)
-    refresh(top, s, index, least, 0, count)
+    refresh(top, s, index, least, np.int64(0), np.int64(count))
     picked = 0
     while True:
         best = np.int64(-1)
@@ -116,7 +118,7 @@ def soften(boxes, scores, threshold, sigma, least, method, offset, unsigned, kee
             decay(
                 s[:m], x1[:m], y1[:m], x2[:m], y2[:m], area[:m], a, b, c, d, own, threshold, offset, sigma, method
             )  # fmt: skip
-            refresh(top, s, index, least, 0, m)
+            refresh(top, s, index, least, np.int64(0), np.int64(m))
         for g in range(stand.shape[0]):
             along, length = (y, h) if stand[g] else (x, w)
             across, breadth = (x, w) if stand[g] else (y, h)
@@ -154,7 +156,7 @@ def soften_segments(
     n,
 ):
     """Each segment's picks, from its start on."""
-    start = take(turn, grain)
+    start = claim(turn, grain)
     while start < n:
         for s in range(start, min(start + grain, n)):
             a, b = starts[s], starts[s + 1]
@@ -170,7 +172,7 @@ def soften_segments(
             )
             for k in range(a, a + counts[s]):
                 keep[k] = own[keep[k]]
-        start = take(turn, grain)
+        start = claim(turn, grain)
 
 
 def soft_nms(boxes, scores, labels, threshold, sigma, min_score, method, offset):

@@ -1,7 +1,7 @@
 """A thread pool whose callers never wait for a helper that has not started; blocks are claimed inside compiled code.
 
 `parallel_for(kernel, n, grain, *args)` calls ``kernel(*args, turn, grain, n)`` in the calling thread and, when there is
-enough to do, in helpers; each call claims blocks ``[start, start + grain)`` by ``start = take(turn, grain)`` until start
+enough to do, in helpers; each call claims blocks ``[start, start + grain)`` by ``start = claim(turn, grain)`` until start
 reaches n. Blocks follow from the problem's size alone, and a block's results lie in that block's own memory, so results
 are the same to the bit for any number of threads.
 
@@ -31,7 +31,7 @@ ENOUGH = 200_000  # nanoseconds of work from which helpers pay: waking one costs
 
 
 @intrinsic
-def take(typingctx, turn, step):
+def claim(typingctx, turn, step):
     """turn[0], after which turn[0] += step, in one indivisible act."""
 
     def codegen(context, builder, signature, args):
@@ -169,7 +169,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def parallel_for(kernel, n, grain, *args, cost=math.inf):
-    """Call ``kernel(*args, turn, grain, n)`` in several threads; it claims ``[start, start + grain)`` with `take`.
+    """Call ``kernel(*args, turn, grain, n)`` in several threads; it claims ``[start, start + grain)`` with `claim`.
 
     Parameters
     ----------

@@ -1,13 +1,13 @@
 """Shifts of groups of channels along time: each thread copies whole groups of a frame."""
 
 from arrayvision.cpu import kernel
-from arrayvision.cpu.threads import parallel_for, take
+from arrayvision.cpu.threads import claim, parallel_for
 
 
 @kernel
 def copy_groups(x, shifts, out, turn, grain, n):
     _, frames, groups, size = x.shape
-    start = take(turn, grain)
+    start = claim(turn, grain)
     while start < n:
         for row in range(start, min(start + grain, n)):
             clip, t, g = row // (frames * groups), row // groups % frames, row % groups
@@ -19,7 +19,7 @@ def copy_groups(x, shifts, out, turn, grain, n):
             else:
                 for k in range(size):
                     target[k] = 0
-        start = take(turn, grain)
+        start = claim(turn, grain)
 
 
 def shift(x, shifts, out):

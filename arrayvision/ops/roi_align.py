@@ -112,7 +112,7 @@ def _small(usual, size, scale, ratio, aligned):
         shape = regions.shape[0], x.shape[1], height, width
         if kernels.few(x, shape) and _kernels("cpu", "bilinear").check_batch(regions, x.shape[0]) < 0:
             out = np.empty(shape, np.float32)
-            kernels.forward_few(x, regions, scale, ratio, aligned, out)
+            kernels.forward_few(kernels.pooling(kernels.ALIGN, scale, ratio, aligned), x, regions, out)
             return give(out)
     return None
 
