@@ -474,8 +474,10 @@ def plain(first, second) -> tuple | None:
     (array, array, callable) or None
         NumPy views, and what gives a NumPy array as one of the caller's library.
     """
-    found: NumPy | None = _of_type.get(type(first))
-    if found is None or EMULATED or _of_type.get(type(second)) is not found:
+    found, other = _of_type.get(type(first)), _of_type.get(type(second))
+    if found is not other or EMULATED:
+        return None
+    if found is None:
         return None
     a = found.plain(first)
     if a is None:

@@ -67,7 +67,7 @@ def roi_align(
     array([[[[ 2.5,  4.5],
              [10.5, 12.5]]]])
     """
-    usual = plain(input, rois) if pool_mode == "avg" else None
+    usual = plain(input, rois) if type(pool_mode) is str and pool_mode == "avg" else None
     if usual is not None:
         pooled = _small(usual, output_size, spatial_scale, sampling_ratio, aligned)
         if pooled is not None:
