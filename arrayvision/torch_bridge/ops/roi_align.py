@@ -80,7 +80,7 @@ def roi_align(
     tensor([[[[ 2.5000,  4.5000],
               [10.5000, 12.5000]]]])
     """
-    if type(pool_mode) is not str or pool_mode != "avg":
+    if not (type(pool_mode) is str and pool_mode == "avg"):
         check.choice("roi_align", "pool_mode", pool_mode, ("avg", "max"))
     size = _roi.size("roi_align", "output_size", output_size)
     rois = listed("roi_align", "rois", rois, input)
