@@ -16,7 +16,8 @@ class Case(NamedTuple):
     """What is timed: a call of ours and the same by others.
 
     `at_least` is the ratio (a peer's time over ours) that we mean to reach against each peer; `within`, milliseconds
-    that ours may take. `agree(ours, theirs)` tells whether two results are the same.
+    that ours may take. `agree(ours, theirs)` tells whether two results are the same. `before` is called before each call,
+    which is then timed alone.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Case(NamedTuple):
     within: float | None = None
     agree: Callable[[object, object], bool] | None = None
     note: str = ""
+    before: Callable[[], object] | None = None
 
 
 def peer(name: str):
@@ -74,9 +76,13 @@ def run(case: Case, seconds: float = 2.0) -> dict:
     total = sum(once.values())
     repeat = {n: max(1, int(2e-4 / max(t, 1e-7))) for n, t in once.items()}  # short calls are timed in loops
     rounds = int(np.clip(seconds / max(total, 1e-3), 5, 101))
+    if case.before is not None:
+        repeat, rounds = dict.fromkeys(once, 1), 25
     times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():
+            if case.before is not None:
+                case.before()
             synchronise()
             start = time.perf_counter()
             for _ in range(repeat[name]):

@@ -7,6 +7,7 @@ from arrayvision.cpu.bilinear import (
     all_finite,
     by_image,
     channels_last,
+    check_batch,
     neighbours,
     pool_nothing,
     reach,
@@ -31,8 +32,10 @@ def add_scaled(out, x, weight):
 @kernel(fastmath={"contract"})
 def forward_few(pooling, x, rois, out):
     """Average, of few regions and channels, all in one call: a plane's rows first, then what they add up to. (What turns
-    channels last pays only for more.)"""
+    channels last pays only for more.) False, and nothing is computed, if a region names no image."""
     channels, height, width, oh, ow = x.shape[1], x.shape[2], x.shape[3], out.shape[2], out.shape[3]
+    if check_batch(rois, x.shape[0]) >= 0:
+        return False
     line, many = np.empty(width, out.dtype), np.empty(oh + ow, np.int64)
     for r in range(rois.shape[0]):
         roi, pooled = rois[r], out[r].reshape(channels * oh * ow)
@@ -68,6 +71,7 @@ def forward_few(pooling, x, rois, out):
                         total += weight[b] * sums[index[b] - left]
                     pooled[k] = total
                     k += 1
+    return True
 
 
 def few(x, shape):

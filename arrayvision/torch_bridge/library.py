@@ -67,7 +67,13 @@ def eager(kernel):
 
 def _out_of_dynamo(function):
     disabled = torch._disable_dynamo(function)
-    return lambda *args: (disabled if "torch._dynamo" in sys.modules else function)(*args)
+    if _frame_hook is None:
+        return lambda *args: (disabled if "torch._dynamo" in sys.modules else function)(*args)
+    return lambda *args: (function if _frame_hook() is None else disabled)(*args)
+
+
+# Whether Dynamo looks at the functions that are called now; torch 2.4 doesn't tell.
+_frame_hook = getattr(torch._C._dynamo.eval_frame, "get_eval_frame_callback", None)
 
 
 def unrecorded(*args) -> bool:

@@ -527,3 +527,27 @@ def test_mixed_libraries():
     torch = pytest.importorskip("torch")
     with pytest.raises(TypeError, match="input is a NumPy array, rois is a torch tensor"):
         ops.roi_align(X, torch.from_numpy(BOXES), 2)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_few_regions_as_many(dtype):
+    """The kernel for few regions and channels gives what the one for many does."""
+    from arrayvision.cpu import roi_align as kernels, roi_bins
+
+    rng = np.random.default_rng(0)
+    for k in range(60):
+        shape = 2, int(rng.integers(1, 6)), int(rng.integers(1, 12)), int(rng.integers(1, 12))
+        x = rng.standard_normal(shape).astype(dtype)
+        rois = np.concatenate([rng.integers(0, 2, (4, 1)), rng.uniform(-8, 20, (4, 4))], 1).astype(dtype)
+        if k % 5 == 0:
+            rois[0, 1 + k % 4] = (np.nan, np.inf)[k % 2]
+            x[0, 0, 0, 0] = (np.inf, np.nan)[k % 2]
+        size = int(rng.integers(1, 5)), int(rng.integers(1, 5))
+        x.flags.writeable = rois.flags.writeable = False
+        few, many = (np.full((4, shape[1], *size), 7, dtype) for _ in range(2))
+        how = (0.3, 1.0, 2.5)[k % 3], (0, 1, 3)[k // 3 % 3], bool(k % 2)
+        assert kernels.few(x, few.shape)
+        kernels.forward_few(x, rois, *how, few)
+        roi_bins.forward(roi_bins.ALIGN, x, False, rois, None, *how, 0.0, many)
+        rounding = 64 * np.finfo(dtype).eps
+        np.testing.assert_allclose(few, many, rtol=rounding, atol=rounding, equal_nan=True)

@@ -1,4 +1,7 @@
-"""The operators as differentiable functions of torch tensors, and their modules."""
+"""The operators as differentiable functions of torch tensors, and their modules.
+
+Results in the CPU's memory can't be resized (``resize_``, or ``out=`` of another size); their ``clone()`` can.
+"""
 
 from arrayvision import operators
 from arrayvision.torch_bridge.ops.bezier_align import BezierAlign as BezierAlign, bezier_align as bezier_align
