@@ -61,10 +61,7 @@ __global__ void __launch_bounds__(256) spread_borders(int64_t n, bool in_order, 
       if (!known(box) || which[at] < 0 || which[at] > pool_size) continue;
       point(box, border, A(which[at]) / A(pool_size), y, x);
       if (!place(y, h, yl, yh, fy) || !place(x, w, xl, xh, fx)) continue;
-      four(yl, yh, fy, xl, xh, fx, A(grad[at]), [&](int p, int q, A v) {
-        if (in_order) target[int64_t(p) * w + q] += v;
-        else atomicAdd(target + int64_t(p) * w + q, v);
-      });
+      four(yl, yh, fy, xl, xh, fx, A(grad[at]), [&](int p, int q, A v) { sums::add(target + int64_t(p) * w + q, v, in_order); });
     }
   }
 }

@@ -3,7 +3,7 @@
 import math
 
 from arrayvision.cuda import runtime
-from arrayvision.cuda.suppress import FLOATS, c_type
+from arrayvision.cuda.types import FLOATS, c_type
 
 THREADS, BLOCKS = 256, 1024  # of the kernels that add: fixed, so sums don't depend on the device
 _NAMES = (

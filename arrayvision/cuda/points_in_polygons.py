@@ -1,7 +1,7 @@
 """Launches of points_in_polygons.cu; the functions and arguments of `cpu/points_in_polygons.py`."""
 
 from arrayvision.cuda import runtime
-from arrayvision.cuda.suppress import FLOATS, c_type
+from arrayvision.cuda.types import FLOATS, c_type
 
 BLOCK, ROWS = 128, 64
 KERNELS = runtime.Kernels("points_in_polygons.cu", [f"all_pairs<{T}>" for T in FLOATS])

@@ -3,7 +3,7 @@
 from arrayvision.cuda import roi_bins, runtime
 from arrayvision.cuda.roi_bins import LANES, PRECISE, layout
 from arrayvision.cuda.runtime import zeros
-from arrayvision.cuda.suppress import FLOATS, TYPES, c_type, real
+from arrayvision.cuda.types import DTYPES, FLOATS, accumulator, c_type
 
 KERNELS = runtime.Kernels(
     "prroi_pool.cu",
@@ -21,7 +21,7 @@ def backward(grad, x, last, rois, scale, out, out_rois):
     roi_bins.backward(KERNELS, PRECISE, grad, rois, None, scale, 0, True, False, 0.0, out)
     k, _, oh, ow = grad.shape
     kind, shape = c_type(grad), layout(x, last)
-    edges = zeros(grad, (k, 4, oh, ow), TYPES[real(kind)])
+    edges = zeros(grad, (k, 4, oh, ow), DTYPES[accumulator(kind)])
     if 0 not in shape:
         n = k * oh * ow * LANES
         KERNELS.launch(f"edge_gradient<{kind}>", n, n, grad, x, last, rois, *shape, oh, ow, scale, edges)

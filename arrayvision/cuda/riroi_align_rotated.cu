@@ -54,8 +54,8 @@ __global__ void __launch_bounds__(256) spread_turned(int64_t n, int64_t regions,
           const A g = A(grad[(k * channels + c) * bins + bin]);
           visit<ROTATED>(roi, scale, sampling, false, clockwise, false, roi, A(0), oh, ow, bin / ow, bin % ow, h, w, [&](int r, int s, A weight) {
             A *a = image + (int64_t(p) * h + r) * w + s, *b = image + (int64_t(q) * h + r) * w + s;
-            if (in_order) *a += g * weight * (1 - share), *b += g * weight * share;
-            else atomicAdd(a, g * weight * (1 - share)), atomicAdd(b, g * weight * share);
+            sums::add(a, g * weight * (1 - share), in_order);
+            sums::add(b, g * weight * share, in_order);
           });
         }
     }

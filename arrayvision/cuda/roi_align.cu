@@ -74,10 +74,7 @@ __global__ void __launch_bounds__(256) spread_max(int64_t n, int64_t regions, bo
         if (u >= ny || v >= nx) continue;
         if (!place(top + (from_y + A(u) + A(0.5)) * o.bh / o.gh, h, yl, yh, fy)) continue;
         if (!place(left + (from_x + A(v) + A(0.5)) * o.bw / o.gw, w, xl, xh, fx)) continue;
-        four(yl, yh, fy, xl, xh, fx, A(grad[at]), [&](int r, int q, A v) {
-          if (in_order) target[int64_t(r) * w + q] += v;
-          else atomicAdd(target + int64_t(r) * w + q, v);
-        });
+        four(yl, yh, fy, xl, xh, fx, A(grad[at]), [&](int r, int q, A v) { sums::add(target + int64_t(r) * w + q, v, in_order); });
       }
     }
   }

@@ -1,9 +1,10 @@
 """Launches of roi_align.cu; the functions and arguments of `cpu/roi_align.py`."""
 
 from arrayvision.cuda import roi_bins, runtime
-from arrayvision.cuda.roi_bins import ALIGN, layout, settle, summed, tasks
+from arrayvision.cuda.roi_bins import ALIGN, layout, tasks
 from arrayvision.cuda.runtime import deterministic
-from arrayvision.cuda.suppress import FLOATS, c_type
+from arrayvision.cuda.sums import round_sums, zero_sums
+from arrayvision.cuda.types import FLOATS, c_type
 
 KERNELS = runtime.Kernels(
     "roi_align.cu",
@@ -32,10 +33,10 @@ def forward_max(x, last, rois, scale, sampling, aligned, out, which):
 def backward_max(grad, which, rois, scale, sampling, aligned, out):
     """Fill out (B, C, H, W) with the features' gradient of `forward_max`."""
     regions, channels, oh, ow = grad.shape
-    sums, ordered = summed(out), deterministic(grad)
+    sums, ordered = zero_sums(out), deterministic(grad)
     n = out.shape[0] * channels if ordered else regions * channels * oh * ow
     KERNELS.launch(
         f"spread_max<{c_type(grad)}>", n if regions else 0, n, regions, ordered, grad, which, rois, *out.shape, oh, ow,
         scale, sampling, aligned, sums,
     )  # fmt: skip
-    settle(KERNELS, sums, out)
+    round_sums(KERNELS, sums, out)

@@ -1,7 +1,8 @@
 """Launches of roi_bins.cuh's kernels; the functions and arguments of `cpu/roi_bins.py`."""
 
-from arrayvision.cuda.runtime import deterministic, zeros
-from arrayvision.cuda.suppress import FLOATS, TYPES, c_type, real
+from arrayvision.cuda.runtime import deterministic
+from arrayvision.cuda.sums import ROUND_SUMS, round_sums, zero_sums
+from arrayvision.cuda.types import FLOATS, c_type
 
 ALIGN, PRECISE, BEZIER, ROTATED = "ALIGN", "PRECISE", "BEZIER", "ROTATED"
 GROUP, LANES = 4, 32
@@ -10,7 +11,7 @@ GROUP, LANES = 4, 32
 def expressions(kind):
     """The kernels that a file needs for a kind of region."""
     kernels = [f"{kernel}<{T}, {kind}>" for kernel in ("pool", "spread", "spread_in_order") for T in FLOATS]
-    return [*kernels, *(f"narrow<{T}>" for T in FLOATS)]
+    return [*kernels, *ROUND_SUMS]
 
 
 def tasks(regions, channels, bins, last):
@@ -39,7 +40,7 @@ def forward(kernels, kind, x, last, rois, offsets, scale, sampling, aligned, clo
 def backward(kernels, kind, grad, rois, offsets, scale, sampling, aligned, clockwise, gamma, out):
     """Fill out (B, C, H, W) with the gradient of `forward` for its features, given that of its result."""
     oh, ow = grad.shape[2:]
-    sums = summed(out)
+    sums = zero_sums(out)
     if deterministic(grad):
         kernel, n = "spread_in_order", out.shape[0] * out.shape[1] if len(rois) else 0
         first = n, len(rois)
@@ -50,29 +51,4 @@ def backward(kernels, kind, grad, rois, offsets, scale, sampling, aligned, clock
         f"{kernel}<{c_type(grad)}, {kind}>", n, *first, grad, rois, offsets is not None,
         rois if offsets is None else offsets, *out.shape, oh, ow, scale, sampling, aligned, clockwise, gamma, sums,
     )  # fmt: skip
-    settle(kernels, sums, out)
-
-
-def summed(out):
-    """Where a gradient is summed: zeros in out itself, or in float32 for 16-bit types."""
-    kind = c_type(out)
-    if kind == real(kind):
-        return zeros_in(out)
-    return zeros(out, out.shape, TYPES[real(kind)])
-
-
-def zeros_in(out):
-    """The array itself, filled with zeros."""
-    from arrayvision.array import library_of
-
-    library_of(out).zero(out)
-    return out
-
-
-def settle(kernels, sums, out):
-    """Give the sums to out, unless they are there."""
-    if sums is not out:
-        n = 1
-        for size in out.shape:
-            n *= size
-        kernels.launch(f"narrow<{c_type(out)}>", n, n, sums, out)
+    round_sums(kernels, sums, out)

@@ -51,8 +51,7 @@ __global__ void __launch_bounds__(256) spread_pixels(int64_t n, int64_t regions,
         const int64_t at = (k * channels + c) * bins + bin;
         const int pixel = which[at];
         if (pixel < 0 || pixel >= size) continue;
-        if (in_order) target[pixel] += A(grad[at]);
-        else atomicAdd(target + pixel, A(grad[at]));
+        sums::add(target + pixel, A(grad[at]), in_order);
       }
     }
   }

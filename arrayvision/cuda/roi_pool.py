@@ -1,12 +1,13 @@
 """Launches of roi_pool.cu; the functions and arguments of `cpu/roi_pool.py`."""
 
 from arrayvision.cuda import runtime
-from arrayvision.cuda.roi_bins import layout, settle, summed, tasks
+from arrayvision.cuda.roi_bins import layout, tasks
 from arrayvision.cuda.runtime import deterministic
-from arrayvision.cuda.suppress import FLOATS, c_type
+from arrayvision.cuda.sums import ROUND_SUMS, round_sums, zero_sums
+from arrayvision.cuda.types import FLOATS, c_type
 
 KERNELS = runtime.Kernels(
-    "roi_pool.cu", [f"{k}<{T}>" for k in ("pool_pixels", "spread_pixels", "narrow") for T in FLOATS]
+    "roi_pool.cu", [*(f"{k}<{T}>" for k in ("pool_pixels", "spread_pixels") for T in FLOATS), *ROUND_SUMS]
 )
 
 
@@ -21,11 +22,11 @@ def forward(x, last, rois, scale, out, which):
 def backward(grad, which, rois, out):
     """Fill out (B, C, H, W) with the features' gradient."""
     k, channels, oh, ow = grad.shape
-    sums, ordered = summed(out), deterministic(grad)
+    sums, ordered = zero_sums(out), deterministic(grad)
     batch, _, h, w = out.shape
     n = batch * channels if ordered else k * channels * oh * ow
     KERNELS.launch(
         f"spread_pixels<{c_type(grad)}>", n if k else 0, n, k, ordered, grad, which, rois, batch, channels, h * w, oh * ow,
         sums,
     )  # fmt: skip
-    settle(KERNELS, sums, out)
+    round_sums(KERNELS, sums, out)

@@ -2,7 +2,7 @@
 
 from arrayvision.cuda import nms as axis_aligned, runtime, suppress
 from arrayvision.cuda.runtime import empty
-from arrayvision.cuda.suppress import FLOATS, c_type, in_dtype
+from arrayvision.cuda.types import FLOATS, as_accumulator, c_type
 
 BLOCK, ROWS, TILE = 128, 16, 128
 _WIDTH = {"Rotated": 9, "Quad": 14}  # numbers in a shape
@@ -42,7 +42,7 @@ def nms(boxes, scores, labels, threshold, clockwise, score_threshold, max_num):
         return suppress.none(boxes)
     kind = c_type(boxes)
     shapes, box = shapes_of(boxes, clockwise)
-    threshold = float(in_dtype(kind, threshold))
+    threshold = float(as_accumulator(kind, threshold))
     single = kind != "double"
     order, _, _, ranks, count = suppress.ranked(
         KERNELS, shapes, box, "double", TILE, scores, labels, threshold, single, score_threshold, max_num

@@ -44,12 +44,8 @@ __global__ void __launch_bounds__(256) spread_aligned(int64_t n, bool in_order, 
       const A* box = boxes + (b * size + p) * 5;
       if (!known(box)) continue;
       const A g = A(grad[plane * size + p]);
-      const auto add = [&](int64_t at, A v) {
-        if (in_order) target[at] += v;
-        else atomicAdd(target + at, v);
-      };
-      add(p, g);
-      points_of(box, scale, points, h, w, [&](int r, int q, A weight) { add(int64_t(r) * w + q, weight * g); });
+      sums::add(target + p, g, in_order);
+      points_of(box, scale, points, h, w, [&](int r, int q, A weight) { sums::add(target + int64_t(r) * w + q, weight * g, in_order); });
     }
   }
 }

@@ -1,7 +1,7 @@
 """Launches of tin_shift.cu; the functions and arguments of `cpu/tin_shift.py`."""
 
 from arrayvision.cuda import runtime
-from arrayvision.cuda.suppress import FLOATS, c_type
+from arrayvision.cuda.types import FLOATS, c_type
 
 KERNELS = runtime.Kernels("tin_shift.cu", [f"copy_groups<{T}>" for T in FLOATS])
 

@@ -4,6 +4,8 @@
 // are skipped by arithmetic, whatever the region's size. A thread holds a bin and GROUP channels: in memory order (B, C, H, W)
 // neighbouring threads hold neighbouring bins, in (B, H, W, C) neighbouring channels.
 #pragma once
+#include "prelude.cuh"
+#include "sums.cuh"
 
 constexpr int ALIGN = 0, PRECISE = 1, BEZIER = 2, ROTATED = 3;
 constexpr int GROUP = 4, LANES = 32;
@@ -250,7 +252,7 @@ __global__ void __launch_bounds__(256) spread(int64_t n, const T* grad, const ac
     for (int i = 0; i < some; ++i) g[i] = A(grad[(task.k * channels + task.c + i) * oh * ow + task.bin]);
     visit<KIND>(roi, scale, sampling, aligned, clockwise, moved, offset + task.k * 2 * oh * ow, gamma, oh, ow, task.bin / ow, task.bin % ow, h, w,
                 [&](int r, int c, A weight) {
-                  for (int i = 0; i < some; ++i) atomicAdd(target + i * size + int64_t(r) * w + c, weight * g[i]);
+                  for (int i = 0; i < some; ++i) sums::add(target + i * size + int64_t(r) * w + c, weight * g[i], false);
                 });
   }
 }
@@ -267,13 +269,8 @@ __global__ void __launch_bounds__(256) spread_in_order(int64_t n, int64_t region
       for (int bin = 0; bin < oh * ow; ++bin) {
         const A g = A(grad[(k * channels + t % channels) * oh * ow + bin]);
         visit<KIND>(roi, scale, sampling, aligned, clockwise, moved, offset + k * 2 * oh * ow, gamma, oh, ow, bin / ow, bin % ow, h, w,
-                    [&](int r, int c, A weight) { target[int64_t(r) * w + c] += weight * g; });
+                    [&](int r, int c, A weight) { sums::add(target + int64_t(r) * w + c, weight * g, true); });
       }
     }
   }
-}
-
-// Sums in their own type, given to 16-bit storage.
-template <class T> __global__ void __launch_bounds__(256) narrow(int64_t n, const acc_t<T>* sums, T* out) {
-  for (int64_t t = first(); t < n; t += stride()) out[t] = T(sums[t]);
 }
