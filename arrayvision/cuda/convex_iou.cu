@@ -1,10 +1,11 @@
 // IoU and generalized IoU of the hulls of 9 points and quadrilaterals, and the latter's gradient: cpu/convex_iou.py.
 #include "hulls.cuh"
 
-constexpr int ROWS = 4;  // point sets a block compares with its quadrilaterals
+constexpr int BLOCK = 128;  // threads: boxes of the second set
+constexpr int ROWS = 4;  // of the first set, that a block holds in shared memory at a time
 constexpr double ALIKE = 1e-12;
 
-template <class T> __global__ void __launch_bounds__(128) all_pairs(int64_t n, int64_t k, const T* pointsets, const T* polygons, T* out) {
+template <class T> __global__ void __launch_bounds__(BLOCK) all_pairs(int64_t n, int64_t k, const T* pointsets, const T* polygons, T* out) {
   __shared__ __align__(8) unsigned char memory[ROWS * sizeof(Hull<9>)];
   Hull<9>* const row = reinterpret_cast<Hull<9>*>(memory);
   const int64_t j = first();

@@ -1,7 +1,8 @@
 """Launches of deform_roi_pool.cu; the functions and arguments of `cpu/deform_roi_pool.py`."""
 
 from arrayvision.cuda import roi_bins, runtime
-from arrayvision.cuda.roi_bins import ALIGN, LANES, layout
+from arrayvision.cuda.constants import WARP
+from arrayvision.cuda.roi_bins import ALIGN, layout
 from arrayvision.cuda.sums import round_sums, zero_sums
 from arrayvision.cuda.types import FLOATS, c_type
 
@@ -22,7 +23,7 @@ def backward(grad, x, last, rois, offset, scale, sampling, gamma, out, out_offse
         return
     shape = layout(x, last)
     k, _, oh, ow = grad.shape
-    sums, n = zero_sums(out_offset), k * oh * ow * LANES
+    sums, n = zero_sums(out_offset), k * oh * ow * WARP
     if 0 not in shape:
         KERNELS.launch(
             f"offset_gradient<{c_type(grad)}>", n, n, grad, x, last, rois, offset, *shape, oh, ow, scale, sampling, gamma,

@@ -1,7 +1,8 @@
 // Focal losses and their gradients; formulas as in cpu/focal_loss.py.
 #include "prelude.cuh"
 
-constexpr int SUMS = 256;  // threads of a block that adds
+constexpr int BLOCK = 256;   // threads
+constexpr int BLOCKS = 1024;  // at most, of the kernels that add: fixed, so sums don't depend on the device
 
 template <class A> struct Parts { A p, q, log_p, log_q; };  // sigmoid(x), 1 - p, -log(p), -log(1 - p)
 
@@ -44,9 +45,9 @@ template <class T> __device__ inline acc_t<T> weight_of(int64_t label, int64_t c
 
 // The sum over a block's threads, in a fixed order; what thread 0 gets.
 __device__ inline double block_sum(double mine) {
-  __shared__ double sums[SUMS];
+  __shared__ double sums[BLOCK];
   sums[threadIdx.x] = mine;
-  for (int half = SUMS / 2; half; half /= 2) {
+  for (int half = BLOCK / 2; half; half /= 2) {
     __syncthreads();
     if (threadIdx.x < half) sums[threadIdx.x] += sums[threadIdx.x + half];
   }
@@ -54,7 +55,7 @@ __device__ inline double block_sum(double mine) {
 }
 
 template <class T>
-__global__ void __launch_bounds__(SUMS) sigmoid_each(int64_t size, int64_t classes, const T* x, const int64_t* target, acc_t<T> gamma,
+__global__ void __launch_bounds__(BLOCK) sigmoid_each(int64_t size, int64_t classes, const T* x, const int64_t* target, acc_t<T> gamma,
                              acc_t<T> alpha, bool weighted, const T* weight, T* out) {
   for (int64_t i = first(); i < size; i += stride()) {
     const int64_t label = target[i / classes];
@@ -63,7 +64,7 @@ __global__ void __launch_bounds__(SUMS) sigmoid_each(int64_t size, int64_t class
 }
 
 template <class T>
-__global__ void __launch_bounds__(SUMS) sigmoid_sums(int64_t size, int64_t classes, const T* x, const int64_t* target, acc_t<T> gamma,
+__global__ void __launch_bounds__(BLOCK) sigmoid_sums(int64_t size, int64_t classes, const T* x, const int64_t* target, acc_t<T> gamma,
                              acc_t<T> alpha, bool weighted, const T* weight, double* sums) {
   double mine = 0;
   for (int64_t i = first(); i < size; i += stride()) {
@@ -76,7 +77,7 @@ __global__ void __launch_bounds__(SUMS) sigmoid_sums(int64_t size, int64_t class
 
 // `each`: grad has an element for each loss; else one, of the sum.
 template <class T>
-__global__ void __launch_bounds__(SUMS) sigmoid_gradient(int64_t size, int64_t classes, const T* grad, const T* x, const int64_t* target,
+__global__ void __launch_bounds__(BLOCK) sigmoid_gradient(int64_t size, int64_t classes, const T* grad, const T* x, const int64_t* target,
                                  acc_t<T> gamma, acc_t<T> alpha, bool weighted, const T* weight, bool each,
                                  acc_t<T> share, T* out) {
   for (int64_t i = first(); i < size; i += stride()) {
@@ -132,7 +133,7 @@ __device__ inline double softmax_loss(const T* x, int64_t classes, int64_t label
 }
 
 template <class T>
-__global__ void __launch_bounds__(SUMS) softmax_each(int64_t n, int64_t classes, const T* x, const int64_t* target, double gamma, double alpha,
+__global__ void __launch_bounds__(BLOCK) softmax_each(int64_t n, int64_t classes, const T* x, const int64_t* target, double gamma, double alpha,
                              bool weighted, const T* weight, T* out) {
   const int lane = threadIdx.x % 32;
   for (int64_t r = first() / 32; r < n; r += stride() / 32) {
@@ -142,7 +143,7 @@ __global__ void __launch_bounds__(SUMS) softmax_each(int64_t n, int64_t classes,
 }
 
 template <class T>
-__global__ void __launch_bounds__(SUMS) softmax_sums(int64_t n, int64_t classes, const T* x, const int64_t* target, double gamma, double alpha,
+__global__ void __launch_bounds__(BLOCK) softmax_sums(int64_t n, int64_t classes, const T* x, const int64_t* target, double gamma, double alpha,
                              bool weighted, const T* weight, double* sums) {
   const int lane = threadIdx.x % 32;
   double mine = 0;
@@ -155,7 +156,7 @@ __global__ void __launch_bounds__(SUMS) softmax_sums(int64_t n, int64_t classes,
 }
 
 template <class T>
-__global__ void __launch_bounds__(SUMS) softmax_gradient(int64_t n, int64_t classes, const T* grad, const T* x, const int64_t* target, double gamma,
+__global__ void __launch_bounds__(BLOCK) softmax_gradient(int64_t n, int64_t classes, const T* grad, const T* x, const int64_t* target, double gamma,
                                  double alpha, bool weighted, const T* weight, bool each, double share, T* out) {
   using A = acc_t<T>;
   const int lane = threadIdx.x % 32;
@@ -183,9 +184,9 @@ __global__ void __launch_bounds__(SUMS) softmax_gradient(int64_t n, int64_t clas
 }
 
 // The sum of the blocks' sums, times a factor; one block.
-template <class T> __global__ void __launch_bounds__(SUMS) add_sums(int64_t n, const double* sums, double factor, T* out) {
+template <class T> __global__ void __launch_bounds__(BLOCK) add_sums(int64_t n, const double* sums, double factor, T* out) {
   double mine = 0;
-  for (int64_t i = threadIdx.x; i < n; i += SUMS) mine += sums[i];
+  for (int64_t i = threadIdx.x; i < n; i += BLOCK) mine += sums[i];
   mine = block_sum(mine);
   if (threadIdx.x == 0) out[0] = T(acc_t<T>(mine * factor));
 }

@@ -1,11 +1,12 @@
 """Launches of nms.cu; the functions and arguments of `cpu/nms.py`."""
 
 from arrayvision.cuda import runtime, suppress
+from arrayvision.cuda.constants import constant
 from arrayvision.cuda.runtime import argsort, empty, zeros
 from arrayvision.cuda.types import DTYPES, FLOATS, accumulator, as_accumulator, c_type
 
 _BOX = {kind: f"AxisAligned<{accumulator(kind)}>" for kind in FLOATS}
-TILE = 256
+TILE = constant("axis_aligned.cuh", "AXIS_ALIGNED_TILE")
 KERNELS = runtime.Kernels(
     "nms.cu",
     [

@@ -1,11 +1,12 @@
-"""Launches of roi_bins.cuh's kernels; the functions and arguments of `cpu/roi_bins.py`."""
+"""Launches of roi_bins.cuh's kernels for regions of each kind (region_*.cuh); the functions and arguments of `cpu/roi_bins.py`."""
 
+from arrayvision.cuda.constants import WARP, constant
 from arrayvision.cuda.runtime import deterministic
 from arrayvision.cuda.sums import ROUND_SUMS, round_sums, zero_sums
 from arrayvision.cuda.types import FLOATS, c_type
 
-ALIGN, PRECISE, BEZIER, ROTATED = "ALIGN", "PRECISE", "BEZIER", "ROTATED"
-GROUP, LANES = 4, 32
+ALIGN, PRECISE, BEZIER, ROTATED = (f"regions::{kind}" for kind in ("Align", "Precise", "Bezier", "Rotated"))
+CHANNELS = constant("roi_bins.cuh", "CHANNELS")  # of a thread
 
 
 def expressions(kind):
@@ -16,7 +17,7 @@ def expressions(kind):
 
 def tasks(regions, channels, bins, last):
     """How many threads pool."""
-    each = -(-channels // (LANES * GROUP)) * LANES if last else -(-channels // GROUP)
+    each = -(-channels // (WARP * CHANNELS)) * WARP if last else -(-channels // CHANNELS)
     return regions * bins * each
 
 

@@ -1,5 +1,4 @@
 // RoI pooling: maxima of whole pixels in bins whose borders are rounded outwards.
-#include "prelude.cuh"
 #include "roi_bins.cuh"
 
 template <class A> __device__ inline int clipped(A value, int length) { return int(min(max(value, A(0)), A(length))); }
@@ -8,9 +7,9 @@ template <class T>
 __global__ void __launch_bounds__(256) pool_pixels(int64_t n, const T* x, bool last, const acc_t<T>* rois, int batch, int channels, int h, int w, int oh, int ow, acc_t<T> scale, T* out, int* which) {
   using A = acc_t<T>;
   for (int64_t t = first(); t < n; t += stride()) {
-    const Task task(t, last, oh * ow, channels);
+    const roi_bins::Task task(t, last, oh * ow, channels);
     const A* roi = rois + task.k * 5;
-    const bool good = valid(roi, 5, batch);
+    const bool good = regions::valid(roi, 5, batch);
     const int64_t size = int64_t(h) * w, along = last ? 1 : size, pixel = last ? channels : 1;
     const A x1 = roi[1] * scale, y1 = roi[2] * scale, width = (roi[3] + 1) * scale - x1, height = (roi[4] + 1) * scale - y1;
     const A bh = height / A(oh), bw = width / A(ow), i = A(task.bin / ow), j = A(task.bin % ow);
@@ -19,7 +18,7 @@ __global__ void __launch_bounds__(256) pool_pixels(int64_t n, const T* x, bool l
       top = clipped(floor(i * bh + y1), h), bottom = clipped(ceil((i + 1) * bh + y1), h);
       left = clipped(floor(j * bw + x1), w), right = clipped(ceil((j + 1) * bw + x1), w);
     }
-    for (int g = 0; g < GROUP; ++g) {
+    for (int g = 0; g < roi_bins::CHANNELS; ++g) {
       const int c = task.c + g * task.step;
       if (c >= channels) break;
       const T* const source = x + (good ? int64_t(roi[0]) : 0) * channels * size + c * along;
@@ -45,7 +44,7 @@ __global__ void __launch_bounds__(256) spread_pixels(int64_t n, int64_t regions,
     const int c = int(in_order ? t % channels : t / bins % channels);
     for (int64_t k = begin; k < end; ++k) {
       const A* roi = rois + k * 5;
-      if (!valid(roi, 5, batch) || (in_order && int64_t(roi[0]) != t / channels)) continue;
+      if (!regions::valid(roi, 5, batch) || (in_order && int64_t(roi[0]) != t / channels)) continue;
       A* const target = out + (int64_t(roi[0]) * channels + c) * size;
       for (int64_t bin = in_order ? 0 : t % bins; bin < (in_order ? bins : t % bins + 1); ++bin) {
         const int64_t at = (k * channels + c) * bins + bin;

@@ -2,7 +2,8 @@
 #include "polygons.cuh"
 #include "suppress.cuh"
 
-constexpr int ROWS = 16;
+constexpr int BLOCK = 128;  // threads: boxes of the second set
+constexpr int ROWS = 16;  // of the first set, that a block holds in shared memory at a time
 
 // `single`: IoUs count as floats.
 template <class S> __device__ inline bool above(const S& p, const S& q, double threshold, double single) {
@@ -14,7 +15,7 @@ template <class S> __device__ inline bool above(const S& p, const S& q, double t
 }
 
 template <class T, class S>
-__global__ void __launch_bounds__(128) all_pairs(int64_t m, int64_t n, const S* first_shapes, const S* second_shapes, bool foreground, T* out) {
+__global__ void __launch_bounds__(BLOCK) all_pairs(int64_t m, int64_t n, const S* first_shapes, const S* second_shapes, bool foreground, T* out) {
   __shared__ __align__(8) unsigned char memory[ROWS * sizeof(S)];
   S* const row = reinterpret_cast<S*>(memory);
   const int64_t j = first();

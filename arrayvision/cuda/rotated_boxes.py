@@ -1,10 +1,12 @@
 """Launches of rotated_boxes.cu; the functions and arguments of `cpu/rotated_boxes.py`."""
 
 from arrayvision.cuda import nms as axis_aligned, runtime, suppress
+from arrayvision.cuda.constants import constant
 from arrayvision.cuda.runtime import empty
 from arrayvision.cuda.types import FLOATS, as_accumulator, c_type
 
-BLOCK, ROWS, TILE = 128, 16, 128
+BLOCK, ROWS = (constant("rotated_boxes.cu", name) for name in ("BLOCK", "ROWS"))
+TILE = constant("polygons.cuh", "POLYGON_TILE")
 _WIDTH = {"Rotated": 9, "Quad": 14}  # numbers in a shape
 KERNELS = runtime.Kernels(
     "rotated_boxes.cu",

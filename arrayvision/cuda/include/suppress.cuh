@@ -66,20 +66,20 @@ __global__ void __launch_bounds__(Box::tile) strike_tile(int n, int tile, const 
     for (int w = 0; w < WORDS; ++w) any |= open[w];
     if (!any) break;
   }
-  int place = 0;  // how many kept ones come before me
-  for (int w = 0; w < word; ++w) place += __popc(kept[w]);
-  place += __popc(kept[word] & ((1u << lane) - 1));
-  mine = mine && before + place < most;
-  if (mine) list[place] = me;
+  int earlier = 0;  // how many kept ones come before me
+  for (int w = 0; w < word; ++w) earlier += __popc(kept[w]);
+  earlier += __popc(kept[word] & ((1u << lane) - 1));
+  mine = mine && before + earlier < most;
+  if (mine) list[earlier] = me;
   if (me == TILE - 1) {
-    const int64_t all = place + int(kept[word] >> lane & 1), room = most - before;
+    const int64_t all = earlier + int(kept[word] >> lane & 1), room = most - before;
     count = int(all < room ? all : room);
   }
   __syncthreads();
   const int total = count;
   if (blockIdx.x == 0) {
     if (me == 0) kept_before[tile + 1] = before + total;
-    if (mine) ranks[before + place] = start + me;
+    if (mine) ranks[before + earlier] = start + me;
     for (int w = 0; w < WORDS && me < size; ++w)
       if (better[w] & kept[w]) {
         inside[start + me] = start + w * 32 + __ffs(int(better[w] & kept[w])) - 1;
