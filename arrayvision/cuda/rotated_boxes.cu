@@ -5,6 +5,8 @@
 constexpr int BLOCK = 128;  // threads: boxes of the second set
 constexpr int ROWS = 16;  // of the first set, that a block holds in shared memory at a time
 
+namespace polygons {
+
 // `single`: IoUs count as floats.
 template <class S> __device__ inline bool above(const S& p, const S& q, double threshold, double single) {
   if (fmin(p.area, q.area) < 0.9999 * threshold * fmax(p.area, q.area)) return false;
@@ -13,6 +15,8 @@ template <class S> __device__ inline bool above(const S& p, const S& q, double t
   const double iou = inter / (p.area + q.area - inter);
   return (single != 0 ? double(float(iou)) : iou) > threshold;
 }
+
+}  // namespace polygons
 
 template <class T, class S>
 __global__ void __launch_bounds__(BLOCK) all_pairs(int64_t m, int64_t n, const S* first_shapes, const S* second_shapes, bool foreground, T* out) {
@@ -27,7 +31,7 @@ __global__ void __launch_bounds__(BLOCK) all_pairs(int64_t m, int64_t n, const S
     __syncthreads();
     if (j < n)
       for (int i = 0; i < rows; ++i) {
-        const double inter = overlap(row[i], mine);
+        const double inter = polygons::overlap(row[i], mine);
         const double whole = foreground ? row[i].area : row[i].area + mine.area - inter;
         out[(top + i) * n + j] = T(acc_t<T>(inter > 0 ? inter / whole : 0.0));
       }
@@ -39,7 +43,7 @@ template <class T, class S>
 __global__ void __launch_bounds__(256) aligned_pairs(int64_t n, const S* first_shapes, const S* second_shapes, bool foreground, T* out) {
   for (int64_t i = first(); i < n; i += stride()) {
     const S p = first_shapes[i], q = second_shapes[i];
-    const double inter = overlap(p, q), whole = foreground ? p.area : p.area + q.area - inter;
+    const double inter = polygons::overlap(p, q), whole = foreground ? p.area : p.area + q.area - inter;
     out[i] = T(acc_t<T>(inter > 0 ? inter / whole : 0.0));
   }
 }

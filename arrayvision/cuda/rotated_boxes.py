@@ -7,7 +7,7 @@ from arrayvision.cuda.types import FLOATS, as_accumulator, c_type
 
 BLOCK, ROWS = (constant("rotated_boxes.cu", name) for name in ("BLOCK", "ROWS"))
 TILE = constant("polygons.cuh", "POLYGON_TILE")
-_WIDTH = {"Rotated": 9, "Quad": 14}  # numbers in a shape
+_WIDTH = {"polygons::Rotated": 9, "polygons::Quad": 14}  # numbers in a shape
 KERNELS = runtime.Kernels(
     "rotated_boxes.cu",
     [
@@ -21,7 +21,7 @@ KERNELS = runtime.Kernels(
 
 def shapes_of(boxes, clockwise=True):
     """Boxes (N, 5) or quadrilaterals (N, 8) as rows of polygons.cuh, and which of the two they are."""
-    box, n = "Rotated" if boxes.shape[1] == 5 else "Quad", len(boxes)
+    box, n = f"polygons::{'Rotated' if boxes.shape[1] == 5 else 'Quad'}", len(boxes)
     shapes = empty(boxes, (n, _WIDTH[box]), "float64")
     KERNELS.launch(f"shapes<{c_type(boxes)}, {box}, double>", n, n, boxes, 1 if clockwise else -1, shapes)
     return shapes, box

@@ -13,7 +13,7 @@ def key_of(kind: str) -> str:
 
 
 def expressions(boxes, number):
-    """The kernels of suppress.cuh for boxes of a kind ("Rotated"), computed in `number` ("double")."""
+    """The kernels of suppress.cuh for boxes of a kind ("polygons::Rotated"), computed in `number` ("double")."""
     keys = ("int", "int64_t") if number == "double" else ("int",)
     return [f"strike_tile<{boxes}, {number}>", *(f"prepare<{boxes}, {key}>" for key in keys)]
 

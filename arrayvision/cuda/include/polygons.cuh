@@ -5,6 +5,8 @@
 
 constexpr int POLYGON_TILE = 128;  // boxes that a launch of a suppression takes
 
+namespace polygons {
+
 struct Shape {  // centre and half extents of the axis-aligned hull, and the area
   double cx, cy, ex, ey, area;
 };
@@ -115,3 +117,5 @@ template <class S> __device__ inline double overlap(const S& p, const S& q) {
   if (!(p.area > 0 && q.area > 0) || fabs(q.cx - p.cx) >= p.ex + q.ex || fabs(q.cy - p.cy) >= p.ey + q.ey) return 0;
   return fmin(fmax(shared_area(p, q), 0.0), fmin(p.area, q.area));
 }
+
+}  // namespace polygons
