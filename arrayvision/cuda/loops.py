@@ -18,3 +18,25 @@ def divider(index: str, divisor: int) -> int:
     shift = (divisor - 1).bit_length()
     magic = 2**32 * (2**shift - divisor) // divisor + 1
     return magic << 32 | divisor
+
+
+def parts(items: int, threads: int):
+    """Slices of items, each of so many threads, such that 32 bits count a slice's: (how many items, the slice) in turn.
+
+    The slice is None if all items fit, as they do unless there are 2**31 threads and more.
+    """
+    if items == 0 or threads == 0:
+        return
+    most = (LIMIT - 1) // threads
+    if most == 0:
+        raise ValueError(f"{threads} threads for one item are more than 32-bit indices count")
+    if items <= most:
+        yield items, None
+        return
+    for start in range(0, items, most):
+        yield min(most, items - start), slice(start, start + most)
+
+
+def rows(x, part):
+    """A slice of an array; the array itself for None, since libraries take microseconds to slice."""
+    return x if part is None else x[part]

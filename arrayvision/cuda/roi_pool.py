@@ -1,6 +1,7 @@
 """Launches of roi_pool.cu; the functions and arguments of `cpu/roi_pool.py`."""
 
 from arrayvision.cuda import runtime
+from arrayvision.cuda.loops import rows
 from arrayvision.cuda.roi_bins import layout, tasks
 from arrayvision.cuda.runtime import deterministic
 from arrayvision.cuda.sums import ROUND_SUMS, round_sums, zero_sums
@@ -15,8 +16,21 @@ def forward(x, last, rois, scale, out, which):
     """Maxima of x, (B, H, W, C) if `last` else (B, C, H, W), into out (K, C, oh, ow); `which` gets pixels, -1 for none."""
     oh, ow = out.shape[2:]
     shape = layout(x, last)
-    n = tasks(len(rois), shape[1], oh * ow, last)
-    KERNELS.launch(f"pool_pixels<{c_type(x)}>", n, n, x, last, rois, *shape, oh, ow, scale, out, which)
+    for n, divided, part in tasks(len(rois), shape[1], oh * ow, last):
+        KERNELS.launch(
+            f"pool_pixels<{c_type(x)}>",
+            n,
+            *divided,
+            x,
+            last,
+            rows(rois, part),
+            *shape,
+            oh,
+            ow,
+            scale,
+            rows(out, part),
+            rows(which, part),
+        )
 
 
 def backward(grad, which, rois, out):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from arrayvision import cases
-from arrayvision.cuda import focal_loss, loops, runtime, tin_shift
+from arrayvision.cuda import emulator, loops, runtime
+from tests.conftest import use
 
-KERNELS = {"focal_loss": focal_loss, "tin_shift": tin_shift}
 EDGES = sorted({max(1, min(2**31 - 1, 2**k + d)) for k in range(32) for d in (-1, 0, 1)})
 
 
@@ -62,11 +62,18 @@ def test_indices_are_wide_only_where_they_must_be():
     assert loops.index(2**31 - 1, 5) == "uint32_t" and loops.index(5, 2**31) == "int64_t"
 
 
-@pytest.mark.parametrize("name", KERNELS)
-def test_both_widths_give_the_same_bits(name, monkeypatch, request):
-    """The switch is tested on both sides: at a lowered limit all indices are wide."""
-    from tests.conftest import use
+def flat(x):
+    return [z for y in x for z in flat(y)] if isinstance(x, (tuple, list)) else [] if x is None else [x]
 
+
+def results(name):
+    """Those of a file's cases, in bits."""
+    return [np.asarray(x).tobytes() for case in cases.cases(name) for x in flat(cases.run(case, "float32"))]
+
+
+@pytest.mark.parametrize("name", ["focal_loss", "tin_shift"])
+def test_both_widths_give_the_same_bits(name, monkeypatch):
+    """The switch is tested on both sides: at a lowered limit all indices are wide."""
     use("emulated", monkeypatch)
     launched = set()
     launch = runtime.Kernels.launch
@@ -77,17 +84,43 @@ def test_both_widths_give_the_same_bits(name, monkeypatch, request):
 
     monkeypatch.setattr(runtime.Kernels, "launch", note)
 
-    def bits():
-        launched.clear()
-        return [
-            np.asarray(x).tobytes() for case in cases.cases(name) for y in cases.run(case, "float32") for x in flat(y)
-        ]
-
-    def flat(x):
-        return [z for y in x for z in flat(y)] if isinstance(x, (tuple, list)) else [] if x is None else [x]
-
-    narrow = bits()
+    narrow = results(name)
     assert "uint32_t" in launched and "int64_t" not in launched
+    launched.clear()
     monkeypatch.setattr(loops, "LIMIT", 1)
-    assert bits() == narrow
+    assert results(name) == narrow
     assert "int64_t" in launched and "uint32_t" not in launched
+
+
+@pytest.mark.parametrize("name", ["roi_align", "roi_pool", "prroi_pool", "deform_roi_pool"])
+def test_regions_in_parts_give_the_same_bits(name, monkeypatch):
+    """Of more threads than 32 bits count, here at a lowered limit, a launch takes some of the regions."""
+    use("emulated", monkeypatch)
+    monkeypatch.setattr(emulator, "orders", ("ascending",))  # sums have one order of terms
+    asked, taken, parts = [], [], loops.parts
+
+    def note(items, threads):
+        asked.append((items, threads))
+        for part in parts(items, threads):
+            taken.append(part)
+            yield part
+
+    monkeypatch.setattr(loops, "parts", note)
+    whole = results(name)
+    assert taken and all(part is None for _, part in taken)
+    monkeypatch.setattr(loops, "LIMIT", max(threads for _, threads in asked) + 1)
+    taken.clear()
+    assert results(name) == whole
+    assert any(part is not None for _, part in taken)
+
+
+def test_parts_are_all_items_in_turn(monkeypatch):
+    monkeypatch.setattr(loops, "LIMIT", 21)
+    x = np.arange(7)
+    for threads, sizes in ((1, [7]), (3, [6, 1]), (20, [1] * 7), (0, [])):
+        found = [(some, loops.rows(x, part)) for some, part in loops.parts(7, threads)]
+        assert [some for some, _ in found] == [len(y) for _, y in found] == sizes
+        assert not sizes or np.array_equal(np.concatenate([y for _, y in found]), x)
+    assert list(loops.parts(0, 5)) == []
+    with pytest.raises(ValueError, match="21 threads for one item are more than 32-bit indices count"):
+        list(loops.parts(7, 21))

@@ -5,6 +5,7 @@
 // the map add nothing and are skipped by arithmetic, whatever the region's size. A thread holds a bin and CHANNELS channels:
 // in memory order (B, C, H, W) neighbouring threads hold neighbouring bins, in (B, H, W, C) neighbouring channels.
 #pragma once
+#include "loops.cuh"
 #include "regions.cuh"
 #include "sums.cuh"
 
@@ -12,81 +13,83 @@ namespace roi_bins {
 
 constexpr int CHANNELS = 4;  // of a thread
 
-// What thread t computes: a region k, a bin and channels c, c + step, ... (CHANNELS of them, below `channels`).
+// What a thread computes: a region k, a bin and channels c, c + step, ... (CHANNELS of them, below `channels`). The dividers
+// are of a region's bins, and of the groups of channels that a bin has: of threads, or of warps in (B, H, W, C).
 struct Task {
   int64_t k;
   int bin, c, step;
-  __device__ Task(int64_t t, bool last, int bins, int channels) {
+  __device__ Task(uint32_t t, bool last, uint64_t by_bins, uint64_t by_groups) {
+    const loops::FastDivider<uint32_t> bins(by_bins), groups(by_groups);
     if (last) {
-      const int tiles = (channels + WARP * CHANNELS - 1) / (WARP * CHANNELS), lane = int(t % WARP);
+      const uint32_t lane = t % WARP;
       t /= WARP;
-      c = int(t % tiles) * WARP * CHANNELS + lane, step = WARP, t /= tiles;
-      bin = int(t % bins), k = t / bins;
+      c = int(loops::split(t, groups) * WARP * CHANNELS + lane), step = WARP;
+      bin = int(loops::split(t, bins));
     } else {
-      const int groups = (channels + CHANNELS - 1) / CHANNELS;
-      bin = int(t % bins), t /= bins;
-      c = int(t % groups) * CHANNELS, step = 1, k = t / groups;
+      bin = int(loops::split(t, bins));
+      c = int(loops::split(t, groups)) * CHANNELS, step = 1;
     }
+    k = t;
   }
 };
 
 }  // namespace roi_bins
 
 template <class T, class Region>
-__global__ void __launch_bounds__(256) pool(int64_t n, const T* x, bool last, const acc_t<T>* rois, bool moved, const acc_t<T>* offset, int batch, int channels, int h, int w, int oh, int ow, acc_t<T> scale, int sampling, bool aligned, bool clockwise, acc_t<T> gamma, T* out) {
+__global__ void __launch_bounds__(256) pool(uint32_t n, uint64_t by_bins, uint64_t by_groups, const T* x, bool last, const acc_t<T>* rois, bool moved, const acc_t<T>* offset, int batch, int channels, int h, int w, int oh, int ow, acc_t<T> scale, int sampling, bool aligned, bool clockwise, acc_t<T> gamma, T* out) {
   using A = acc_t<T>;
   const regions::Pooling<A> pooling = {oh, ow, scale, sampling, aligned, clockwise, gamma, moved ? offset : nullptr};
-  for (int64_t t = first(); t < n; t += stride()) {
-    const roi_bins::Task task(t, last, oh * ow, channels);
-    const A* roi = rois + task.k * Region::columns;
-    const bool good = regions::valid(roi, Region::columns, batch);
-    const int64_t image = good ? int64_t(roi[0]) : 0, size = int64_t(h) * w;
-    const int64_t along = last ? 1 : size, pixel = last ? channels : 1;
-    const T* const source = x + image * channels * size + task.c * along;
-    A sum[roi_bins::CHANNELS] = {};
-    if (good)
-      Region::visit(roi, pooling, task.k, task.bin / ow, task.bin % ow, h, w,
-                  [&](int r, int c, A weight) {
-                    const T* p = source + (int64_t(r) * w + c) * pixel;
-                    for (int g = 0; g < roi_bins::CHANNELS; ++g)
-                      if (task.c + g * task.step < channels) sum[g] += weight * A(p[int64_t(g) * task.step * along]);
-                  });
-    for (int g = 0; g < roi_bins::CHANNELS; ++g) {
-      const int c = task.c + g * task.step;
-      if (c < channels) out[(task.k * channels + c) * oh * ow + task.bin] = T(good ? sum[g] : A(NAN));
-    }
+  const uint32_t t = loops::thread<uint32_t>();
+  if (t >= n) return;
+  const roi_bins::Task task(t, last, by_bins, by_groups);
+  const A* roi = rois + task.k * Region::columns;
+  const bool good = regions::valid(roi, Region::columns, batch);
+  const int64_t image = good ? int64_t(roi[0]) : 0, size = int64_t(h) * w;
+  const int64_t along = last ? 1 : size, pixel = last ? channels : 1;
+  const T* const source = x + image * channels * size + task.c * along;
+  A sum[roi_bins::CHANNELS] = {};
+  if (good)
+    Region::visit(roi, pooling, task.k, task.bin / ow, task.bin % ow, h, w,
+                [&](int r, int c, A weight) {
+                  const T* p = source + (int64_t(r) * w + c) * pixel;
+                  for (int g = 0; g < roi_bins::CHANNELS; ++g)
+                    if (task.c + g * task.step < channels) sum[g] += weight * A(p[int64_t(g) * task.step * along]);
+                });
+  for (int g = 0; g < roi_bins::CHANNELS; ++g) {
+    const int c = task.c + g * task.step;
+    if (c < channels) out[(task.k * channels + c) * oh * ow + task.bin] = T(good ? sum[g] : A(NAN));
   }
 }
 
 // The features' gradient, (B, C, H, W), added to out.
 template <class T, class Region>
-__global__ void __launch_bounds__(256) spread(int64_t n, const T* grad, const acc_t<T>* rois, bool moved, const acc_t<T>* offset, int batch, int channels, int h, int w, int oh, int ow, acc_t<T> scale, int sampling, bool aligned, bool clockwise, acc_t<T> gamma, acc_t<T>* out) {
+__global__ void __launch_bounds__(256) spread(uint32_t n, uint64_t by_bins, uint64_t by_groups, const T* grad, const acc_t<T>* rois, bool moved, const acc_t<T>* offset, int batch, int channels, int h, int w, int oh, int ow, acc_t<T> scale, int sampling, bool aligned, bool clockwise, acc_t<T> gamma, acc_t<T>* out) {
   using A = acc_t<T>;
   const regions::Pooling<A> pooling = {oh, ow, scale, sampling, aligned, clockwise, gamma, moved ? offset : nullptr};
-  for (int64_t t = first(); t < n; t += stride()) {
-    const roi_bins::Task task(t, false, oh * ow, channels);
-    const A* roi = rois + task.k * Region::columns;
-    if (!regions::valid(roi, Region::columns, batch)) continue;
-    const int64_t size = int64_t(h) * w;
-    A* const target = out + (int64_t(roi[0]) * channels + task.c) * size;
-    const int some = min(roi_bins::CHANNELS, channels - task.c);
-    A g[roi_bins::CHANNELS];
-    for (int i = 0; i < some; ++i) g[i] = A(grad[(task.k * channels + task.c + i) * oh * ow + task.bin]);
-    Region::visit(roi, pooling, task.k, task.bin / ow, task.bin % ow, h, w,
-                [&](int r, int c, A weight) {
-                  for (int i = 0; i < some; ++i) sums::add(target + i * size + int64_t(r) * w + c, weight * g[i], false);
-                });
-  }
+  const uint32_t t = loops::thread<uint32_t>();
+  if (t >= n) return;
+  const roi_bins::Task task(t, false, by_bins, by_groups);
+  const A* roi = rois + task.k * Region::columns;
+  if (!regions::valid(roi, Region::columns, batch)) return;
+  const int64_t size = int64_t(h) * w;
+  A* const target = out + (int64_t(roi[0]) * channels + task.c) * size;
+  const int some = min(roi_bins::CHANNELS, channels - task.c);
+  A g[roi_bins::CHANNELS];
+  for (int i = 0; i < some; ++i) g[i] = A(grad[(task.k * channels + task.c + i) * oh * ow + task.bin]);
+  Region::visit(roi, pooling, task.k, task.bin / ow, task.bin % ow, h, w,
+              [&](int r, int c, A weight) {
+                for (int i = 0; i < some; ++i) sums::add(target + i * size + int64_t(r) * w + c, weight * g[i], false);
+              });
 }
 
 // The same in a fixed order: a thread holds an image's channel and goes through all regions. Slow, the same in every run.
 template <class T, class Region>
-__global__ void __launch_bounds__(256) spread_in_order(int64_t n, int64_t regions, const T* grad, const acc_t<T>* rois, bool moved, const acc_t<T>* offset, int batch, int channels, int h, int w, int oh, int ow, acc_t<T> scale, int sampling, bool aligned, bool clockwise, acc_t<T> gamma, acc_t<T>* out) {
+__global__ void __launch_bounds__(256) spread_in_order(int64_t n, int64_t count, const T* grad, const acc_t<T>* rois, bool moved, const acc_t<T>* offset, int batch, int channels, int h, int w, int oh, int ow, acc_t<T> scale, int sampling, bool aligned, bool clockwise, acc_t<T> gamma, acc_t<T>* out) {
   using A = acc_t<T>;
   const regions::Pooling<A> pooling = {oh, ow, scale, sampling, aligned, clockwise, gamma, moved ? offset : nullptr};
   for (int64_t t = first(); t < n; t += stride()) {
     A* const target = out + t * h * w;
-    for (int64_t k = 0; k < regions; ++k) {
+    for (int64_t k = 0; k < count; ++k) {
       const A* roi = rois + k * Region::columns;
       if (!regions::valid(roi, Region::columns, batch) || int64_t(roi[0]) != t / channels) continue;
       for (int bin = 0; bin < oh * ow; ++bin) {
