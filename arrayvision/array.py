@@ -33,6 +33,7 @@ FLOATS = ("float16", "bfloat16", "float32", "float64")
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 _DTYPES = {name: np.dtype(name) for name in (*FLOATS, *INTEGERS, "bool") if name != "bfloat16"}
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
+_FLOAT32 = np.dtype("float32")
 
 
 def numpy_dtype(name: str) -> np.dtype:
@@ -46,8 +47,14 @@ def numpy_dtype(name: str) -> np.dtype:
 
 def scalar(value: float, dtype) -> np.generic:
     """A number as NumPy's of a dtype; one too large for it becomes infinite, without a warning."""
+    kind = np.dtype(dtype).type
+    if -_LARGEST <= value <= _LARGEST:
+        return kind(value)
     with np.errstate(over="ignore"):
-        return np.dtype(dtype).type(value)
+        return kind(value)
+
+
+_LARGEST = 65504.0  # float16's, which every float holds
 
 
 def import_cupy():
@@ -67,6 +74,7 @@ class NumPy:
 
     name = "NumPy"
     noun = "a NumPy array"
+    fresh = False  # whether `host` gives an array object that nobody else holds
 
     def refuse(self, function, argument, x):
         """Raise for an array whose values can't be read, or would be read wrong."""
@@ -85,7 +93,10 @@ class NumPy:
     def host(self, x, dtype):
         """The values in a NumPy array of this dtype; the same memory where it has that dtype."""
         wanted = numpy_dtype(dtype)
-        return x if x.dtype == wanted else x.astype(wanted)
+        if x.dtype == wanted:
+            return x
+        with np.errstate(over="ignore", invalid="ignore"):  # what the dtype doesn't hold becomes infinite
+            return x.astype(wanted)
 
     def bounds(self, x):
         """The least and the greatest value of integers, or of floats without NaN."""
@@ -99,6 +110,21 @@ class NumPy:
     def from_host(self, array, dtype, device):
         """The caller's array with the values of a NumPy array that nobody else holds."""
         return array.astype(numpy_dtype(dtype), copy=False)
+
+    # -- small calls, see `plain` --
+    def plain(self, x):
+        """What a kernel sees of a usual array, or None if it isn't one."""
+        if type(x) is np.ndarray and x.dtype == _FLOAT32:
+            flags = x.flags
+            if flags.c_contiguous and flags.aligned:
+                view = x.view()
+                view.setflags(write=False)
+                return view
+        return None
+
+    def given_back(self, array):
+        """The caller's array of a result that was computed from `plain` ones."""
+        return array
 
     # -- what launches of CUDA kernels need; on NumPy arrays, in the emulator --
     def argsort(self, x):
@@ -117,13 +143,17 @@ class NumPy:
 class Torch(NumPy):
     name = "torch"
     noun = "a torch tensor"
+    fresh = True
 
     def __init__(self):
         self.torch = torch = sys.modules["torch"]
         self._dtypes = {name: getattr(torch, name) for name in (*FLOATS, *INTEGERS, "bool") if hasattr(torch, name)}
         self._names = {dtype: name for name, dtype in self._dtypes.items()}
         self._unsigned = {self._dtypes.get(name) for name in ("uint16", "uint32", "uint64")}
+        self._raw_stream = getattr(torch._C, "_cuda_getCurrentRawStream", None)  # a fifth of the public call's time
         self._plain = (torch.Tensor, torch.nn.Parameter)
+        self._gpu: dict = {}
+        self._float32 = torch.float32
         self._strided, self._dual = torch.strided, torch.autograd.forward_ad
         self._recording, self._wrapped = torch.is_grad_enabled, torch._C._functorch.is_functorch_wrapped_tensor
 
@@ -170,7 +200,10 @@ class Torch(NumPy):
         return x.device
 
     def on_gpu(self, device):
-        return device.type == "cuda"
+        found = self._gpu.get(device)
+        if found is None:
+            found = self._gpu[device] = device.type == "cuda"  # which takes as long as all other checks of an array
+        return found
 
     def dtype(self, x):
         return self._names.get(x.dtype) or str(x.dtype).removeprefix("torch.")
@@ -181,8 +214,8 @@ class Torch(NumPy):
         if x.is_neg():
             x = x.resolve_neg()
         wanted = self._dtypes.get(dtype)
-        if x.dtype != wanted:
-            x = x.to(wanted) if wanted is not None else x
+        if x.dtype is not wanted and wanted is not None:
+            x = x.to(wanted)
         if dtype == "bfloat16":  # NumPy takes it as bits
             return x.contiguous().view(self.torch.int16).numpy().view(numpy_dtype(dtype))
         return x.numpy()
@@ -196,11 +229,11 @@ class Torch(NumPy):
         return x.detach().to(self._dtypes[dtype]).resolve_neg().contiguous()
 
     def empty(self, shape, dtype, device):
-        if device.type == "cuda":
+        if self.on_gpu(device):
             array = self.torch.empty(shape, dtype=self._dtypes[dtype], device=device)
             return array, array
         # In the CPU's memory NumPy allocates: its large arrays lie in huge pages, and writing one takes a third of the time.
-        view = np.empty(shape, numpy_dtype(dtype))
+        view = np.empty(shape, _DTYPES.get(dtype) or numpy_dtype(dtype))
         if dtype == "bfloat16":
             return self.torch.from_numpy(view.view(np.int16)).view(self.torch.bfloat16), view
         return self.torch.from_numpy(view), view
@@ -208,10 +241,32 @@ class Torch(NumPy):
     def from_host(self, array, dtype, device):
         return self.torch.from_numpy(array).to(self._dtypes[dtype])
 
+    def plain(self, x):
+        if (
+            x.dtype is self._float32
+            and x.is_cpu
+            and type(x) in self._plain
+            and x.layout is self._strided
+            and x.is_contiguous()
+            and not x.requires_grad
+            and not x.is_neg()
+            and not self._wrapped(x)
+            and self._dual._current_level < 0
+        ):
+            view = x.numpy()
+            view.setflags(write=False)
+            return view
+        return None
+
+    def given_back(self, array):
+        return self.torch.from_numpy(array)
+
     def pointer(self, x):
         return x.data_ptr()
 
     def stream(self, device):
+        if self._raw_stream is not None:
+            return self._raw_stream(device.index)
         return self.torch.cuda.current_stream(device).cuda_stream
 
     def ordinal(self, device):
@@ -230,6 +285,9 @@ class Torch(NumPy):
 class CuPy(NumPy):
     name = "CuPy"
     noun = "a CuPy array"
+
+    def plain(self, x):
+        return None
 
     def __init__(self):
         self.cupy = import_cupy()
@@ -278,6 +336,9 @@ class CuPy(NumPy):
 class JAX(NumPy):
     name = "JAX"
     noun = "a JAX array"
+
+    def plain(self, x):
+        return None
 
     def __init__(self):
         self.jax = sys.modules["jax"]
@@ -329,6 +390,9 @@ class DLPack(NumPy):
         self.name = xp.__name__.split(".")[0]
         self.noun = f"an array of {self.name}"
 
+    def plain(self, x):
+        return None
+
     def refuse(self, function, argument, x):
         if hasattr(x, "__dlpack_device__") and x.__dlpack_device__()[0] not in (1, 3):  # CPU, pinned
             raise TypeError(
@@ -359,7 +423,8 @@ class DLPack(NumPy):
 
 
 _KINDS = {"torch": (Torch, "Tensor"), "cupy": (CuPy, "ndarray"), "jax": (JAX, "Array")}
-_of_type: dict = {np.ndarray: NumPy()}  # array type -> library
+NUMPY = NumPy()
+_of_type: dict = {np.ndarray: NUMPY}  # array type -> library
 
 
 @functools.cache
@@ -399,6 +464,24 @@ def _find(x, kind, function, argument):
     elif isinstance(x, (list, tuple)) or hasattr(x, "__array__") or hasattr(x, "__array_interface__"):  # a PIL image
         text += f": give np.asarray({argument})"
     raise InvalidKind(text)
+
+
+def plain(first, second) -> tuple | None:
+    """What kernels see of two arrays of a small call, quickly; None for what isn't usual, and needs all of the checks below.
+
+    Usual are contiguous float32 arrays in the CPU's memory, both NumPy's or both torch's: for those `arrays`, `Arrays.read`
+    and `Arrays.empty` take longer than a small problem does.
+
+    Returns
+    -------
+    (array, array, callable) or None
+        NumPy views, and what gives a NumPy array as one of the caller's library.
+    """
+    found = _of_type.get(type(first))
+    if EMULATED or _of_type.get(type(second)) is not found or found is None:
+        return None
+    a, b = found.plain(first), found.plain(second)
+    return None if a is None or b is None else (a, b, found.given_back)
 
 
 # ---- the arrays of a call ----------------------------------------------------------------------------------------------
@@ -473,6 +556,20 @@ class Arrays:
         ValueError
             If a shape is not as wanted, or two sizes differ; the error names both arguments.
         """
+        given = self._given
+        key: list = []
+        for argument, text in shapes.items():
+            x = given[argument]
+            key.append(text)
+            key.append(None if x is None else x.shape)
+        seen = _SEEN.get(tuple(key))
+        if seen is None:
+            if len(_SEEN) > 1000:
+                _SEEN.clear()
+            seen = _SEEN[tuple(key)] = self._sizes(shapes)
+        return seen
+
+    def _sizes(self, shapes):
         found: dict = {}
         for argument, text in shapes.items():
             wanted, optional = _shape_of(text)
@@ -527,9 +624,13 @@ class Arrays:
 
         The two are the same, but that integers which float32 doesn't hold (beyond 2**24) are computed in float64.
         """
+        self._narrow = None
+        names = [*map(self.library.dtype, arrays.values())]
+        result = names[0]
+        if result in FLOATS and names.count(result) == len(names):
+            return result
         self.real(**arrays)
-        names = [self.library.dtype(x) for x in arrays.values()]
-        result, self._narrow = float_dtype(*names), None
+        result = float_dtype(*names)
         if result == "float64" or not any(
             name in _WIDE and self._inexact(x) for name, x in zip(names, arrays.values(), strict=True)
         ):
@@ -604,12 +705,16 @@ class Arrays:
             return self.library.contiguous(x, dtype)
         if self.backend == "cpu" and dtype in _WIDER:
             dtype = _WIDER[dtype]
-        a = self.library.host(x, dtype)
-        flags = a.flags
-        if not (flags.c_contiguous and flags.aligned):
-            a = np.require(a, requirements=["C", "A"])
-        view = a.view(np.ndarray)
-        view.flags.writeable = False
+        return self.view(self.library.host(x, dtype))
+
+    def view(self, a):
+        """What a kernel sees of what the library's `host` gave."""
+        if not a.flags.carray:  # contiguous, aligned and writeable
+            flags = a.flags
+            if not (flags.c_contiguous and flags.aligned):
+                a = np.require(a, requirements=["C", "A"])
+        view = a if self.library.fresh else a.view(np.ndarray)
+        view.setflags(write=False)
         return view
 
     def empty(self, shape, dtype: str, exact: bool = False) -> Output:
@@ -619,10 +724,18 @@ class Arrays:
         if self._narrow is not None and dtype == "float64" and not exact:
             result = self._narrow
         elif self.backend == "cpu" and dtype in _WIDER:
-            return Output(self, None, np.empty(shape, _DTYPES[_WIDER[dtype]]), dtype)
-        array, view = library.empty(shape, dtype, self.device)
+            return Output(self, None, self._allocate(NUMPY, shape, _WIDER[dtype])[1], dtype)
+        array, view = self._allocate(library, shape, dtype)
         taken_over = result != dtype or (self.gpu and isinstance(library, JAX))  # not the array that the kernel fills
         return Output(self, None if taken_over else array, view, result)
+
+    def _allocate(self, library, shape, dtype):
+        try:
+            return library.empty(shape, dtype, self.device)
+        except ValueError:  # more elements than memory has addresses
+            raise InvalidValue(
+                f"{self.function}: the result must fit in memory, and would have shape {tuple(shape)}"
+            ) from None
 
 
 @functools.cache
@@ -636,6 +749,7 @@ def _shape_of(text):
     return tuple(int(w) if w.isdigit() else w for w in wanted), text.endswith("?")
 
 
+_SEEN: dict = {}  # shapes wanted and shapes given -> their sizes, where they agree
 _WIDER = {"float16": "float32", "bfloat16": "float32"}
 _WIDE = ("int32", "int64", "uint32", "uint64")  # float32 doesn't hold all of their values
 _BITS = {"bool": 1, "int8": 7, "uint8": 8, "int16": 15, "uint16": 16, "int32": 31, "uint32": 32, "int64": 63}

@@ -42,7 +42,12 @@ def number(function: str, argument: str, value, least=-math.inf, most=math.inf, 
             raise InvalidValue(
                 f"{function}: {argument} must be a number that a float holds, got a larger one"
             ) from None
-        except (AttributeError, TypeError, ValueError):
+        except (
+            AttributeError,
+            TypeError,
+            ValueError,
+            RuntimeError,
+        ):  # RuntimeError: torch's, of a tensor without values
             raise InvalidKind(f"{function}: {argument} must be a number, got {_kind(value)}") from None
     if not value >= least or (above is not None and not value > above):
         wanted = (
@@ -70,18 +75,29 @@ def _real(value) -> float:
     return float(value.item() if hasattr(value, "item") else value)
 
 
-def integer(function: str, argument: str, value, least=None) -> int:
-    """An int (not a bool), at least `least`."""
+def integer(function: str, argument: str, value, least=None, most=2**63 - 1) -> int:
+    """An int (not a bool), at least `least`, at most `most`."""
     if type(value) is not int:
         try:
             if isinstance(value, bool):
                 raise TypeError
             value = value.__index__()
-        except (AttributeError, TypeError):  # also of an array of more than one, or of bools
+        except (AttributeError, TypeError, ValueError, RuntimeError):  # also of an array of more than one, or of bools
             raise InvalidKind(f"{function}: {argument} must be an int, got {_kind(value)}") from None
     if least is not None and value < least:
-        raise InvalidValue(f"{function}: {argument} must be at least {least}, got {value}")
+        raise InvalidValue(f"{function}: {argument} must be at least {least}, got {_short(value)}")
+    if not -(2**63) <= value <= most:
+        raise InvalidValue(f"{function}: {argument} must be {_limit(most, value)}, got {_short(value)}")
     return value
+
+
+def _limit(most, value):
+    return f"at least {-(2**63)}" if value < 0 else f"at most {most}"
+
+
+def _short(value):
+    """An int's digits; of a huge one (Python refuses to write those out) how many bits it has."""
+    return str(value) if value.bit_length() < 1000 else f"one of {value.bit_length()} bits"
 
 
 def flag(function: str, argument: str, value) -> bool:
@@ -98,7 +114,7 @@ def choice(function: str, argument: str, value, choices):
     try:
         if value in choices and not isinstance(value, bool):
             return value
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RuntimeError):  # an array, which says neither yes nor no
         pass
     *most, last = map(repr, choices)
     raise InvalidValue(f"{function}: {argument} must be {', '.join(most)} or {last}, got {value!r}")

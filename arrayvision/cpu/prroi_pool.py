@@ -17,7 +17,14 @@ def backward(grad, x, last, rois, scale, out, out_rois):
     k, _, oh, ow = grad.shape
     edges = np.zeros((k, 4, oh, ow), grad.dtype)
     roi_bins.edges(PRECISE, grad, x, last, rois, None, scale, 0, True, 0.0, edges)
-    share_y, share_x = (np.arange(n + 1, dtype=grad.dtype) / max(n, 1) for n in (oh, ow))
+    with np.errstate(over="ignore", invalid="ignore"):
+        by_corner(edges, scale, out_rois)
+
+
+def by_corner(edges, scale, out_rois):
+    """Sum bins' gradients by their edges to the regions' by their corners."""
+    oh, ow = edges.shape[2:]
+    share_y, share_x = (np.arange(n + 1, dtype=edges.dtype) / max(n, 1) for n in (oh, ow))
     top, bottom, left, right = edges.transpose(1, 0, 2, 3)
     top, bottom, left, right = top.sum(2), bottom.sum(2), left.sum(1), right.sum(1)
     out_rois[:, 0] = 0

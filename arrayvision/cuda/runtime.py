@@ -4,20 +4,22 @@
 caller's stream. On arrays in the CPU's memory it runs in the emulator (see `array.EMULATED`).
 
 Compiled code is kept under a digest of the source, every header, the options, NVRTC's version and the architecture: a
-changed header is a new file. CuPy loads it and launches; its own way of compiling is not used, since its cache doesn't
-see headers and needs a device.
+changed header is a new file. `driver` loads it and launches it, after a plan that is made once for each kernel.
 """
 
+import ctypes
 import functools
 import hashlib
 import json
 import pathlib
 import re
+import struct
 import threading
 
 import numpy as np
 
 from arrayvision import array, cache
+from arrayvision.cuda import driver
 
 HERE = pathlib.Path(__file__).parent
 INCLUDE = HERE / "include"
@@ -50,7 +52,8 @@ class Kernels:
         self.source, self.expressions = HERE / source, tuple(expressions)
         self.options = (*OPTIONS, *options)
         self._lock = threading.RLock()
-        self._loaded = {}  # device -> expression -> kernel, and "emulated"
+        self._loaded = {}  # device's number -> the GPU and {expression: handle}, and "emulated"
+        self._plans = {}
 
     def compile(self, arch: int):
         """The compiled code's file (its bytes, if none can be written) for an architecture, and its kernels' symbols."""
@@ -77,7 +80,7 @@ class Kernels:
         cache.write(names, json.dumps(known).encode())  # last: it says that the other is there, and whole
         return code, symbols
 
-    def launch(self, kernel, size, *args, block=256, shared=0, device=None):
+    def launch(self, kernel, size, *args, block=256, shared=0):
         """Run a kernel over `size` threads, or over a grid given as a tuple of blocks; nothing is run for none.
 
         Scalars are packed as the types that the kernel declares. The stream is the caller's library's current one.
@@ -85,44 +88,46 @@ class Kernels:
         grid = size if isinstance(size, tuple) else (min(-(-size // block), MAX_BLOCKS),)
         if 0 in grid:
             return
-        most = self.bound(kernel)
-        if most is not None and block > most:
-            raise ValueError(f"{kernel} has a launch bound of {most} threads a block, not {block}")
-        args = [a if w is None else w(a) for a, w in zip(args, self.parameters(kernel), strict=True)]
-        like = next(a for a in args if hasattr(a, "shape") and not isinstance(a, np.generic))
+        plan = self._plans.get(kernel)
+        if plan is None:
+            plan = self._plans[kernel] = Plan(kernel, self.parameters(kernel), self.bound(kernel))
+        if plan.bound is not None and block > plan.bound:
+            raise ValueError(f"{kernel} has a launch bound of {plan.bound} threads a block, not {block}")
+        like = args[plan.first]
         if isinstance(like, np.ndarray):
-            self.emulated().launch(kernel, grid, (block,), args, shared)
+            self.emulated().launch(kernel, grid, (block,), plan.scalars(args), shared)
             return
-        cupy, library = array.import_cupy(), array.library_of(like)
-        ordinal = library.ordinal(library.device(like))
-        with cupy.cuda.Device(ordinal):
-            function = self._on(ordinal)[kernel]
-            stream = cupy.cuda.ExternalStream(library.stream(library.device(like)), ordinal)
-            packed = [np.uint64(library.pointer(a)) if not isinstance(a, np.generic) else a for a in args]
-            with stream:
-                function(grid, (block,), tuple(packed), shared_mem=shared)
+        library = array.library_of(like)
+        device = library.device(like)
+        ordinal = library.ordinal(device)
+        gpu, functions = self._loaded.get(ordinal) or self._on(ordinal)
+        grid = plan.grid(grid)
+        table = plan.pack(args, library.pointer)
+        try:
+            driver.driver().launch(gpu, functions[kernel], grid, block, shared, library.stream(device), table)
+        except driver.DriverError as error:
+            raise driver.DriverError(
+                f"{kernel}: CUDA refuses a launch of {grid} blocks of {block} threads ({error})", error.code
+            ) from None
 
     def load(self, ordinal: int):
-        """Load this file's code on a device (before a CUDA graph is captured, say)."""
-        self._on(ordinal)
+        """Load this file's code on a device, whole (before a CUDA graph is captured, say)."""
+        gpu, functions = self._on(ordinal)
+        driver.driver().preload(gpu, functions.values())
 
     def _on(self, ordinal):
-        loaded = self._loaded.get(ordinal)
-        if loaded is None:
-            cupy = array.import_cupy()
-            with self._lock, cupy.cuda.Device(ordinal) as device:
-                code, symbols = self.compile(int(device.compute_capability))
+        """The GPU and the kernels' handles there."""
+        with self._lock:
+            loaded = self._loaded.get(ordinal)
+            if loaded is None:
+                gpu = driver.driver().device(ordinal)
+                code, symbols = self.compile(gpu.arch)
+                content = code if isinstance(code, bytes) else code.read_bytes()
                 try:
-                    if isinstance(code, bytes):
-                        module = cupy.cuda.function.Module()
-                        module.load(code)
-                        self._loaded[ordinal, "module"] = module
-                    else:
-                        module = cupy.RawModule(path=str(code))
-                    loaded = {e: module.get_function(s) for e, s in symbols.items()}  # a RawModule loads here
-                except cupy.cuda.driver.CUDADriverError as error:
-                    raise RuntimeError(_refused(self.source.name, cupy, error)) from error
-                self._loaded[ordinal] = loaded  # for good: unloading would end captured graphs
+                    functions = driver.driver().functions(gpu, content, symbols)
+                except driver.DriverError as error:
+                    raise RuntimeError(_refused(self.source.name, driver.driver().version(), error)) from error
+                loaded = self._loaded[ordinal] = gpu, functions
         return loaded
 
     def emulated(self):
@@ -159,6 +164,71 @@ class Kernels:
         return found
 
 
+class Plan:
+    """What a kernel's launches have in common: how its arguments are packed, and where.
+
+    The driver takes a table of pointers to the arguments' values. Each thread has a buffer for them and a table into it
+    (autograd's threads launch too), so a launch packs once and allocates nothing.
+    """
+
+    def __init__(self, kernel, parameters, bound):
+        self.kernel, self.parameters, self.bound = kernel, parameters, bound
+        self.first = parameters.index(None)  # an array, which tells library and device
+        codes = ["P" if p is None else _CODES[p] for p in parameters]
+        self._struct = struct.Struct("@" + "".join(codes))
+        self._offsets = [
+            struct.calcsize("@" + "".join(codes[: i + 1])) - struct.calcsize(c) for i, c in enumerate(codes)
+        ]
+        self._own = threading.local()
+
+    def scalars(self, args):
+        """The arguments with numbers as NumPy's of their types, which is what the emulator takes."""
+        if len(args) != len(self.parameters):
+            raise TypeError(f"{self.kernel} takes {len(self.parameters)} arguments, not {len(args)}")
+        return [a if p is None else self._scalar(a, p) for a, p in zip(args, self.parameters, strict=True)]
+
+    def _scalar(self, value, kind):
+        if np.dtype(kind).kind in "iu":
+            limits = np.iinfo(kind)
+            if value != int(value) or not limits.min <= value <= limits.max:
+                raise ValueError(f"{self.kernel}: {value} does not fit {np.dtype(kind)}")
+        return array.scalar(value, kind)
+
+    def grid(self, blocks):
+        """(x, y, z), within what CUDA allows."""
+        x, y, z = (*blocks, 1, 1)[:3]
+        if x > MAX_BLOCKS or y > 65535 or z > 65535:
+            raise ValueError(f"{self.kernel}: a grid may have {MAX_BLOCKS} x 65535 x 65535 blocks, not {(x, y, z)}")
+        return x, y, z
+
+    def pack(self, args, pointer):
+        """Put the values into this thread's buffer; the table of pointers to them."""
+        own = self._own
+        try:
+            buffer, table = own.memory
+        except AttributeError:
+            buffer = ctypes.create_string_buffer(self._struct.size)
+            start = ctypes.addressof(buffer)
+            table = (ctypes.c_void_p * len(self._offsets))(*[start + offset for offset in self._offsets])
+            own.memory = buffer, table
+        values = [pointer(a) if p is None else a for a, p in zip(args, self.parameters, strict=True)]
+        try:
+            self._struct.pack_into(buffer, 0, *values)
+        except (struct.error, OverflowError):  # a number that its type doesn't hold, or one of NumPy's other types
+            for offset, value, p in zip(self._offsets, values, self.parameters, strict=True):
+                packed = struct.pack("@P", value) if p is None else self._scalar(value, p).tobytes()
+                ctypes.memmove(ctypes.addressof(buffer) + offset, packed, len(packed))
+        return table
+
+
+_CODES = {
+    np.dtype(f"{s}{n}").type: c
+    for s, codes in (("i", "bhiq"), ("u", "BHIQ"))
+    for n, c in zip((1, 2, 4, 8), codes, strict=True)
+}
+_CODES |= {np.bool_: "?", np.float32: "f", np.float64: "d"}
+
+
 def _digest(content, symbols):
     return hashlib.sha256(json.dumps(symbols, sort_keys=True).encode() + b"\0" + content).hexdigest()
 
@@ -175,12 +245,11 @@ def _kept(code, names):
         return None
 
 
-def _refused(name, cupy, error):
+def _refused(name, driver, error):
     """Why a driver doesn't load compiled code, and what helps."""
     from arrayvision.cuda import nvrtc
 
-    driver = cupy.cuda.runtime.driverGetVersion()
-    compiler, driver = nvrtc.version(), (driver // 1000, driver % 1000 // 10)
+    compiler = nvrtc.version()
     text = f"the driver refuses {name}, compiled by NVRTC {compiler[0]}.{compiler[1]} ({error})"
     if compiler <= driver:
         return text

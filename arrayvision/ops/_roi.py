@@ -9,9 +9,13 @@ import numpy as np
 from arrayvision import check
 from arrayvision.errors import InvalidKind, InvalidValue
 
+MOST = 2**31 - 1  # rows or columns
+
 
 def size(name: str, argument: str, value) -> tuple[int, int]:
     """A size (height, width) of at least 1 x 1, given so or as one int for both."""
+    if type(value) is int and 0 < value <= MOST:
+        return value, value
     if isinstance(value, (tuple, list)):
         if len(value) != 2:
             raise InvalidValue(f"{name}: {argument} must be an int or two, got {len(value)} numbers")
@@ -20,7 +24,7 @@ def size(name: str, argument: str, value) -> tuple[int, int]:
         height = width = value
     else:
         raise InvalidKind(f"{name}: {argument} must be an int or two, got {type(value).__name__}")
-    return check.integer(name, argument, height, 1), check.integer(name, argument, width, 1)
+    return check.integer(name, argument, height, 1, MOST), check.integer(name, argument, width, 1, MOST)
 
 
 def input_shape(name: str, value) -> tuple[int, int, int, int]:
@@ -45,17 +49,14 @@ def scale(name: str, value) -> float:
 
 def sampling(name: str, value, argument: str = "sampling_ratio") -> int:
     """`sampling_ratio`: at least 0; negative ones count as 0, as in other libraries."""
-    value = max(check.integer(name, argument, value), 0)
-    if value > 1024:
-        raise InvalidValue(f"{name}: {argument} must be at most 1024, got {value}")
-    return value
+    return max(check.integer(name, argument, value, None, 1024), 0)
 
 
 def features(at, argument: str, x) -> tuple[str, str]:
     """Check features (B, C, H, W); their result's dtype, and the dtype of RoIs and sums beside them."""
     at.sizes(**{argument: "B C H W"})
     dtype = at.floats(**{argument: x})
-    if math.prod(x.shape[-2:]) >= 2**31:
+    if x.shape[2] * x.shape[3] >= 2**31:
         raise InvalidValue(f"{at.function}: {argument} must have fewer than 2**31 positions, got {tuple(x.shape)}")
     return dtype, at.accumulator(dtype)
 
@@ -78,7 +79,7 @@ def read(at, x, dtype: str):
         view = last.view(np.ndarray)
         view.flags.writeable = False
         return view, True
-    return at.read(x, dtype), False
+    return at.view(a), False
 
 
 def rois(at, argument: str, x, width: int, batch: int, dtype: str):
@@ -88,9 +89,7 @@ def rois(at, argument: str, x, width: int, batch: int, dtype: str):
     at.real(**{argument: x})
     view = at.read(x, dtype)
     if at.backend == "cpu" and len(view):
-        from arrayvision.cpu.bilinear import check_batch
-
-        bad = check_batch(view, batch)
+        bad = at.kernels("bilinear").check_batch(view, batch)
         if bad >= 0:
             raise InvalidValue(
                 f"{at.function}: {argument}[{bad}] has batch index {view[bad, 0]:g}, which must be within [0, {batch})"

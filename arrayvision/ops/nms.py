@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from arrayvision import check
-from arrayvision.array import arrays
+from arrayvision.array import _kernels, arrays, plain
 from arrayvision.ops._suppression import gather, suppress
 from arrayvision.ops.soft_nms import soften
 from arrayvision.typing import Array
@@ -64,9 +66,40 @@ def nms(
     >>> inds
     array([1, 2])
     """
+    usual = plain(boxes, scores)
+    if usual is not None:
+        found = _small(usual, iou_threshold, offset, score_threshold, max_num)
+        if found is not None:
+            return found
     check.choice("nms", "offset", offset, (0, 1))
     score_threshold, max_num = _limits("nms", score_threshold, max_num)
     return suppress("nms", "nms", 4, boxes, scores, None, iou_threshold, int(offset), score_threshold, max_num, "boxes")
+
+
+def _small(usual, iou_threshold, offset, score_threshold, max_num):
+    """`nms` of few boxes without the checks that these need not; None where there is something to check, or more to do."""
+    boxes, scores, give = usual
+    if (
+        boxes.ndim == 2
+        and scores.ndim == 1
+        and boxes.shape[1] == 4
+        and boxes.shape[0] == scores.shape[0]
+        and type(iou_threshold) is float
+        and 0 <= iou_threshold <= 1
+        and type(offset) is int
+        and 0 <= offset <= 1
+        and type(score_threshold) in (int, float)
+        and score_threshold <= 0
+        and type(max_num) is int
+        and -1 <= max_num < 2**31
+    ):
+        kernels = _kernels("cpu", "nms")
+        if boxes.shape[0] < kernels.FEW:
+            keep = kernels.nms(boxes, scores, None, iou_threshold, offset, None, max_num or -1)
+            dets, inds = np.empty((keep.shape[0], 5), np.float32), np.empty(keep.shape[0], np.int64)
+            kernels.take_rows(boxes, scores, keep, dets, inds)
+            return give(dets), give(inds)
+    return None
 
 
 def _limits(name, score_threshold, max_num):

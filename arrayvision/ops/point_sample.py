@@ -6,14 +6,37 @@ device, and libraries that differentiate (JAX, torch) differentiate through them
 
 from __future__ import annotations
 
+import numpy as np
 from array_api_compat import array_namespace, device as array_device
 
 from arrayvision import check
-from arrayvision.array import library_of
+from arrayvision.array import FLOATS, INTEGERS, library_of
 from arrayvision.errors import InvalidKind, InvalidValue
 from arrayvision.typing import Array
 
+_QUIET = np.errstate(over="ignore", invalid="ignore")  # what isn't finite stays so, without a warning
 
+
+def _floats(name, **given):
+    """Check that arguments are arrays of real numbers of one library, and give them as floats, integers as float32."""
+    first, found = None, []
+    for argument, x in given.items():
+        library = library_of(x, name, argument)
+        if first is None:
+            first, wanted = argument, library
+        elif library.name != wanted.name:
+            raise InvalidKind(
+                f"{name}: {first} is {wanted.noun}, {argument} is {library.noun}: give both from one library"
+            )
+        dtype = library.dtype(x)
+        if dtype not in (*FLOATS, *INTEGERS):
+            raise InvalidKind(f"{name}: {argument} must hold real numbers, got dtype {dtype}")
+        xp = array_namespace(x)
+        found.append(x if dtype in FLOATS else xp.astype(x, xp.float32))
+    return found
+
+
+@_QUIET
 def normalize(grid: Array) -> Array:
     """Coordinates within [-1, 1] as within [0, 1].
 
@@ -27,9 +50,11 @@ def normalize(grid: Array) -> Array:
     array
         (grid + 1) / 2.
     """
+    (grid,) = _floats("normalize", grid=grid)
     return (grid + 1.0) / 2.0
 
 
+@_QUIET
 def denormalize(grid: Array) -> Array:
     """Coordinates within [0, 1] as within [-1, 1].
 
@@ -43,9 +68,11 @@ def denormalize(grid: Array) -> Array:
     array
         2 * grid - 1.
     """
+    (grid,) = _floats("denormalize", grid=grid)
     return grid * 2.0 - 1.0
 
 
+@_QUIET
 def rel_roi_point_to_abs_img_point(rois: Array, rel_roi_points: Array) -> Array:
     """Points relative to regions as points of the image.
 
@@ -67,6 +94,7 @@ def rel_roi_point_to_abs_img_point(rois: Array, rel_roi_points: Array) -> Array:
         If a shape is wrong, or lengths differ.
     """
     name = "rel_roi_point_to_abs_img_point"
+    rois, rel_roi_points = _floats(name, rois=rois, rel_roi_points=rel_roi_points)
     if len(rois.shape) != 2 or rois.shape[1] not in (4, 5):
         raise InvalidValue(f"{name}: rois must have shape (N, 4) or (N, 5), got {tuple(rois.shape)}")
     check.shape(name, "rel_roi_points", rel_roi_points, "N", "P", 2)
@@ -75,6 +103,7 @@ def rel_roi_point_to_abs_img_point(rois: Array, rel_roi_points: Array) -> Array:
     return rel_roi_points * (other - corner) + corner
 
 
+@_QUIET
 def abs_img_point_to_rel_img_point(
     abs_img_points: Array, img: tuple[int, int] | Array, spatial_scale: float = 1.0
 ) -> Array:
@@ -99,15 +128,20 @@ def abs_img_point_to_rel_img_point(
     TypeError
         If img is neither.
     """
+    name = "abs_img_point_to_rel_img_point"
+    (abs_img_points,) = _floats(name, abs_img_points=abs_img_points)
+    check.shape(name, "abs_img_points", abs_img_points, "N", "P", 2)
+    spatial_scale = check.number(name, "spatial_scale", spatial_scale)
     if isinstance(img, (tuple, list)) and len(img) == 2:
-        height, width = img
+        height, width = (check.number(name, "img", v) for v in img)
     elif len(getattr(img, "shape", ())) == 4:
         height, width = img.shape[2:]
     else:
         raise InvalidKind(
-            "abs_img_point_to_rel_img_point: img must be (height, width) or an array of shape (N, C, H, W), got "
-            f"{type(img).__name__}"
+            f"{name}: img must be (height, width) or an array of shape (N, C, H, W), got {type(img).__name__}"
         )
+    if not (height > 0 and width > 0):
+        raise InvalidValue(f"{name}: img must have a height and width greater than 0, got {height:g} and {width:g}")
     xp = array_namespace(abs_img_points)
     x, y = abs_img_points[..., 0], abs_img_points[..., 1]
     return xp.stack([x * (spatial_scale / float(width)), y * (spatial_scale / float(height))], axis=-1)
@@ -149,6 +183,7 @@ def rel_roi_point_to_rel_img_point(
     return abs_img_point_to_rel_img_point(points, img, spatial_scale)
 
 
+@_QUIET
 def point_sample(input: Array, points: Array, align_corners: bool = False) -> Array:
     """Features at points, bilinearly interpolated.
 
@@ -180,9 +215,7 @@ def point_sample(input: Array, points: Array, align_corners: bool = False) -> Ar
     array([[[1.5, 0. ]]])
     """
     name = "point_sample"
-    first, second = library_of(input, name, "input"), library_of(points, name, "points")
-    if first.name != second.name:
-        raise InvalidKind(f"{name}: input is {first.noun}, points is {second.noun}: give both from one library")
+    input, points = _floats(name, input=input, points=points)
     xp = array_namespace(input, points)
     check.shape(name, "input", input, "N", "C", "H", "W")
     align_corners = check.flag(name, "align_corners", align_corners)
@@ -193,6 +226,8 @@ def point_sample(input: Array, points: Array, align_corners: bool = False) -> Ar
     check.same_length(name, "points", points, "input", input)
     n, channels, height, width = input.shape
     where = tuple(points.shape[1:-1])
+    if not height * width:
+        return xp.zeros((n, channels, *where), dtype=input.dtype, device=array_device(input))
     flat = xp.reshape(points, (n, -1, 2))
     x, y = (
         c * (size - 1) if align_corners else c * size - 0.5

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from arrayvision import check
-from arrayvision.array import arrays
+from arrayvision.array import _kernels, arrays, plain
 from arrayvision.ops import _roi
 from arrayvision.typing import Array
 
@@ -65,6 +67,11 @@ def roi_align(
     array([[[[ 2.5,  4.5],
              [10.5, 12.5]]]])
     """
+    usual = plain(input, rois) if type(pool_mode) is str and pool_mode == "avg" else None
+    if usual is not None:
+        pooled = _small(usual, output_size, spatial_scale, sampling_ratio, aligned)
+        if pooled is not None:
+            return pooled
     if check.choice("roi_align", "pool_mode", pool_mode, ("avg", "max")) == "max":
         return roi_align_with_argmax(input, rois, output_size, spatial_scale, sampling_ratio, aligned)[0]
     name = "roi_align"
@@ -76,6 +83,38 @@ def roi_align(
     out = at.empty((regions.shape[0], input.shape[1], *size), dtype)
     at.kernels("roi_align").forward(*_roi.read(at, input, dtype), regions, *how, out.view)
     return out.result()
+
+
+def _small(usual, size, scale, ratio, aligned):
+    """`roi_align` of few regions and channels without the checks that these need not; None where there is something to
+    check, or more to do."""
+    x, regions, give = usual
+    if type(size) is int:
+        height = width = size
+    elif type(size) is tuple and len(size) == 2:
+        height, width = size
+    else:
+        return None
+    if (
+        type(height) is int is type(width)
+        and type(scale) is float
+        and type(ratio) is int
+        and type(aligned) is bool
+        and x.ndim == 4
+        and regions.ndim == 2
+        and regions.shape[1] == 5
+        and height > 0
+        and width > 0
+        and 0 <= ratio <= 1024
+        and -1e30 < scale < 1e30
+    ):
+        kernels = _kernels("cpu", "roi_align")
+        shape = regions.shape[0], x.shape[1], height, width
+        if kernels.few(x, shape) and _kernels("cpu", "bilinear").check_batch(regions, x.shape[0]) < 0:
+            out = np.empty(shape, np.float32)
+            kernels.forward_few(x, regions, scale, ratio, aligned, out)
+            return give(out)
+    return None
 
 
 def roi_align_backward(

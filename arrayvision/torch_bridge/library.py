@@ -1,8 +1,12 @@
 """Registers an operator with torch, once: schema, kernels, fake and gradients.
 
-`register` takes any operator; `linear`, `selecting` and `differentiable` write the commonest kinds of gradient for you::
+`register` takes any operator, and a `Gradient` where it has one; `linear`, `selecting` and `differentiable` write the
+commonest kinds of gradient for you::
 
     _roi_align = linear("roi_align", "Tensor rois, SymInt[] size, float scale", ops.roi_align, ops.roi_align_backward, shape)
+
+Arguments are written as in torch's schemas: ``Tensor``, ``Tensor?``, ``Tensor[]``, ``float``, ``int``, ``bool``, ``str``,
+``SymInt[]`` and so on, with a default behind ``=`` if you like.
 
 Operators live in `torch.ops.arrayvision`. torch.compile, torch.export, vmap, torch.func and autocast work through them;
 a kernel gets plain tensors and is an array function of `arrayvision.ops`. Needs torch 2.4 or newer.
@@ -11,15 +15,20 @@ a kernel gets plain tensors and is an array function of `arrayvision.ops`. Needs
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import NamedTuple
 
 import torch
 from torch.autograd.function import once_differentiable
 
-from arrayvision.errors import InvalidKind
+from arrayvision import check
+from arrayvision.errors import InvalidKind, InvalidValue
 from arrayvision.torch_bridge.dtypes import is_real, result_dtype
 
 __all__ = [
     "BelowAutograd",
+    "Gradient",
     "check_tensors",
     "differentiable",
     "eager",
@@ -53,8 +62,12 @@ def eager(kernel):
         finally:
             torch._C._set_grad_enabled(True)
 
-    disabled = torch._disable_dynamo(plain)
-    return lambda *args: (disabled if "torch._dynamo" in sys.modules else plain)(*args)
+    return _out_of_dynamo(plain)
+
+
+def _out_of_dynamo(function):
+    disabled = torch._disable_dynamo(function)
+    return lambda *args: (disabled if "torch._dynamo" in sys.modules else function)(*args)
 
 
 def unrecorded(*args) -> bool:
@@ -74,46 +87,205 @@ def unrecorded(*args) -> bool:
         return False
     recording = torch.is_grad_enabled()
     for a in args:
-        if isinstance(a, torch.Tensor) and (
-            (recording and a.requires_grad) or type(a) not in _PLAIN or not (a.is_cpu or a.is_cuda)
-        ):
+        if isinstance(a, torch.Tensor):
+            if (recording and a.requires_grad) or type(a) not in _PLAIN or not (a.is_cpu or a.is_cuda):
+                return False
+        elif type(a) in _LISTS and not unrecorded(*a):
             return False
     return True
 
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
+_LISTS = (list, tuple)
 
 
-def check_tensors(function: str, **given) -> None:
-    """Check the arguments of a function that is made of torch's operations: tensors of real numbers on one device."""
-    first = None
+def check_tensors(function: str, **given) -> list:
+    """Check the arguments of a function that is made of torch's operations: tensors of real numbers on one device.
+
+    Returns them as floats; integers count as float32, as in the array functions.
+    """
+    first, found = None, []
     for argument, x in given.items():
         if not isinstance(x, torch.Tensor):
             raise InvalidKind(f"{function}: {argument} must be a tensor, got {type(x).__name__}")
+        if x.is_quantized:
+            raise InvalidKind(f"{function}: {argument} is quantized: give {argument}.dequantize()")
         if not is_real(x):
             raise InvalidKind(f"{function}: {argument} must hold real numbers, got dtype {x.dtype}")
+        if x.layout is not torch.strided:
+            raise InvalidKind(f"{function}: {argument} is a sparse tensor ({x.layout}): give {argument}.to_dense()")
         if first is None:
             first, device = argument, x.device
         elif x.device != device:
             raise InvalidKind(
                 f"{function}: {first} is on {device}, {argument} is on {x.device}: give both on one device"
             )
+        found.append(x.to(result_dtype(x)))
+    return found
 
 
-def register(schema, kernel, fake, function=None):
+class Argument(NamedTuple):
+    """One of a schema's arguments: its name, its type as the schema has it, and its default."""
+
+    name: str
+    kind: str
+    default: object
+    text: str  # without the default
+
+    @property
+    def listed(self) -> bool:
+        """Whether it is a list of tensors."""
+        return self.kind in ("Tensor[]", "Tensor?[]")
+
+
+def _pieces(text):
+    """The parts of a piece of schema between commas that stand in no brackets, without defaults."""
+    parts, depth = [""], 0
+    for c in text:
+        depth += (c in "[(") - (c in ")]")
+        if c == "," and not depth:
+            parts.append("")
+        else:
+            parts[-1] += c
+    return [part.partition("=")[0].strip() for part in parts if part.strip()]
+
+
+def _joined(*texts):
+    return ", ".join(text for text in texts if text)
+
+
+class Gradient(NamedTuple):
+    """How an operator is differentiated.
+
+    Attributes
+    ----------
+    function : callable
+        ``function(call, *grads)``, with a gradient for each result, gives those of the first arguments, a list for a list
+        of tensors; the others have none. `call` has `args` (the operator's arguments, None for tensors that aren't kept),
+        `shapes` (theirs, None for what isn't a tensor), `results` (those kept) and `needed` (whether an argument's gradient
+        is asked for).
+    unkept : ints
+        Tensor arguments that aren't kept for the gradient, so that nothing large is kept alive.
+    results : ints
+        Results that are.
+    constant : ints
+        Results that have no gradient.
+    once : bool
+        Whether `function` isn't differentiable itself; asking for its derivatives is an error then.
+    """
+
+    function: Callable
+    unkept: Sequence[int] = ()
+    results: Sequence[int] = ()
+    constant: Sequence[int] = ()
+    once: bool = True
+
+
+class _Kept(NamedTuple):
+    """Where a tensor stands among those that are saved."""
+
+    position: int
+
+
+def _save(value, saved):
+    """The value, its tensors moved to `saved`."""
+    if isinstance(value, torch.Tensor):
+        saved.append(value)
+        return _Kept(len(saved) - 1)
+    return [_save(v, saved) for v in value] if type(value) in _LISTS else value
+
+
+def _restore(value, saved):
+    if type(value) is _Kept:
+        return saved[value.position]
+    return [_restore(v, saved) for v in value] if type(value) is list else value
+
+
+def _shape_of(value):
+    if isinstance(value, torch.Tensor):
+        return value.shape
+    return [_shape_of(v) for v in value] if type(value) in _LISTS else None
+
+
+def _flatten(args, lists):
+    """The lengths of lists of tensors, and all arguments without them: autograd sees no tensors in lists."""
+    if not lists:
+        return (), *args
+    lengths = tuple(len(args[i]) for i in lists)
+    flat = [x for i, a in enumerate(args) for x in (a if i in lists else (a,))]
+    return lengths, *flat
+
+
+def _nest(lengths, flat, lists):
+    """The arguments that `_flatten` was given."""
+    if not lists:
+        return list(flat)
+    args, at, lengths = [], 0, iter(lengths)
+    while at < len(flat):
+        if len(args) in lists:
+            n = next(lengths)
+            args.append(list(flat[at : at + n]))
+            at += n
+        else:
+            args.append(flat[at])
+            at += 1
+    args += [[] for _ in lengths]  # lists of nothing behind all others
+    return args
+
+
+def _function(name, op, lists, gradient):
+    """The autograd.Function of an operator, whose arguments are the lengths of its lists of tensors, and all others."""
+
+    def backward(ctx, *grads):
+        saved = ctx.saved_tensors
+        needed = _nest(ctx.lengths, ctx.needs_input_grad[1:], lists)
+        call = SimpleNamespace(
+            args=_restore(ctx.args, saved), results=_restore(ctx.results, saved), shapes=ctx.shapes, needed=needed
+        )
+        found = list(gradient.function(call, *grads))
+        found += [[None] * len(n) if i in lists else None for i, n in enumerate(needed) if i >= len(found)]
+        return None, *_flatten(found, lists)[1:]
+
+    def forward(lengths, *flat):
+        with BelowAutograd():
+            return op(*_nest(lengths, flat, lists))
+
+    def setup_context(ctx, inputs, output):
+        lengths, *flat = inputs
+        args = _nest(lengths, flat, lists)
+        outputs = output if isinstance(output, (tuple, list)) else (output,)
+        if gradient.constant:
+            ctx.mark_non_differentiable(*(outputs[i] for i in gradient.constant))
+        saved: list = []
+        ctx.lengths, ctx.shapes = lengths, [_shape_of(a) for a in args]
+        ctx.args = [None if i in gradient.unkept else _save(a, saved) for i, a in enumerate(args)]
+        ctx.results = [_save(outputs[i], saved) for i in gradient.results]
+        ctx.save_for_backward(*saved)
+
+    members = {"forward": forward, "setup_context": setup_context}
+    members["backward"] = once_differentiable(backward) if gradient.once else backward
+    return type(
+        name,
+        (torch.autograd.Function,),
+        {k: staticmethod(f) for k, f in members.items()} | {"generate_vmap_rule": True},
+    )
+
+
+def register(schema, kernel, fake, gradient=None, public=None):
     """Define an operator.
 
     Parameters
     ----------
     schema : str
-        As torch writes it, with the operator's name: ``"gather(Tensor x, Tensor index, float scale) -> Tensor"``.
+        As torch writes it, with the operator's name: ``"gather(Tensor x, Tensor index, float scale=1.0) -> Tensor"``.
     kernel : callable
         Computes the result; called with the schema's arguments, in its order, under no_grad.
     fake : callable
         The result's shape and dtype, as tensors without values, from the same arguments, which are on one device.
-    function : callable, optional
-        ``function()`` gives the autograd.Function (in setup_context style) that differentiates it; its forward calls the
-        operator within `BelowAutograd`. Without one, results carry no gradient.
+    gradient : Gradient, optional
+        Without one, results carry no gradient.
+    public : str, optional
+        The function's name, with which errors begin, where it isn't the operator's.
 
     Returns
     -------
@@ -121,84 +293,160 @@ def register(schema, kernel, fake, function=None):
         What users call.
     """
     name = schema.split("(")[0]
+    public = public or name
     LIBRARY.define(schema, tags=(torch.Tag.needs_fixed_stride_order, torch.Tag.pt2_compliant_tag))
+    op = getattr(torch.ops.arrayvision, name).default
+    pieces = _pieces(schema.partition("(")[2].rpartition("->")[0].rstrip().removesuffix(")"))
+    arguments = [
+        Argument(a.name, piece.rpartition(" ")[0], a.default_value, piece)
+        for a, piece in zip(op._schema.arguments, pieces, strict=True)
+    ]
+    defaults = tuple(a.default for a in arguments)
+    positions = [i for i, a in enumerate(arguments) if a.kind.startswith("Tensor")]
+    count, lists = len(arguments), tuple(i for i, a in enumerate(arguments) if a.listed)
+
+    def whole(args):
+        """All arguments: torch leaves out those at the end that are the schema's defaults."""
+        return args if len(args) == count else (*args, *defaults[len(args) :])
+
+    direct = _out_of_dynamo(kernel)  # for calls of which nothing is recorded: they need no switch of gradients
     kernel = eager(kernel)
     for device in ("CPU", "CUDA"):
-        LIBRARY.impl(name, kernel, device)
-    op = getattr(torch.ops.arrayvision, name).default
-    arguments = [(a.name, str(a.type)) for a in op._schema.arguments]
+        LIBRARY.impl(name, lambda *args: kernel(*whole(args)), device)
 
     def checked_fake(*args):
         # Without this, a tensor without values beside a real one makes torch run the fake in the kernel's stead, and its
         # empty memory becomes the result.
+        args = whole(args)
         first = None
-        for (argument, kind), a in zip(arguments, args, strict=True):
-            if "Tensor" in kind and a is not None:
-                if first is None:
-                    first, device = argument, a.device
-                elif a.device != device:
-                    raise InvalidKind(
-                        f"{name}: {first} is on {device}, {argument} is on {a.device}: give both on one device"
-                    )
-        return fake(*args)
+        for argument, x in _tensors(arguments, args):
+            if first is None:
+                first, device = argument, x.device
+            elif x.device != device:
+                raise InvalidKind(
+                    f"{public}: {first} is on {device}, {argument} is on {x.device}: give both on one device"
+                )
+        try:
+            return fake(*args)
+        except IndexError:  # a shape of too few sizes
+            shapes = ", ".join(f"{argument} {tuple(x.shape)}" for argument, x in _tensors(arguments, args))
+            raise InvalidValue(f"{public}: arguments must have shapes that fit, got {shapes}") from None
 
     torch.library.register_fake(f"arrayvision::{name}", checked_fake, lib=LIBRARY)
+    function = None if gradient is None else _function(name, op, lists, gradient)
 
     def autograd(*args):  # torch.compile, torch.export and opcheck see this; below it, nothing records gradients
+        args = whole(args)
         if (
             function is not None
             and torch.is_grad_enabled()
-            and any(isinstance(a, torch.Tensor) and a.requires_grad for a in args)
+            and any(x.requires_grad for _, x in _tensors(arguments, args))
         ):
             # Function.apply, without the 15 us in which it binds arguments by inspect.signature
-            return super(torch.autograd.Function, function()).apply(*args)
+            return super(torch.autograd.Function, function).apply(*_flatten(args, lists))
         with BelowAutograd():
             return op(*args)
 
     LIBRARY.impl(name, autograd, "Autograd")
 
+    LIBRARY.impl(name, lambda *args: _one_by_one(public, op, whole(args)), "FuncTorchBatched")
+
     def call(*args):
+        if len(args) != count:
+            args = whole(args)
         if torch.compiler.is_compiling():
-            return function().apply(*args) if function is not None and _in_functorch() else op(*args)
-        if unrecorded(*args):
-            return kernel(*args)
-        if not all(_binds(a, kind) for a, (_, kind) in zip(args, arguments, strict=True)):
+            return function.apply(*_flatten(args, lists)) if function is not None and _in_functorch() else op(*args)
+        if unrecorded(*[args[i] for i in positions]):
+            return direct(*args)
+        if not all(_is_kind(a, argument.kind) for a, argument in zip(args, arguments, strict=True)):
             return kernel(*args)  # which says what is wrong, in better words than the dispatcher's
+        try:
+            args = [_bound(public, argument, a) for a, argument in zip(args, arguments, strict=True)]
+        except (InvalidKind, InvalidValue):
+            kernel(*args)  # whose error is the same, or says more
+            raise
         if function is not None and _in_functorch():
-            return function().apply(*args)
+            return function.apply(*_flatten(args, lists))
         try:
             return op(*args)
         except RuntimeError as error:
-            if str(error).startswith("arrayvision::"):  # a number that can't be bound
-                kernel(*args)
-            raise
+            if "arrayvision::" not in str(error):
+                raise
+        # The dispatcher has no kernel for these tensors (sparse, quantized ...): the array function says so in words.
+        return kernel(*args)
 
     return call
 
 
-def _binds(value, kind):
-    """Whether an argument may be what the schema asks for; numbers are left to the dispatcher."""
-    if "Tensor" in kind:
-        return isinstance(value, torch.Tensor) or (value is None and kind.startswith("Optional"))
-    return kind != "bool" or isinstance(value, (bool, torch.SymBool))
+def _tensors(arguments, args):
+    """The tensors among arguments, lists' too, and their names."""
+    for argument, a in zip(arguments, args, strict=True):
+        if isinstance(a, torch.Tensor):
+            yield argument.name, a
+        elif argument.listed:
+            yield from ((f"{argument.name}[{i}]", x) for i, x in enumerate(a) if x is not None)
 
 
-def _split(rest):
-    """The arguments of a piece of schema: which are tensors."""
-    return [part.strip().startswith("Tensor") for part in rest.split(", ")]
+def _one_by_one(function, op, args):
+    """An operator under vmap: it sees the examples one by one. torch's own way takes no lists, and warns that it is slow."""
+    from torch._functorch.pyfunctorch import retrieve_current_functorch_interpreter
+    from torch._functorch.vmap import unwrap_batched
+
+    interpreter = retrieve_current_functorch_interpreter()
+    level, size = interpreter.level(), interpreter.batch_size()
+    if size == 0:
+        raise InvalidValue(f"{function}: vmap must run over at least one example, got none")
+    args, dims = unwrap_batched(args, level)
+    with torch._C._ExcludeDispatchKeyGuard(torch._C.DispatchKeySet(torch._C.DispatchKey.FuncTorchBatched)):
+        found = [op(*(_example(a, dim, k) for a, dim in zip(args, dims, strict=True))) for k in range(size)]
+        return _stacked(function, found, level)
 
 
-def _keep(ctx, rest, tensors):
-    ctx.save_for_backward(*(a for a, t in zip(rest, tensors, strict=True) if t))
-    ctx.rest = [None if t else a for a, t in zip(rest, tensors, strict=True)]
+def _example(value, dim, k):
+    if type(value) in _LISTS and type(dim) in _LISTS:
+        return [_example(v, d, k) for v, d in zip(value, dim, strict=True)]
+    return value if dim is None else value.select(dim, k)
 
 
-def _kept(ctx, tensors):
-    saved = iter(ctx.saved_tensors)
-    return [next(saved) if t else a for a, t in zip(ctx.rest, tensors, strict=True)]
+def _stacked(function, found, level):
+    if type(found[0]) in _LISTS:
+        return type(found[0])(_stacked(function, each, level) for each in zip(*found, strict=True))
+    if any(x.shape != found[0].shape for x in found):
+        raise InvalidValue(f"{function}: under vmap all examples must have results of one shape, which these haven't")
+    return torch._C._functorch._add_batch_dim(torch.stack(found), 0, level)
 
 
-def linear(name, rest, forward, backward, shape):
+def _is_kind(value, kind):
+    """Whether an argument's tensors are where the schema has tensors, and nowhere else but for numbers."""
+    if kind == "Tensor":
+        return isinstance(value, torch.Tensor)
+    if kind == "Tensor?":
+        return value is None or isinstance(value, torch.Tensor)
+    if kind == "Tensor[]":
+        return type(value) in _LISTS and all(isinstance(v, torch.Tensor) for v in value)
+    if kind == "Tensor?[]":
+        return type(value) in _LISTS and all(v is None or isinstance(v, torch.Tensor) for v in value)
+    return kind != "str" or isinstance(value, str)
+
+
+def _bound(function, argument, value):
+    """A number as the dispatcher takes it, or an error in our words."""
+    name, kind, _, _ = argument
+    if type(value) in _BINDS.get(kind, ()):
+        return value
+    if kind == "float" and not isinstance(value, torch.SymFloat):
+        return check.number(function, name, value)
+    if kind in ("int", "SymInt") and not isinstance(value, torch.SymInt):
+        return check.integer(function, name, value)
+    if kind == "bool" and not isinstance(value, torch.SymBool):
+        return check.flag(function, name, value)
+    return value
+
+
+_BINDS = {"float": (float,), "bool": (bool,), "str": (str,)}
+
+
+def linear(name, rest, forward, backward, shape, public=None):
     """An operator that is linear in its first argument and constant in the others; differentiable any number of times.
 
     Parameters
@@ -206,124 +454,74 @@ def linear(name, rest, forward, backward, shape):
     name : str
         The operator's; `name_backward` is the other one's.
     rest : str
-        Its arguments after the first, a tensor: ``"Tensor rois, SymInt[] size, float scale"``.
+        Its arguments after the first, a tensor: ``"Tensor rois, SymInt[] size, float scale"``; "" for none.
     forward : callable
         ``forward(input, *rest)``, the array function.
     backward : callable
         ``backward(grad, *rest, shape)``: the gradient for an input of that shape.
     shape : callable
         ``shape(input, *rest)``: the result's shape.
+    public : str, optional
+        The function's name, with which errors begin, where it isn't the operator's.
 
     Returns
     -------
     callable
         ``f(input, *rest)``.
     """
-    tensors = _split(rest)
-    none = (None,) * len(tensors)
     apply = register(
-        f"{name}(Tensor input, {rest}) -> Tensor",
+        f"{name}({_joined('Tensor input', rest)}) -> Tensor",
         forward,
         lambda x, *args: x.new_empty(shape(x, *args), dtype=result_dtype(x)),
-        lambda: Forward,
+        # the size, not the input, is kept: nothing large stays alive
+        Gradient(lambda call, grad: (apply_backward(grad, *call.args[1:], call.shapes[0]),), unkept=(0,), once=False),
+        public,
     )
     apply_backward = register(
-        f"{name}_backward(Tensor grad, {rest}, SymInt[] shape) -> Tensor",
+        f"{name}_backward({_joined('Tensor grad', *_pieces(rest), 'SymInt[] shape')}) -> Tensor",
         backward,
         lambda grad, *args: grad.new_empty(args[-1], dtype=result_dtype(grad)),
-        lambda: Backward,
+        Gradient(lambda call, grad: (apply(grad, *call.args[1:-1]),), unkept=(0,), once=False),
     )
-    op = getattr(torch.ops.arrayvision, name).default
-    op_backward = getattr(torch.ops.arrayvision, f"{name}_backward").default
-
-    class Forward(torch.autograd.Function):
-        generate_vmap_rule = True
-
-        @staticmethod
-        def forward(*args):
-            with BelowAutograd():
-                return op(*args)
-
-        @staticmethod
-        def setup_context(ctx, inputs, output):
-            ctx.shape = inputs[0].shape  # the size, not the input: nothing large is kept alive
-            _keep(ctx, inputs[1:], tensors)
-
-        @staticmethod
-        def backward(ctx, grad):
-            return apply_backward(grad, *_kept(ctx, tensors), ctx.shape), *none
-
-    class Backward(torch.autograd.Function):
-        generate_vmap_rule = True
-
-        @staticmethod
-        def forward(*args):
-            with BelowAutograd():
-                return op_backward(*args)
-
-        @staticmethod
-        def setup_context(ctx, inputs, output):
-            _keep(ctx, inputs[1:-1], tensors)
-
-        @staticmethod
-        def backward(ctx, grad):
-            return apply(grad, *_kept(ctx, tensors)), *none, None
-
-    Forward.__name__, Backward.__name__ = name, f"{name}_backward"
     return apply
 
 
-def selecting(name, rest, forward, backward, shape, choices=("int32",)):
+def selecting(name, rest, forward, backward, shape, choices=("int32",), public=None):
     """An operator that selects from its first argument (a maximum): it returns its result and which were selected.
 
     As `linear`, but `forward` returns ``(result, *which)`` (`choices` names the dtypes of these, "like" for the input's;
     all of the result's shape), `backward` is called ``backward(grad, *which, *rest, shape)``, and it is differentiable once.
     Returns ``f(input, *rest)``, which gives all results.
     """
-    tensors = _split(rest)
-    none = (None,) * len(tensors)
-    count = len(choices)
+    indices = range(1, len(choices) + 1)
     dtypes = [None if c == "like" else getattr(torch, c) for c in choices]
-    which = ", ".join(f"Tensor which{i}" for i in range(count))
 
     def fake(x, *args):
         size, own = shape(x, *args), result_dtype(x)
         return x.new_empty(size, dtype=own), *(x.new_empty(size, dtype=d or own) for d in dtypes)
 
     apply = register(
-        f"{name}(Tensor input, {rest}) -> ({', '.join(['Tensor'] * (count + 1))})", forward, fake, lambda: Forward
+        f"{name}({_joined('Tensor input', rest)}) -> ({', '.join(['Tensor'] * (len(choices) + 1))})",
+        forward,
+        fake,
+        Gradient(
+            lambda call, grad, *_: (apply_backward(grad, *call.results, *call.args[1:], call.shapes[0]),),
+            unkept=(0,),
+            results=indices,
+            constant=indices,
+        ),
+        public,
     )
+    which = [f"Tensor which{i}" for i in range(len(choices))]
     apply_backward = register(
-        f"{name}_backward(Tensor grad, {which}, {rest}, SymInt[] shape) -> Tensor",
+        f"{name}_backward({_joined('Tensor grad', *which, *_pieces(rest), 'SymInt[] shape')}) -> Tensor",
         backward,
         lambda grad, *args: grad.new_empty(args[-1], dtype=result_dtype(grad)),
     )
-    op = getattr(torch.ops.arrayvision, name).default
-
-    class Forward(torch.autograd.Function):
-        generate_vmap_rule = True
-
-        @staticmethod
-        def forward(*args):
-            with BelowAutograd():
-                return op(*args)
-
-        @staticmethod
-        def setup_context(ctx, inputs, output):
-            ctx.mark_non_differentiable(*output[1:])
-            ctx.shape = inputs[0].shape
-            _keep(ctx, (*output[1:], *inputs[1:]), [True] * count + tensors)
-
-        @staticmethod
-        @once_differentiable
-        def backward(ctx, grad, *_):
-            return apply_backward(grad, *_kept(ctx, [True] * count + tensors), ctx.shape), *none
-
-    Forward.__name__ = name
     return apply
 
 
-def differentiable(name, arguments, forward, backward, shape, wrt, promoted=1):
+def differentiable(name, arguments, forward, backward, shape, wrt, promoted=1, public=None):
     """An operator of one result, differentiable once in its first `wrt` arguments, all of which it keeps.
 
     Parameters
@@ -331,64 +529,62 @@ def differentiable(name, arguments, forward, backward, shape, wrt, promoted=1):
     name : str
         The operator's; `name_backward` is the other one's.
     arguments : str
-        All its arguments: ``"Tensor input, Tensor? offset, Tensor rois, float scale"``. The first `wrt` are tensors.
+        All its arguments: ``"Tensor input, Tensor? offset, Tensor rois, float scale"``. The first `wrt` are tensors, or
+        lists of tensors.
     forward : callable
         ``forward(*arguments)``, the array function.
     backward : callable
-        ``backward(grad, *arguments)``: a tuple of `wrt` gradients, for an argument that is None an empty tensor.
+        ``backward(grad, *arguments)``: a tuple of `wrt` gradients, a list for a list of tensors, for an argument that is
+        None an empty tensor.
     shape : callable
         ``shape(*arguments)``: the result's shape.
     wrt : int
         How many arguments have a gradient; it is given in their dtype.
     promoted : int
         How many of the first arguments the result's dtype follows from.
+    public : str, optional
+        The function's name, with which errors begin, where it isn't the operator's.
 
     Returns
     -------
     callable
         ``f(*arguments)``.
     """
-    tensors = _split(arguments)
-    none = (None,) * (len(tensors) - wrt)
+    results = ["Tensor[]" if piece.startswith("Tensor[]") else "Tensor" for piece in _pieces(arguments)[:wrt]]
+
+    def alone(found):
+        return tuple(found) if wrt > 1 else found[0]
 
     def fake(*args):
-        return args[0].new_empty(shape(*args), dtype=result_dtype(*args[:promoted]))
+        first = args[:promoted]
+        tensors = [x for a in first for x in (a if type(a) in _LISTS else [a])]
+        return tensors[0].new_empty(shape(*args), dtype=result_dtype(*tensors))
+
+    def in_its_dtype(gradient, argument, grad):
+        if type(argument) in _LISTS:
+            return [in_its_dtype(g, a, grad) for g, a in zip(gradient, argument, strict=True)]
+        return grad.new_empty(0) if argument is None else gradient.to(result_dtype(argument))
 
     def in_their_dtypes(grad, *args):
-        found = [
-            grad.new_empty(0) if a is None else g.to(result_dtype(a))
-            for g, a in zip(backward(grad, *args), args, strict=False)
-        ]
-        return tuple(found) if wrt > 1 else found[0]
+        return alone([in_its_dtype(g, a, grad) for g, a in zip(backward(grad, *args), args[:wrt], strict=True)])
 
-    def fake_gradients(grad, *args):
-        found = [grad.new_empty(0) if a is None else a.new_empty(a.shape, dtype=result_dtype(a)) for a in args[:wrt]]
-        return tuple(found) if wrt > 1 else found[0]
+    def like(argument, grad):
+        if type(argument) in _LISTS:
+            return [like(a, grad) for a in argument]
+        if argument is None:
+            return grad.new_empty(0)
+        return argument.new_empty(argument.shape, dtype=result_dtype(argument))
 
-    apply = register(f"{name}({arguments}) -> Tensor", forward, fake, lambda: Forward)
-    results = f"({', '.join(['Tensor'] * wrt)})" if wrt > 1 else "Tensor"
-    gradients = register(f"{name}_backward(Tensor grad, {arguments}) -> {results}", in_their_dtypes, fake_gradients)
-    op = getattr(torch.ops.arrayvision, name).default
+    def found(call, grad):
+        gradients = apply_backward(grad, *call.args)
+        gradients = gradients if wrt > 1 else (gradients,)
+        return [None if a is None else g for a, g in zip(call.args, gradients, strict=False)]
 
-    class Forward(torch.autograd.Function):
-        generate_vmap_rule = True
-
-        @staticmethod
-        def forward(*args):
-            with BelowAutograd():
-                return op(*args)
-
-        @staticmethod
-        def setup_context(ctx, inputs, output):
-            _keep(ctx, inputs, tensors)
-
-        @staticmethod
-        @once_differentiable
-        def backward(ctx, grad):
-            args = _kept(ctx, tensors)
-            found = gradients(grad, *args)
-            found = found if wrt > 1 else (found,)
-            return *(None if a is None else g for a, g in zip(args, found, strict=False)), *none
-
-    Forward.__name__ = name
+    apply = register(f"{name}({arguments}) -> Tensor", forward, fake, Gradient(found), public)
+    apply_backward = register(
+        f"{name}_backward({_joined('Tensor grad', *_pieces(arguments))}) -> "
+        + (f"({', '.join(results)})" if wrt > 1 else results[0]),
+        in_their_dtypes,
+        lambda grad, *args: alone([like(a, grad) for a in args[:wrt]]),
+    )
     return apply

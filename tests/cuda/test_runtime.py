@@ -1,14 +1,12 @@
 """Compiling without a GPU, the cache of compiled code, and what launches are given."""
 
-import contextlib
 import pathlib
 import shutil
-import types
 
 import numpy as np
 import pytest
 
-from arrayvision import array, cache, warmup
+from arrayvision import cache, warmup
 from arrayvision.cuda import emulator, nvrtc, runtime
 
 FILES = warmup.cuda_files()
@@ -101,40 +99,6 @@ def test_a_damaged_emulated_library_is_compiled_anew(tmp_path, own_cache, suffix
     damaged.unlink()  # the library is mapped into this process: the damaged one must be another file
     damaged.write_bytes(content)
     assert emulated() == library and emulator._whole(library)
-
-
-@pytest.mark.parametrize(
-    "compiler, driver, words",
-    [
-        ((12, 9), 12080, r'NVRTC 12.9 .* CUDA 12.8 at most. .* driver, or .* "nvidia-cuda-nvrtc-cu12==12.8.\*"$'),
-        ((13, 1), 13000, r'NVRTC 13.1 .* CUDA 13.0 at most. .* driver, or .* "nvidia-cuda-nvrtc==13.0.\*"$'),
-        ((13, 0), 12080, r'NVRTC 13.0 .* CUDA 12.8 at most. .* driver, or .* "arrayvision\[cuda12\]"$'),
-        ((12, 9), 11080, r"NVRTC 12.9 .* CUDA 11.8 at most. Install a newer driver$"),
-        ((12, 9), 13000, r"NVRTC 12.9 \(refused\)$"),
-    ],
-)
-def test_code_that_the_driver_refuses_says_why(monkeypatch, compiler, driver, words):
-    class CUDADriverError(RuntimeError):
-        pass
-
-    def refuse(path):
-        raise CUDADriverError("refused")
-
-    class Device(contextlib.nullcontext):
-        def __init__(self, ordinal):
-            super().__init__(types.SimpleNamespace(compute_capability="90"))
-
-    api = types.SimpleNamespace(
-        Device=Device,
-        driver=types.SimpleNamespace(CUDADriverError=CUDADriverError),
-        runtime=types.SimpleNamespace(driverGetVersion=lambda: driver),
-    )
-    monkeypatch.setattr(array, "import_cupy", lambda: types.SimpleNamespace(cuda=api, RawModule=refuse))
-    monkeypatch.setattr(nvrtc, "version", lambda: compiler)
-    kernels = runtime.Kernels("bbox_overlaps.cu", ["overlaps<float>"])
-    monkeypatch.setattr(kernels, "compile", lambda arch: (pathlib.Path("code"), {}))
-    with pytest.raises(RuntimeError, match=words):
-        kernels.load(0)
 
 
 def test_without_a_folder_to_write_kernels_compile_all_the_same(monkeypatch):

@@ -294,3 +294,52 @@ def test_errors_name_the_function():
         ops.roi_align(features(), BOXES + torch.tensor([5.0, 0, 0, 0, 0]), 2)
     with pytest.raises(ValueError, match="pool_mode must be 'avg' or 'max'"):
         ops.roi_align(features(), BOXES, 2, pool_mode="min")
+
+
+# ---- regions as a list of each image's boxes ----------------------------------------------------------------------------
+LISTED = {
+    "roi_align": lambda x, r: ops.roi_align(x, r, SIZE, 0.5, 2),
+    "roi_align_max": lambda x, r: ops.roi_align(x, r, SIZE, 0.5, 2, "max"),
+    "roi_pool": lambda x, r: ops.roi_pool(x, r, SIZE, 0.5),
+    "RoIAlign": ops.RoIAlign(SIZE, 0.5, 2),
+    "RoIPool": ops.RoIPool(SIZE, 0.5),
+}
+
+
+@pytest.mark.parametrize("name", LISTED)
+def test_a_list_of_each_images_boxes(name):
+    f, x = LISTED[name], features().requires_grad_()
+    boxes = [BOXES[:3, 1:].contiguous(), BOXES[3:, 1:].contiguous()]
+    rois = torch.cat([torch.cat([torch.full_like(b[:, :1], k), b], 1) for k, b in enumerate(boxes)])
+    assert torch.equal(f(x, boxes), f(x, rois)) and torch.equal(f(x, tuple(boxes)), f(x, rois))
+    assert torch.equal(f(x, [boxes[0], boxes[1][:0]]), f(x, rois[:3])) and f(x, []).shape[0] == 0
+    assert torch.equal(f(x, [boxes[0][:0], boxes[1]]), f(x, rois[3:]))
+    assert torch.equal(*(torch.autograd.grad(f(x, r).sin().sum(), x)[0] for r in (boxes, rois)))
+    torch._dynamo.reset()
+    compiled = torch.compile(lambda x, a, b: f(x, [a, b]).sin(), fullgraph=True, backend="aot_eager")
+    assert torch.equal(compiled(x, *boxes), f(x, rois).sin())
+    half = f(x.half(), [b.half() for b in boxes])
+    assert half.dtype is torch.float16 and torch.equal(
+        half, f(x.half(), torch.cat([rois[:, :1].float(), rois[:, 1:].half().float()], 1))
+    )
+
+
+@pytest.mark.parametrize("name", ["roi_align", "roi_pool"])
+def test_a_wrong_list_of_boxes(name):
+    f, x, one = getattr(ops, name), features(), BOXES[:2, 1:]
+    for rois, error, message in (
+        ([one, [[0, 0, 1, 1]]], TypeError, "a list of a tensor \\(N, 4\\) for each image, got a list with list"),
+        ([one, BOXES], ValueError, r"rois\[1\] must have shape \(N, 4\)"),
+        ([one, one, one], ValueError, "at most 2 tensors, one for each image, got 3"),
+        ([one, one.to("meta")], TypeError, r"rois\[1\] is on meta"),
+        ([one, one.to(torch.complex64)], TypeError, r"rois\[1\] must hold real numbers"),
+    ):
+        with pytest.raises(error, match=f"^{name}: .*{message}"):
+            f(x, rois, 2)
+
+
+@pytest.mark.parametrize("name", ["prroi_pool", "roi_align_rotated", "riroi_align_rotated", "bezier_align"])
+def test_lists_where_no_operator_takes_them(name):
+    for recorded in (False, True):
+        with pytest.raises(TypeError, match=f"^{name}: \\w+ must be an array .*, got list"):
+            getattr(ops, name)(features().requires_grad_(recorded), [BOXES[:, 1:]], 2, 1.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from arrayvision import ops
+from arrayvision import check, ops
 from arrayvision.ops import _roi
 from arrayvision.torch_bridge.library import linear
 from arrayvision.torch_bridge.ops._modules import shown
@@ -71,7 +71,9 @@ class BezierAlign(nn.Module):
     ) -> None:
         super().__init__()
         self.output_size = _roi.size("BezierAlign", "output_size", output_size)
-        self.spatial_scale, self.sampling_ratio, self.aligned = float(spatial_scale), int(sampling_ratio), aligned
+        self.spatial_scale = _roi.scale("BezierAlign", spatial_scale)
+        self.sampling_ratio = check.integer("BezierAlign", "sampling_ratio", sampling_ratio)
+        self.aligned = check.flag("BezierAlign", "aligned", aligned)
 
     def forward(self, input: Tensor, beziers: Tensor) -> Tensor:
         """Features (B, C, H, W) and curves (K, 17) to (K, C, height, width)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from arrayvision import ops
+from arrayvision import check, ops
 from arrayvision.torch_bridge.library import selecting
 from arrayvision.torch_bridge.ops._modules import shown
 
@@ -53,7 +53,7 @@ class BorderAlign(nn.Module):
 
     def __init__(self, pool_size: int) -> None:
         super().__init__()
-        self.pool_size = pool_size
+        self.pool_size = check.integer("BorderAlign", "pool_size", pool_size, 1)
 
     def forward(self, input: Tensor, boxes: Tensor) -> Tensor:
         """Features (B, 4 * C, H, W) and boxes (B, N, 4) to (B, C, N, 4)."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from arrayvision import ops
+from arrayvision import check, ops
 from arrayvision.ops.nms import _KINDS
 from arrayvision.torch_bridge.library import eager, register, result_dtype, unrecorded
 
@@ -79,6 +79,7 @@ _falling = register(
     "falling(Tensor boxes, Tensor scores, Tensor? idxs) -> Tensor",
     lambda boxes, scores, idxs: ops.batched_nms(boxes, scores, idxs, None)[1],
     lambda boxes, scores, idxs: scores.new_empty(scores.shape, dtype=torch.int64),
+    public="batched_nms",
 )
 
 
@@ -326,7 +327,8 @@ def batched_nms(
         return _rows(boxes, scores, inds), inds
     cfg = {**nms_cfg}
     kind = cfg.pop("type", "nms")
-    agnostic, max_num = cfg.pop("class_agnostic", class_agnostic), cfg.pop("max_num", -1)
+    agnostic = check.flag("batched_nms", "class_agnostic", cfg.pop("class_agnostic", class_agnostic))
+    max_num = cfg.pop("max_num", -1)
     cfg.pop("split_thr", None)
     default = 0.3 if kind == "soft_nms" else None
     threshold = cfg.get("iou_threshold", default)

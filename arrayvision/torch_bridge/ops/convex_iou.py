@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from arrayvision import ops
-from arrayvision.torch_bridge.library import BelowAutograd, once_differentiable, register, result_dtype
+from arrayvision.torch_bridge.library import Gradient, register, result_dtype
 
 _convex_iou = register(
     "convex_iou(Tensor pointsets, Tensor polygons) -> Tensor",
@@ -17,27 +16,8 @@ _convex_giou = register(
     "convex_giou(Tensor pointsets, Tensor polygons) -> (Tensor, Tensor)",
     ops.convex_giou,
     lambda a, b: tuple(a.new_empty(shape, dtype=result_dtype(a, b)) for shape in (a.shape[:1], a.shape)),
-    lambda: _ConvexGIoU,
+    Gradient(lambda call, grad, _: (grad.unsqueeze(-1) * call.results[0],), unkept=(0, 1), results=(1,), constant=(1,)),
 )
-
-
-class _ConvexGIoU(torch.autograd.Function):
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(pointsets, polygons):
-        with BelowAutograd():
-            return torch.ops.arrayvision.convex_giou.default(pointsets, polygons)
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        ctx.mark_non_differentiable(output[1])
-        ctx.save_for_backward(output[1])
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad, _):
-        return grad.unsqueeze(-1) * ctx.saved_tensors[0], None
 
 
 def convex_iou(pointsets: Tensor, polygons: Tensor) -> Tensor:

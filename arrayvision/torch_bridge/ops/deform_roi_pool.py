@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from arrayvision import ops
-from arrayvision.errors import InvalidValue
+from arrayvision import check, ops
+from arrayvision.errors import InvalidKind, InvalidValue
 from arrayvision.ops import _roi
-from arrayvision.torch_bridge.library import differentiable
+from arrayvision.torch_bridge.library import check_tensors, differentiable
 from arrayvision.torch_bridge.ops._modules import shown
 
 _deform_roi_pool = differentiable(
@@ -55,7 +55,7 @@ def deform_roi_pool(
         As there.
     """
     size = _roi.size("deform_roi_pool", "output_size", output_size)
-    if offset is not None and offset.numel() == 0 and offset.dim() == 1:  # another way to say None
+    if isinstance(offset, Tensor) and offset.numel() == 0 and offset.dim() == 1:  # another way to say None
         offset = None
     return _deform_roi_pool(input, offset, rois, size, spatial_scale, sampling_ratio, gamma)
 
@@ -78,7 +78,10 @@ class DeformRoIPool(nn.Module):
     ) -> None:
         super().__init__()
         self.output_size = _roi.size(type(self).__name__, "output_size", output_size)
-        self.spatial_scale, self.sampling_ratio, self.gamma = float(spatial_scale), int(sampling_ratio), float(gamma)
+        name = type(self).__name__
+        self.spatial_scale = _roi.scale(name, spatial_scale)
+        self.sampling_ratio = check.integer(name, "sampling_ratio", sampling_ratio)
+        self.gamma = check.number(name, "gamma", gamma)
 
     def forward(self, input: Tensor, rois: Tensor, offset: Tensor | None = None) -> Tensor:
         """Features (B, C, H, W), RoIs (K, 5) and an offset (K, 2, height, width) to (K, C, height, width)."""
@@ -91,6 +94,11 @@ class DeformRoIPool(nn.Module):
 
 
 def _checked(module, input):
+    name, weight = type(module).__name__, module.offset_fc[0].weight
+    check_tensors(name, input=input, **{"the weights": weight})
+    check.shape(name, "input", input, "B", "C", "H", "W")
+    if input.dtype != weight.dtype and not torch.is_autocast_enabled(input.device.type):
+        raise InvalidKind(f"{name}: input must have the weights' dtype {weight.dtype}, got {input.dtype}")
     if input.shape[1] != module.output_channels:
         raise InvalidValue(
             f"{type(module).__name__}: input must have {module.output_channels} channels, got {input.shape[1]}"
@@ -120,8 +128,10 @@ class DeformRoIPoolPack(DeformRoIPool):
         gamma: float = 0.1,
     ) -> None:
         super().__init__(output_size, spatial_scale, sampling_ratio, gamma)
-        self.output_channels, self.deform_fc_channels = output_channels, deform_fc_channels
-        bins, hidden = self.output_size[0] * self.output_size[1], deform_fc_channels
+        name = type(self).__name__
+        self.output_channels = output_channels = check.integer(name, "output_channels", output_channels, 1)
+        self.deform_fc_channels = check.integer(name, "deform_fc_channels", deform_fc_channels, 1)
+        bins, hidden = self.output_size[0] * self.output_size[1], self.deform_fc_channels
         self.offset_fc = nn.Sequential(
             nn.Linear(bins * output_channels, hidden),
             nn.ReLU(inplace=True),
@@ -161,9 +171,9 @@ class ModulatedDeformRoIPoolPack(DeformRoIPoolPack):
         gamma: float = 0.1,
     ) -> None:
         super().__init__(output_size, output_channels, deform_fc_channels, spatial_scale, sampling_ratio, gamma)
-        bins, hidden = self.output_size[0] * self.output_size[1], deform_fc_channels
+        bins, hidden = self.output_size[0] * self.output_size[1], self.deform_fc_channels
         self.mask_fc = nn.Sequential(
-            nn.Linear(bins * output_channels, hidden),
+            nn.Linear(bins * self.output_channels, hidden),
             nn.ReLU(inplace=True),
             nn.Linear(hidden, bins),
             nn.Sigmoid(),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from arrayvision import ops
+from arrayvision import check, ops
+from arrayvision.errors import InvalidKind
 from arrayvision.torch_bridge.library import differentiable
 
 _ARGUMENTS = "Tensor input, Tensor target, float gamma, float alpha, Tensor? weight, str reduction"
@@ -54,7 +55,11 @@ def softmax_focal_loss(
 class _FocalLoss(nn.Module):
     def __init__(self, gamma: float, alpha: float, weight: Tensor | None = None, reduction: str = "mean"):
         super().__init__()
-        self.gamma, self.alpha, self.reduction = gamma, alpha, reduction
+        name = type(self).__name__
+        if not (weight is None or isinstance(weight, Tensor)):
+            raise InvalidKind(f"{name}: weight must be a tensor or None, got {type(weight).__name__}")
+        self.gamma, self.alpha = check.number(name, "gamma", gamma), check.number(name, "alpha", alpha)
+        self.reduction = check.choice(name, "reduction", reduction, ("none", "mean", "sum"))
         self.register_buffer("weight", weight)
 
     def extra_repr(self) -> str:

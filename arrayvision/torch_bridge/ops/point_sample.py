@@ -26,7 +26,7 @@ def normalize(grid: Tensor) -> Tensor:
     Tensor
         (grid + 1) / 2.
     """
-    check_tensors("normalize", grid=grid)
+    (grid,) = check_tensors("normalize", grid=grid)
     return (grid + 1.0) / 2.0
 
 
@@ -43,7 +43,7 @@ def denormalize(grid: Tensor) -> Tensor:
     Tensor
         2 * grid - 1.
     """
-    check_tensors("denormalize", grid=grid)
+    (grid,) = check_tensors("denormalize", grid=grid)
     return grid * 2.0 - 1.0
 
 
@@ -70,8 +70,15 @@ def generate_grid(num_grid: int, size: tuple[int, int], device: torch.device | s
     tensor([[[0.2500, 0.5000],
              [0.7500, 0.5000]]])
     """
-    num_grid = check.integer("generate_grid", "num_grid", num_grid, 0)
+    num_grid = check.integer("generate_grid", "num_grid", num_grid, 0, _roi.MOST)
     rows, columns = _roi.size("generate_grid", "size", size)
+    if rows * columns > _roi.MOST:
+        raise InvalidValue(f"generate_grid: size must have fewer than 2**31 cells, got {(rows, columns)}")
+    if not torch.compiler.is_compiling():
+        try:
+            torch.empty(0, device=device)
+        except (RuntimeError, TypeError, ValueError, AssertionError):
+            raise InvalidValue(f"generate_grid: device must be one that torch has here, got {device!r}") from None
     y = (torch.arange(rows, device=device, dtype=torch.float32) + 0.5) / rows
     x = (torch.arange(columns, device=device, dtype=torch.float32) + 0.5) / columns
     grid = torch.stack([x.expand(rows, columns), y[:, None].expand(rows, columns)], -1)
@@ -99,7 +106,7 @@ def rel_roi_point_to_abs_img_point(rois: Tensor, rel_roi_points: Tensor) -> Tens
         If a shape is wrong, or lengths differ.
     """
     name = "rel_roi_point_to_abs_img_point"
-    check_tensors(name, rois=rois, rel_roi_points=rel_roi_points)
+    rois, rel_roi_points = check_tensors(name, rois=rois, rel_roi_points=rel_roi_points)
     if rois.dim() != 2 or rois.shape[1] not in (4, 5):
         raise InvalidValue(f"{name}: rois must have shape (N, 4) or (N, 5), got {tuple(rois.shape)}")
     check.shape(name, "rel_roi_points", rel_roi_points, "N", "P", 2)
@@ -153,10 +160,12 @@ def abs_img_point_to_rel_img_point(
         If img is neither.
     """
     name = "abs_img_point_to_rel_img_point"
-    check_tensors(name, abs_img_points=abs_img_points)
+    (abs_img_points,) = check_tensors(name, abs_img_points=abs_img_points)
+    check.shape(name, "abs_img_points", abs_img_points, "N", "P", 2)
     spatial_scale = check.number(name, "spatial_scale", spatial_scale)
     if isinstance(img, (tuple, list)) and len(img) == 2:
-        size = torch.tensor([img[1], img[0]], dtype=torch.float32, device=abs_img_points.device).view(1, 1, 2)
+        height, width = (check.number(name, "img", v) for v in img)
+        size = torch.tensor([width, height], dtype=torch.float32, device=abs_img_points.device).view(1, 1, 2)
     elif isinstance(img, Tensor) and img.dim() == 4:
         check_tensors(name, abs_img_points=abs_img_points, img=img)
         size = get_shape_from_feature_map(img)
@@ -231,7 +240,8 @@ def point_sample(input: Tensor, points: Tensor, align_corners: bool = False, **k
     >>> point_sample(torch.arange(4.0).reshape(1, 1, 2, 2), torch.tensor([[[0.5, 0.5], [0.25, 0.25]]]))
     tensor([[[1.5000, 0.0000]]])
     """
-    check_tensors("point_sample", input=input, points=points)
+    input, points = check_tensors("point_sample", input=input, points=points)
+    align_corners = check.flag("point_sample", "align_corners", align_corners)
     check.shape("point_sample", "input", input, "N", "C", "H", "W")
     if points.dim() not in (3, 4) or points.shape[-1] != 2:
         raise InvalidValue(
@@ -239,6 +249,8 @@ def point_sample(input: Tensor, points: Tensor, align_corners: bool = False, **k
         )
     check.same_length("point_sample", "points", points, "input", input)
     flat = points.dim() == 3
+    if not input.shape[2] * input.shape[3]:
+        return input.new_zeros((*input.shape[:2], *points.shape[1:-1]), dtype=result_dtype(input, points))
     dtype = result_dtype(input, points)
     grid = denormalize(points.unsqueeze(2) if flat else points)
     out = F.grid_sample(input.to(dtype), grid.to(dtype), align_corners=align_corners, **kwargs)
@@ -265,12 +277,13 @@ class SimpleRoIAlign(nn.Module):
     def __init__(self, output_size: int | tuple[int, ...], spatial_scale: float, aligned: bool = True) -> None:
         super().__init__()
         self.output_size = _roi.size("SimpleRoIAlign", "output_size", output_size)
-        self.spatial_scale, self.aligned = float(spatial_scale), aligned
+        self.spatial_scale = _roi.scale("SimpleRoIAlign", spatial_scale)
+        self.aligned = check.flag("SimpleRoIAlign", "aligned", aligned)
         self.use_torchvision = False  # as RoIAlign has
 
     def forward(self, features: Tensor, rois: Tensor) -> Tensor:
         """Features (B, C, H, W) and RoIs (K, 5) to (K, C, height, width)."""
-        check_tensors("SimpleRoIAlign", features=features, rois=rois)
+        features, rois = check_tensors("SimpleRoIAlign", features=features, rois=rois)
         check.shape("SimpleRoIAlign", "features", features, "B", "C", "H", "W")
         check.shape("SimpleRoIAlign", "rois", rois, "K", 5)
         points = generate_grid(rois.shape[0], self.output_size, rois.device).to(rois.dtype)
@@ -286,6 +299,8 @@ def _sample_rois(features, rois, points, align_corners):
     """(K, C, rows, columns) from each region's image, at points (K, rows, columns, 2). The images lie one above the other
     in a single grid, so that one call serves regions of all images, in any order."""
     batch, channels, height, width = features.shape
+    if not batch * height * width:
+        return features.new_zeros((points.shape[0], channels, *points.shape[1:3]))
     size = points.new_tensor([width, height])
     at = points * (size - 1) if align_corners else points * size - 0.5
     low = at.detach().floor()

@@ -58,7 +58,7 @@ class PrRoIPool(nn.Module):
     def __init__(self, output_size: int | tuple[int, int], spatial_scale: float = 1.0) -> None:
         super().__init__()
         self.output_size = _roi.size("PrRoIPool", "output_size", output_size)
-        self.spatial_scale = float(spatial_scale)
+        self.spatial_scale = _roi.scale("PrRoIPool", spatial_scale)
 
     def forward(self, features: Tensor, rois: Tensor) -> Tensor:
         """Features (B, C, H, W) and RoIs (K, 5) to (K, C, height, width)."""

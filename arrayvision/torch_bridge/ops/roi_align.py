@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 from arrayvision import check, ops
 from arrayvision.ops import _roi
 from arrayvision.torch_bridge.library import linear, selecting
 from arrayvision.torch_bridge.ops._modules import renamed, shown
+from arrayvision.torch_bridge.ops._regions import listed
 
 _REST = "Tensor rois, SymInt[] output_size, float spatial_scale, int sampling_ratio, bool aligned"
 
@@ -35,12 +38,13 @@ _maximum = selecting(
         grad, argmax, rois, shape, scale, ratio, aligned
     ),
     _shape,
+    public="roi_align",
 )
 
 
 def roi_align(
     input: Tensor,
-    rois: Tensor,
+    rois: Tensor | Sequence[Tensor],
     output_size: int | tuple[int, int],
     spatial_scale: float = 1.0,
     sampling_ratio: int = 0,
@@ -53,8 +57,8 @@ def roi_align(
     ----------
     input : Tensor (B, C, H, W)
         Features, contiguous or channels-last.
-    rois : Tensor (K, 5)
-        (image's index, x1, y1, x2, y2).
+    rois : Tensor (K, 5), or list of Tensors (N, 4)
+        (image's index, x1, y1, x2, y2); or a list of each image's (x1, y1, x2, y2).
     output_size, spatial_scale, sampling_ratio, pool_mode, aligned
         As there.
 
@@ -76,8 +80,10 @@ def roi_align(
     tensor([[[[ 2.5000,  4.5000],
               [10.5000, 12.5000]]]])
     """
-    check.choice("roi_align", "pool_mode", pool_mode, ("avg", "max"))
+    if not (type(pool_mode) is str and pool_mode == "avg"):
+        check.choice("roi_align", "pool_mode", pool_mode, ("avg", "max"))
     size = _roi.size("roi_align", "output_size", output_size)
+    rois = listed("roi_align", "rois", rois, input)
     if pool_mode == "max":
         return _maximum(input, rois, size, spatial_scale, sampling_ratio, aligned)[0]
     return _average(input, rois, size, spatial_scale, sampling_ratio, aligned)
@@ -106,11 +112,14 @@ class RoIAlign(nn.Module):
     ) -> None:
         super().__init__()
         self.output_size = _roi.size("RoIAlign", "output_size", output_size)
-        self.spatial_scale, self.sampling_ratio = float(spatial_scale), int(sampling_ratio)
-        self.pool_mode, self.aligned, self.use_torchvision = pool_mode, aligned, use_torchvision
+        self.spatial_scale = _roi.scale("RoIAlign", spatial_scale)
+        self.sampling_ratio = check.integer("RoIAlign", "sampling_ratio", sampling_ratio)
+        self.pool_mode = check.choice("RoIAlign", "pool_mode", pool_mode, ("avg", "max"))
+        self.aligned = check.flag("RoIAlign", "aligned", aligned)
+        self.use_torchvision = use_torchvision
 
-    def forward(self, input: Tensor, rois: Tensor) -> Tensor:
-        """Features (B, C, H, W) and RoIs (K, 5) to (K, C, height, width)."""
+    def forward(self, input: Tensor, rois: Tensor | Sequence[Tensor]) -> Tensor:
+        """Features (B, C, H, W) and RoIs (K, 5), or a list of each image's (N, 4), to (K, C, height, width)."""
         mode = "avg" if self.use_torchvision else self.pool_mode
         return roi_align(input, rois, self.output_size, self.spatial_scale, self.sampling_ratio, mode, self.aligned)
 

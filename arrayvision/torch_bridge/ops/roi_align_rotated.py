@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from arrayvision import ops
+from arrayvision import check, ops
 from arrayvision.ops import _roi
 from arrayvision.torch_bridge.library import linear
 from arrayvision.torch_bridge.ops._modules import renamed, shown
@@ -122,8 +122,10 @@ class RoIAlignRotated(nn.Module):
     ) -> None:
         super().__init__()
         self.output_size = _roi.size("RoIAlignRotated", "output_size", output_size)
-        self.spatial_scale, self.sampling_ratio = float(spatial_scale), int(sampling_ratio)
-        self.aligned, self.clockwise = aligned, clockwise
+        self.spatial_scale = _roi.scale("RoIAlignRotated", spatial_scale)
+        self.sampling_ratio = check.integer("RoIAlignRotated", "sampling_ratio", sampling_ratio)
+        self.aligned = check.flag("RoIAlignRotated", "aligned", aligned)
+        self.clockwise = check.flag("RoIAlignRotated", "clockwise", clockwise)
 
     def forward(self, input: Tensor, rois: Tensor) -> Tensor:
         """Features (B, C, H, W) and RoIs (K, 6) to (K, C, height, width)."""
@@ -154,8 +156,10 @@ class RiRoIAlignRotated(nn.Module):
     ) -> None:
         super().__init__()
         self.out_size = _roi.size("RiRoIAlignRotated", "out_size", out_size)
-        self.spatial_scale, self.num_samples = float(spatial_scale), int(num_samples)
-        self.num_orientations, self.clockwise = int(num_orientations), clockwise
+        self.spatial_scale = _roi.scale("RiRoIAlignRotated", spatial_scale)
+        self.num_samples = check.integer("RiRoIAlignRotated", "num_samples", num_samples)
+        self.num_orientations = check.integer("RiRoIAlignRotated", "num_orientations", num_orientations, 1)
+        self.clockwise = check.flag("RiRoIAlignRotated", "clockwise", clockwise)
 
     def forward(self, features: Tensor, rois: Tensor) -> Tensor:
         """Features (B, C, H, W) and RoIs (K, 6) to (K, C, height, width)."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 from arrayvision import ops
 from arrayvision.ops import _roi
 from arrayvision.torch_bridge.library import selecting
 from arrayvision.torch_bridge.ops._modules import shown
+from arrayvision.torch_bridge.ops._regions import listed
 
 _roi_pool = selecting(
     "roi_pool",
@@ -18,15 +21,17 @@ _roi_pool = selecting(
 )
 
 
-def roi_pool(input: Tensor, rois: Tensor, output_size: int | tuple[int, int], spatial_scale: float = 1.0) -> Tensor:
+def roi_pool(
+    input: Tensor, rois: Tensor | Sequence[Tensor], output_size: int | tuple[int, int], spatial_scale: float = 1.0
+) -> Tensor:
     """`arrayvision.ops.roi_pool` on tensors, differentiable in `input`.
 
     Parameters
     ----------
     input : Tensor (B, C, H, W)
         Features, contiguous or channels-last.
-    rois : Tensor (K, 5)
-        (image's index, x1, y1, x2, y2).
+    rois : Tensor (K, 5), or list of Tensors (N, 4)
+        (image's index, x1, y1, x2, y2); or a list of each image's (x1, y1, x2, y2).
     output_size, spatial_scale
         As there.
 
@@ -48,6 +53,7 @@ def roi_pool(input: Tensor, rois: Tensor, output_size: int | tuple[int, int], sp
     tensor([[[[ 5.,  7.],
               [13., 15.]]]])
     """
+    rois = listed("roi_pool", "rois", rois, input)
     return _roi_pool(input, rois, _roi.size("roi_pool", "output_size", output_size), spatial_scale)[0]
 
 
@@ -63,10 +69,10 @@ class RoIPool(nn.Module):
     def __init__(self, output_size: int | tuple[int, int], spatial_scale: float = 1.0) -> None:
         super().__init__()
         self.output_size = _roi.size("RoIPool", "output_size", output_size)
-        self.spatial_scale = float(spatial_scale)
+        self.spatial_scale = _roi.scale("RoIPool", spatial_scale)
 
-    def forward(self, input: Tensor, rois: Tensor) -> Tensor:
-        """Features (B, C, H, W) and RoIs (K, 5) to (K, C, height, width)."""
+    def forward(self, input: Tensor, rois: Tensor | Sequence[Tensor]) -> Tensor:
+        """Features (B, C, H, W) and RoIs (K, 5), or a list of each image's (N, 4), to (K, C, height, width)."""
         return roi_pool(input, rois, self.output_size, self.spatial_scale)
 
     def __repr__(self):

@@ -11,7 +11,7 @@ _tin_shift = linear(
     "tin_shift",
     "Tensor shift",
     ops.tin_shift,
-    lambda grad, shift, shape: ops.tin_shift(grad, -shift),
+    lambda grad, shift, shape: ops.tin_shift(grad, -shift.long()),
     lambda input, shift: input.shape,
 )
 

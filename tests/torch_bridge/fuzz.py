@@ -1,0 +1,282 @@
+"""Calls of every public function and module with arguments that are wrong in all ways; `python -m tests.torch_bridge.fuzz 100000`.
+
+A call may succeed, or raise our own TypeError or ValueError whose text begins with the function's or the module's name.
+Anything else (another error, torch's own words, a warning) is a finding.
+"""
+
+from __future__ import annotations
+
+import collections
+import inspect
+import random
+import sys
+import warnings
+
+import numpy as np
+import torch
+
+from arrayvision import cases, ops as array_ops
+from arrayvision.torch_bridge import ops
+
+BOXES = np.array([[0, 0, 4, 4], [1, 1, 5, 5], [9, 9, 11, 12.0]])
+SCORES = np.array([0.5, 0.25, 0.75])
+LABELS = np.array([0, 1, 0])
+FEATURES = np.linspace(-1, 1, 2 * 4 * 5 * 6).reshape(2, 4, 5, 6)
+ROIS = np.array([[0, 0.5, 0.5, 3, 3], [1, 1, 0, 4, 5]])
+ROTATED = np.array([[0, 2, 2, 3, 3, 0.5], [1, 1, 2, 4, 5, -1]])
+POINTS = np.array([[[0.25, 0.5]], [[0.75, 0.5]]])
+CURVES = np.concatenate([ROIS[:, :1], np.linspace(0, 5, 32).reshape(2, 16)], 1)
+FIVE = np.concatenate([BOXES, SCORES[:, None]], 1)
+QUADS = BOXES[:, [0, 1, 2, 1, 2, 3, 0, 3]]
+
+FUNCTIONS: dict = {
+    "batched_nms": dict(boxes=BOXES, scores=SCORES, idxs=LABELS, nms_cfg=dict(type="nms", iou_threshold=0.5), class_agnostic=False),
+    "nms": dict(boxes=BOXES, scores=SCORES, iou_threshold=0.5, offset=0, score_threshold=0.0, max_num=-1),
+    "nms_match": dict(dets=FIVE, iou_threshold=0.5),
+    "nms_quadri": dict(dets=QUADS, scores=SCORES, iou_threshold=0.5, labels=None),
+    "nms_rotated": dict(dets=FIVE, scores=SCORES, iou_threshold=0.5, labels=LABELS, clockwise=True),
+    "soft_nms": dict(boxes=BOXES, scores=SCORES, iou_threshold=0.3, sigma=0.5, min_score=1e-3, method="linear", offset=0),
+    "abs_img_point_to_rel_img_point": dict(abs_img_points=POINTS, img=(5, 6), spatial_scale=1.0),
+    "denormalize": dict(grid=POINTS),
+    "generate_grid": dict(num_grid=2, size=(2, 3), device="cpu"),
+    "get_shape_from_feature_map": dict(x=FEATURES),
+    "normalize": dict(grid=POINTS),
+    "point_sample": dict(input=FEATURES, points=POINTS, align_corners=False),
+    "rel_roi_point_to_abs_img_point": dict(rois=ROIS, rel_roi_points=POINTS),
+    "rel_roi_point_to_rel_img_point": dict(rois=ROIS, rel_roi_points=POINTS, img=(5, 6), spatial_scale=0.5),
+}  # fmt: skip
+for _case in cases.cases():
+    if _case.function not in FUNCTIONS:
+        _signature = inspect.signature(getattr(ops, _case.function)).parameters
+        _defaults = {n: p.default for n, p in _signature.items() if p.default is not p.empty}
+        FUNCTIONS[_case.function] = _defaults | dict(_case.inputs) | dict(_case.arguments)
+
+_SIZED = dict(output_size=(2, 3), spatial_scale=0.5)
+MODULES: dict = {  # the constructor's arguments, and the call's
+    "BezierAlign": (_SIZED | dict(sampling_ratio=2, aligned=True), dict(input=FEATURES, beziers=CURVES)),
+    "BorderAlign": (dict(pool_size=2), dict(input=FEATURES, boxes=BOXES[None, :2].repeat(2, 0))),
+    "DeformRoIPool": (_SIZED | dict(sampling_ratio=2, gamma=0.1), dict(input=FEATURES, rois=ROIS, offset=None)),
+    "DeformRoIPoolPack": (_SIZED | dict(output_channels=4, deform_fc_channels=8), dict(input=FEATURES, rois=ROIS)),
+    "ModulatedDeformRoIPoolPack": (_SIZED | dict(output_channels=4, deform_fc_channels=8), dict(input=FEATURES, rois=ROIS)),
+    "PrRoIPool": (_SIZED, dict(features=FEATURES, rois=ROIS)),
+    "RiRoIAlignRotated": (
+        dict(out_size=2, spatial_scale=0.5, num_samples=2, num_orientations=4, clockwise=False),
+        dict(features=FEATURES, rois=ROTATED),
+    ),
+    "RoIAlign": (_SIZED | dict(sampling_ratio=0, pool_mode="avg", aligned=True), dict(input=FEATURES, rois=ROIS)),
+    "RoIAlignRotated": (_SIZED | dict(sampling_ratio=2, aligned=True, clockwise=False), dict(input=FEATURES, rois=ROTATED)),
+    "RoIPool": (_SIZED, dict(input=FEATURES, rois=ROIS)),
+    "SigmoidFocalLoss": (dict(gamma=2.0, alpha=0.25, weight=None, reduction="mean"), dict(input=BOXES, target=LABELS)),
+    "SimpleRoIAlign": (_SIZED | dict(aligned=True), dict(features=FEATURES, rois=ROIS)),
+    "SoftmaxFocalLoss": (dict(gamma=2.0, alpha=0.25, weight=None, reduction="mean"), dict(input=BOXES, target=LABELS)),
+    "TINShift": (dict(), dict(input=FEATURES.reshape(2, 4, 5, 6), shift=np.zeros((2, 1), np.int64))),
+}  # fmt: skip
+ALSO = {  # a function's errors may name one that it is made of, and a module's its function
+    "DeformRoIPoolPack": ("deform_roi_pool",),
+    "ModulatedDeformRoIPoolPack": ("deform_roi_pool",),
+    "rel_roi_point_to_rel_img_point": ("rel_roi_point_to_abs_img_point", "abs_img_point_to_rel_img_point"),
+    "abs_img_point_to_rel_img_point": ("get_shape_from_feature_map",),
+}
+NUMBERS = (
+    0, 1, -1, 2, 3, 7, 2**31, 2**40, -(2**40), 2**63, 2**70, -(2**70), 10**400, 0.0, 0.5, -0.5, 1e-300, 1e39, 1e308, -1e308,
+    float("nan"), float("inf"), -float("inf"), 1j, True, False, np.float32(0.5), np.int64(3), np.float64("nan"), np.bool_(True),
+)  # fmt: skip
+OTHERS = (
+    None, "", "mean", "1", "cpu", "cuda:7", "meta", b"x", (), [], (1,), (2, 2), [3, 1], (1, 2, 3), (-1, 2), (2.5, 1), ("a", 1),
+    (None, 2), [[1, 2]], (2**40, 1), {}, {"type": "nms"}, object(), type, len, Ellipsis, slice(3), range(2), {1, 2},
+    {"type": "soft_nms", "sigma": 0}, {"type": "nms", "iou_threshold": None}, {"iou_threshold": "0.5", "max_num": 2**70},
+    {"iou_threshold": 0.5, "class_agnostic": 3}, {"type": [], "iou_threshold": 0.5}, {"type": "nms_rotated", "iou_threshold": 0.5},
+    {1: 2}, {"iou_threshold": 0.5, "type": "soft_nms", "method": 3}, {"iou_threshold": 0.5, "offset": 2**70},
+)  # fmt: skip
+DTYPES = [
+    torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int8, torch.uint8, torch.int32, torch.int64, torch.bool,
+    torch.complex64, torch.complex128, torch.uint16, torch.uint32, torch.uint64,
+]  # fmt: skip
+NUMPY = ["float16", "float32", "float64", "int8", "uint64", "int64", "bool", "complex64", "U3", "O", "M8[s]", ">f4"]
+
+
+def changed(x, rng, torch_too=True):
+    """An array that is not as it was."""
+    with np.errstate(all="ignore"):
+        return _changed(np.array(x), rng, torch_too)
+
+
+def _changed(x, rng, torch_too):
+    kind = rng.randrange(16)
+    if kind == 0:
+        x = x[..., :-1] if x.ndim else x
+    elif kind == 1:
+        x = x[None]
+    elif kind == 2:
+        x = x[0] if x.shape and len(x) else x
+    elif kind == 3:
+        x = x.reshape(-1)
+    elif kind == 4:
+        x = x[:0] if x.ndim else x
+    elif kind == 5:
+        x = x[:-1] if x.ndim else x
+    elif kind == 6:
+        x = np.array(x.reshape(-1)[0] if x.size else 0)
+    elif kind == 7:
+        x = x.astype(float) * rng.choice([np.nan, np.inf, -1.0, 1e30, -1e30, 1e-30, 2**31, 1e300])
+    elif kind == 8:
+        x = np.where(np.indices(x.shape).sum(0) % 3 == 0, rng.choice([np.nan, np.inf, -7, 1e20, 2**33]), x)
+    elif kind == 9:
+        x = x.T
+    elif kind == 10:
+        x = x[..., :0] if x.ndim else x
+    elif kind == 11:
+        x = np.concatenate([x, x]) if x.ndim else x
+    if not torch_too:
+        return x.astype(rng.choice(NUMPY)) if rng.random() < 0.4 else x
+    return x
+
+
+def tensor(x, rng):
+    """A tensor of those values, or of another kind."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        made = torch.from_numpy(np.array(x))
+        kind = rng.randrange(24)
+        if kind < 6:
+            made = made.to(rng.choice(DTYPES))
+        elif kind == 6:
+            made = made.to("meta")
+        elif kind == 7:
+            made = made.to_sparse()
+        elif kind == 8:
+            made = torch.nn.Parameter(made, requires_grad=made.is_floating_point())
+        elif kind == 9:
+            made = made.expand(2, *made.shape)
+        elif kind == 10:
+            made = torch._neg_view(made) if made.is_floating_point() else made
+        elif kind == 11:
+            made = torch.quantize_per_tensor(made.float(), 0.1, 0, torch.qint8)
+        elif kind == 12:
+            return [made]
+        elif kind == 13:
+            return list(made) if made.dim() else [made]
+        elif kind == 14:
+            return np.array(x)
+        elif kind == 15 and made.dim() == 2 and made.shape[1] == 5:
+            return [made[:1, 1:], made[1:, 1:]]
+        if made.is_floating_point() and rng.random() < 0.3 and not made.is_quantized:
+            made = made.detach().requires_grad_()
+    return made
+
+
+def value(given, rng, arrays):
+    """What is given instead of an argument."""
+    if isinstance(given, np.ndarray) and rng.random() < 0.6:
+        x = changed(given, rng, not arrays)
+        return x if arrays else tensor(x, rng)
+    if rng.random() < 0.5:
+        return rng.choice(NUMBERS)
+    if rng.random() < 0.7:
+        return rng.choice(OTHERS)
+    x = changed(rng.choice([BOXES, SCORES, LABELS, FEATURES, ROIS, np.array(2.0)]), rng, not arrays)
+    return x if arrays else tensor(x, rng)
+
+
+def arguments(base, rng, arrays, changes):
+    """The arguments, some of them changed."""
+    made = {
+        n: torch.from_numpy(np.array(a)) if isinstance(a, np.ndarray) and not arrays else a for n, a in base.items()
+    }
+    for n in rng.sample(sorted(base), min(changes, len(base))):
+        made[n] = value(base[n], rng, arrays)
+    if not arrays and rng.random() < 0.3:
+        made = {
+            n: a.detach().clone().requires_grad_() if type(a) is torch.Tensor and a.dtype == torch.float64 and a.layout is torch.strided else a
+            for n, a in made.items()
+        }  # fmt: skip
+    return made
+
+
+def described(a):
+    if isinstance(a, torch.Tensor):
+        return f"<{a.dtype} {tuple(a.shape)} {a.device} {a.layout}{' grad' if a.requires_grad else ''}>"
+    if isinstance(a, np.ndarray):
+        return f"<{a.dtype} {a.shape}>"
+    if isinstance(a, (list, tuple)):
+        return f"{type(a).__name__}[{', '.join(map(described, a))}]"
+    return repr(a)[:60]
+
+
+def fine(error, names):
+    return isinstance(error, (TypeError, ValueError)) and any(str(error).startswith(f"{name}: ") for name in names)
+
+
+def summed(out):
+    if isinstance(out, torch.Tensor):
+        return out.double().sum() if out.requires_grad else 0
+    return sum(map(summed, out)) if isinstance(out, (list, tuple)) else 0
+
+
+def attempt(kind, name, rng):
+    """One call; what was found, or None."""
+    arrays = kind == "arrays"
+    changes = rng.choice([1, 1, 1, 2, 2, 3])
+    names = (name, *ALSO.get(name, ()))
+    if kind == "module":
+        construct, call = MODULES[name]
+        cut = rng.random() < 0.4
+        construct = arguments(construct, rng, False, changes if cut else 0)
+        call = arguments(call, rng, False, 0 if cut else changes)
+        lower = "".join(f"_{c.lower()}" if c.isupper() else c for c in name)
+        names += tuple(n for n in FUNCTIONS if n.replace("_", "") == lower.replace("_", ""))
+        given = {**construct, **call}
+    else:
+        given = arguments(FUNCTIONS[name], rng, arrays, changes)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            with torch.random.fork_rng(devices=[]):
+                if kind == "module":
+                    module = getattr(ops, name)(**construct)
+                    out = module.double()(**call) if rng.random() < 0.8 else module(**call)
+                else:
+                    out = getattr(array_ops if arrays else ops, name)(**given)
+            total = summed(out)
+            if isinstance(total, torch.Tensor) and total.device.type == "cpu":
+                total.backward()
+        except MemoryError:
+            return None  # a result that no memory holds
+        except Exception as error:
+            if fine(error, names) or "can't allocate memory" in str(error):
+                return None
+            said = f"{type(error).__name__}: {str(error)[:160]}"
+            return f"{kind} {name}({', '.join(f'{n}={described(a)}' for n, a in given.items())}) -> {said}"
+    return None
+
+
+def subjects():
+    """Every function and module: (kind, name)."""
+    found = [("function", n) for n in FUNCTIONS] + [("module", n) for n in MODULES]
+    return found + [("arrays", n) for n in FUNCTIONS if hasattr(array_ops, n)]
+
+
+def run(count, seed=0, stop=50):
+    """That many calls; the findings."""
+    rng, found, listed = random.Random(seed), [], subjects()
+    for k in range(count):
+        finding = attempt(*listed[k % len(listed)], rng)
+        if finding is not None:
+            found.append(finding)
+            if len(found) >= stop:
+                break
+    return found
+
+
+if __name__ == "__main__":
+    import faulthandler
+
+    count, seed = int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0
+    faulthandler.dump_traceback_later(3000, exit=True)
+    seen: collections.Counter = collections.Counter()
+    for text in run(count, seed, 10**9):
+        kind = (text.split("(")[0], text.rsplit(" -> ")[-1][:70])
+        seen[kind] += 1
+        if seen[kind] == 1:
+            print(text[:600], flush=True)
+    print(sum(seen.values()), "findings of", len(seen), "kinds in", count, "calls")

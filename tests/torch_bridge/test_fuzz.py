@@ -1,0 +1,18 @@
+"""Wrong arguments of every kind end in our own errors, whose text begins with the function's name."""
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from arrayvision.torch_bridge import ops  # noqa: E402
+from tests.torch_bridge import fuzz  # noqa: E402
+
+
+def test_every_function_and_module_is_called():
+    older = {n for n in ops.__all__ if n.endswith("Function")}
+    assert {n for _, n in fuzz.subjects()} == set(ops.__all__) - older
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_errors_are_ours(seed):
+    assert fuzz.run(1500, seed) == []
