@@ -101,7 +101,7 @@ __global__ void __launch_bounds__(256) elements(int64_t n, const T* x, acc_t<T> 
 """Launches of $name.cu; the functions and arguments of `cpu/$name.py`."""
 
 from arrayvision.cuda import runtime
-from arrayvision.cuda.suppress import FLOATS, c_type
+from arrayvision.cuda.types import FLOATS, c_type
 
 KERNELS = runtime.Kernels("$name.cu", [f"elements<{T}>" for T in FLOATS])
 

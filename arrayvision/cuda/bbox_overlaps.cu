@@ -1,7 +1,8 @@
 // IoU of axis-aligned boxes: a thread holds one box of the second set and meets a strip of the first, held in shared memory.
 #include "prelude.cuh"
 
-constexpr int ROWS = 16;
+constexpr int BLOCK = 128;  // threads: boxes of the second set
+constexpr int ROWS = 16;  // of the first set, that a block holds in shared memory at a time
 
 template <class A> struct Box {
   A x1, y1, x2, y2, area;  // the area is 0 where it isn't finite or no side is positive
@@ -20,7 +21,7 @@ template <class A> struct Box {
 };
 
 template <class T>
-__global__ void __launch_bounds__(128) all_pairs(int64_t m, int64_t n, const T* first_boxes, const T* second_boxes, acc_t<T> offset, bool foreground, T* out) {
+__global__ void __launch_bounds__(BLOCK) all_pairs(int64_t m, int64_t n, const T* first_boxes, const T* second_boxes, acc_t<T> offset, bool foreground, T* out) {
   __shared__ __align__(8) unsigned char memory[ROWS * sizeof(Box<acc_t<T>>)];
   Box<acc_t<T>>* const row = reinterpret_cast<Box<acc_t<T>>*>(memory);
   const int64_t j = first();

@@ -1,9 +1,10 @@
 """Launches of bbox_overlaps.cu; the functions and arguments of `cpu/bbox_overlaps.py`."""
 
 from arrayvision.cuda import runtime
-from arrayvision.cuda.suppress import FLOATS, c_type
+from arrayvision.cuda.constants import constant
+from arrayvision.cuda.types import FLOATS, c_type
 
-BLOCK, ROWS = 128, 16
+BLOCK, ROWS = (constant("bbox_overlaps.cu", name) for name in ("BLOCK", "ROWS"))
 KERNELS = runtime.Kernels("bbox_overlaps.cu", [f"{k}<{T}>" for k in ("all_pairs", "aligned_pairs") for T in FLOATS])
 
 

@@ -1,3 +1,3 @@
 // BezierAlign (roi_bins.cuh).
-#include "prelude.cuh"
+#include "region_bezier.cuh"
 #include "roi_bins.cuh"

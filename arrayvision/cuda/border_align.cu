@@ -1,6 +1,6 @@
 // BorderAlign: the maximum of bilinear samples along each border of boxes.
-#include "prelude.cuh"
-#include "roi_bins.cuh"
+#include "bilinear.cuh"
+#include "sums.cuh"
 
 // A border's sample, `step` (0 to 1) of the way: top, left from the first corner; bottom, right from the second.
 template <class A> __device__ inline void point(const A* box, int border, A step, A& y, A& x) {
@@ -29,7 +29,7 @@ __global__ void __launch_bounds__(256) pool_borders(int64_t n, const T* x, bool 
     bool outside = false;
     for (int k = 0; good && k <= pool_size; ++k) {
       point(box, border, A(k) / A(pool_size), y, across);
-      if (!place(y, h, yl, yh, fy) || !place(across, w, xl, xh, fx)) {
+      if (!bilinear::neighbours(y, h, yl, yh, fy) || !bilinear::neighbours(across, w, xl, xh, fx)) {
         outside = true;
         continue;
       }
@@ -60,11 +60,8 @@ __global__ void __launch_bounds__(256) spread_borders(int64_t n, bool in_order, 
       int yl, yh, xl, xh;
       if (!known(box) || which[at] < 0 || which[at] > pool_size) continue;
       point(box, border, A(which[at]) / A(pool_size), y, x);
-      if (!place(y, h, yl, yh, fy) || !place(x, w, xl, xh, fx)) continue;
-      four(yl, yh, fy, xl, xh, fx, A(grad[at]), [&](int p, int q, A v) {
-        if (in_order) target[int64_t(p) * w + q] += v;
-        else atomicAdd(target + int64_t(p) * w + q, v);
-      });
+      if (!bilinear::neighbours(y, h, yl, yh, fy) || !bilinear::neighbours(x, w, xl, xh, fx)) continue;
+      bilinear::each_neighbour(yl, yh, fy, xl, xh, fx, A(grad[at]), [&](int p, int q, A v) { sums::add(target + int64_t(p) * w + q, v, in_order); });
     }
   }
 }

@@ -1,14 +1,15 @@
 // IoU and generalized IoU of the hulls of 9 points and quadrilaterals, and the latter's gradient: cpu/convex_iou.py.
 #include "hulls.cuh"
 
-constexpr int ROWS = 4;  // point sets a block compares with its quadrilaterals
+constexpr int BLOCK = 128;  // threads: boxes of the second set
+constexpr int ROWS = 4;  // of the first set, that a block holds in shared memory at a time
 constexpr double ALIKE = 1e-12;
 
-template <class T> __global__ void __launch_bounds__(128) all_pairs(int64_t n, int64_t k, const T* pointsets, const T* polygons, T* out) {
-  __shared__ __align__(8) unsigned char memory[ROWS * sizeof(Hull<9>)];
-  Hull<9>* const row = reinterpret_cast<Hull<9>*>(memory);
+template <class T> __global__ void __launch_bounds__(BLOCK) all_pairs(int64_t n, int64_t k, const T* pointsets, const T* polygons, T* out) {
+  __shared__ __align__(8) unsigned char memory[ROWS * sizeof(hulls::Hull<9>)];
+  hulls::Hull<9>* const row = reinterpret_cast<hulls::Hull<9>*>(memory);
   const int64_t j = first();
-  Hull<4> mine;
+  hulls::Hull<4> mine;
   if (j < k) mine.load_row(polygons + 8 * j);
   for (int64_t top = int64_t(blockIdx.y) * ROWS; top < n; top += int64_t(gridDim.y) * ROWS) {
     const int rows = int(n - top < ROWS ? n - top : ROWS);
@@ -16,7 +17,7 @@ template <class T> __global__ void __launch_bounds__(128) all_pairs(int64_t n, i
     __syncthreads();
     if (j < k)
       for (int i = 0; i < rows; ++i) {
-        const double inter = hull_overlap(row[i], mine);
+        const double inter = hulls::hull_overlap(row[i], mine);
         out[(top + i) * k + j] = T(acc_t<T>(inter > 0 ? inter / (row[i].area + mine.area - inter) : 0.0));
       }
     __syncthreads();  // before the next strip takes the rows' place
@@ -26,10 +27,10 @@ template <class T> __global__ void __launch_bounds__(128) all_pairs(int64_t n, i
 struct Part { double low, high; bool along; };
 
 // The part of the edge from a to b within a hull, in fractions of it; and whether it lies on an edge of that.
-__device__ inline Part inside(Point a, Point b, const Point* corners, const int* chosen, int count, double alike) {
+__device__ inline Part inside(hulls::Point a, hulls::Point b, const hulls::Point* corners, const int* chosen, int count, double alike) {
   Part part = {0, 1, false};
   for (int k = 0; k < count; ++k) {
-    const Point c = corners[chosen[k]], d = corners[chosen[k + 1 < count ? k + 1 : 0]];
+    const hulls::Point c = corners[chosen[k]], d = corners[chosen[k + 1 < count ? k + 1 : 0]];
     const double ex = d.x - c.x, ey = d.y - c.y;
     const double fa = ex * (a.y - c.y) - ey * (a.x - c.x), fb = ex * (b.y - c.y) - ey * (b.x - c.x);
     const double least = alike * (fabs(ex) + fabs(ey));
@@ -48,25 +49,25 @@ __device__ inline Part inside(Point a, Point b, const Point* corners, const int*
 }
 
 // grad += factor times the derivatives of a hull's area, for those corners that are among the first 9 points.
-__device__ inline void add_area_gradient(const Point* points, const int* chosen, int count, double factor, double* grad) {
+__device__ inline void add_area_gradient(const hulls::Point* points, const int* chosen, int count, double factor, double* grad) {
   if (count < 3) return;
   for (int k = 0; k < count; ++k) {
     const int i = chosen[k];
     if (i >= 9) continue;
-    const Point before = points[chosen[k > 0 ? k - 1 : count - 1]], after = points[chosen[k + 1 < count ? k + 1 : 0]];
+    const hulls::Point before = points[chosen[k > 0 ? k - 1 : count - 1]], after = points[chosen[k + 1 < count ? k + 1 : 0]];
     grad[2 * i] += factor * 0.5 * (after.y - before.y);
     grad[2 * i + 1] += factor * 0.5 * (before.x - after.x);
   }
 }
 
 // grad += factor times the derivatives of the area that the points' hull shares with another.
-__device__ inline void add_shared_gradient(const Point* points, const int* chosen, int count, const Point* corners,
+__device__ inline void add_shared_gradient(const hulls::Point* points, const int* chosen, int count, const hulls::Point* corners,
                                            const int* ring, int around, double factor, double* grad) {
   if (count < 3 || around < 3) return;
   double size = 0;
   for (int k = 0; k < count; ++k)
     for (int j = 0; j < around; ++j) {
-      const Point p = points[chosen[k]], q = corners[ring[j]];
+      const hulls::Point p = points[chosen[k]], q = corners[ring[j]];
       size = fmax(size, fabs(p.x - q.x) + fabs(p.y - q.y));
     }
   for (int k = 0; k < count; ++k) {
@@ -84,16 +85,16 @@ __device__ inline void add_shared_gradient(const Point* points, const int* chose
 }
 
 // The GIoU of 9 points' hull and that of 4 corners, which follow them; and its gradient for the points.
-NOT_INLINE double giou(const Point* both, double* g) {
-  const Point *const points = both, *const corners = both + 9;
+NOT_INLINE double giou(const hulls::Point* both, double* g) {
+  const hulls::Point *const points = both, *const corners = both + 9;
   int chosen[10], ring[5], outer[14];
   for (int k = 0; k < 18; ++k) g[k] = 0;
-  const int count = hull(points, 9, chosen), around = hull(corners, 4, ring), outside = hull(both, 13, outer);
-  Hull<9> p;
-  Hull<4> q;
+  const int count = hulls::hull(points, 9, chosen), around = hulls::hull(corners, 4, ring), outside = hulls::hull(both, 13, outer);
+  hulls::Hull<9> p;
+  hulls::Hull<4> q;
   p.set(points, chosen, count);
   q.set(corners, ring, around);
-  const double inter = hull_overlap(p, q), enclosing = 0.5 * twice_area(both, outer, outside);
+  const double inter = hulls::hull_overlap(p, q), enclosing = 0.5 * hulls::twice_area(both, outer, outside);
   const double united = p.area + q.area - inter;
   if (!(enclosing > 0)) return 0;
   double value = united / enclosing - 1.0, of_union = 1.0 / enclosing, of_inter = 0;
@@ -110,10 +111,10 @@ NOT_INLINE double giou(const Point* both, double* g) {
 
 template <class T> __global__ void __launch_bounds__(64) gious(int64_t n, const T* pointsets, const T* polygons, T* out, T* grads) {
   for (int64_t row = first(); row < n; row += stride()) {
-    Point both[13];  // of equal ones, the points count as the common hull's corners
+    hulls::Point both[13];  // of equal ones, the points count as the common hull's corners
     double g[18], value = 0;
-    bool fine = load(pointsets + 18 * row, 9, both);
-    fine = load(polygons + 8 * row, 4, both + 9) && fine;
+    bool fine = hulls::load_points(pointsets + 18 * row, 9, both);
+    fine = hulls::load_points(polygons + 8 * row, 4, both + 9) && fine;
     if (fine) value = giou(both, g);
     out[row] = T(acc_t<T>(fine ? value : double(NAN)));
     for (int k = 0; k < 18; ++k) grads[18 * row + k] = T(acc_t<T>(fine ? g[k] : double(NAN)));

@@ -1,9 +1,10 @@
 """Launches of convex_iou.cu; the functions and arguments of `cpu/convex_iou.py`."""
 
 from arrayvision.cuda import runtime
-from arrayvision.cuda.suppress import FLOATS, c_type
+from arrayvision.cuda.constants import constant
+from arrayvision.cuda.types import FLOATS, c_type
 
-BLOCK, ROWS = 128, 4
+BLOCK, ROWS = (constant("convex_iou.cu", name) for name in ("BLOCK", "ROWS"))
 KERNELS = runtime.Kernels("convex_iou.cu", [f"{kernel}<{T}>" for kernel in ("all_pairs", "gious") for T in FLOATS])
 
 

@@ -1,5 +1,5 @@
 // Deformable RoI pooling: RoIAlign with moved bins (roi_bins.cuh), and the gradient of the offset.
-#include "prelude.cuh"
+#include "region_align.cuh"
 #include "roi_bins.cuh"
 
 // A warp holds a bin: its lanes share the channels out, and add their sums up in a fixed order.
@@ -7,24 +7,24 @@ template <class T>
 __global__ void __launch_bounds__(256) offset_gradient(int64_t n, const T* grad, const T* x, bool last, const acc_t<T>* rois, const acc_t<T>* offset, int batch, int channels, int h, int w, int oh, int ow, acc_t<T> scale, int sampling, acc_t<T> gamma, acc_t<T>* out) {
   using A = acc_t<T>;
   for (int64_t t = first(); t < n; t += stride()) {
-    const int lane = int(t % LANES), bins = oh * ow, bin = int(t / LANES % bins), i = bin / ow, j = bin % ow;
-    const int64_t k = t / LANES / bins, size = int64_t(h) * w, along = last ? 1 : size, pixel = last ? channels : 1;
+    const int lane = int(t % WARP), bins = oh * ow, bin = int(t / WARP % bins), i = bin / ow, j = bin % ow;
+    const int64_t k = t / WARP / bins, size = int64_t(h) * w, along = last ? 1 : size, pixel = last ? channels : 1;
     const A* roi = rois + k * 5;
     A by_x = 0, by_y = 0;
-    if (valid(roi, 5, batch)) {
-      const Frame<A> o = frame<ALIGN>(roi, scale, sampling, true, oh, ow);
+    if (regions::valid(roi, 5, batch)) {
+      const regions::Frame<A> o = regions::Align::frame(roi, regions::Pooling<A>{oh, ow, scale, sampling, true});
       const A* move = offset + k * 2 * bins;
       const A top = o.y + A(i) * o.bh + gamma * o.bh * A(oh) * move[bins + bin], left = o.x + A(j) * o.bw + gamma * o.bw * A(ow) * move[bin];
       A from_y, from_x, fy, fx;
       int yl, yh, xl, xh;
-      const int ny = reach(top, o.bh, o.gh, A(-1), A(h), from_y), nx = reach(left, o.bw, o.gw, A(-1), A(w), from_x);
+      const int ny = bilinear::sample_range(top, o.bh, o.gh, A(-1), A(h), from_y), nx = bilinear::sample_range(left, o.bw, o.gw, A(-1), A(w), from_x);
       for (int u = 0; u < ny; ++u) {
         const A y = top + (from_y + A(u) + A(0.5)) * o.bh / o.gh;
-        if (!place(y, h, yl, yh, fy)) continue;
+        if (!bilinear::neighbours(y, h, yl, yh, fy)) continue;
         for (int v = 0; v < nx; ++v) {
           const A p = left + (from_x + A(v) + A(0.5)) * o.bw / o.gw;
-          if (!place(p, w, xl, xh, fx)) continue;
-          for (int c = lane; c < channels; c += LANES) {
+          if (!bilinear::neighbours(p, w, xl, xh, fx)) continue;
+          for (int c = lane; c < channels; c += WARP) {
             const T* s = x + int64_t(roi[0]) * channels * size + c * along;
             const A g = A(grad[(k * channels + c) * bins + bin]);
             const A a = A(s[(int64_t(yl) * w + xl) * pixel]), b = A(s[(int64_t(yl) * w + xh) * pixel]);
@@ -38,7 +38,7 @@ __global__ void __launch_bounds__(256) offset_gradient(int64_t n, const T* grad,
       by_x *= gamma * o.bw * A(ow) / o.gh / o.gw, by_y *= gamma * o.bh * A(oh) / o.gh / o.gw;
       if (!(o.gh > 0 && o.gw > 0)) by_x = by_y = 0;
     }
-    for (int step = LANES / 2; step > 0; step /= 2) {
+    for (int step = WARP / 2; step > 0; step /= 2) {
       by_x += __shfl_down_sync(0xffffffffu, by_x, step);
       by_y += __shfl_down_sync(0xffffffffu, by_y, step);
     }

@@ -1,8 +1,10 @@
 """Launches of deform_roi_pool.cu; the functions and arguments of `cpu/deform_roi_pool.py`."""
 
 from arrayvision.cuda import roi_bins, runtime
-from arrayvision.cuda.roi_bins import ALIGN, LANES, layout, settle, summed
-from arrayvision.cuda.suppress import FLOATS, c_type
+from arrayvision.cuda.constants import WARP
+from arrayvision.cuda.roi_bins import ALIGN, layout
+from arrayvision.cuda.sums import round_sums, zero_sums
+from arrayvision.cuda.types import FLOATS, c_type
 
 KERNELS = runtime.Kernels(
     "deform_roi_pool.cu", [*roi_bins.expressions(ALIGN), *(f"offset_gradient<{T}>" for T in FLOATS)]
@@ -21,10 +23,10 @@ def backward(grad, x, last, rois, offset, scale, sampling, gamma, out, out_offse
         return
     shape = layout(x, last)
     k, _, oh, ow = grad.shape
-    sums, n = summed(out_offset), k * oh * ow * LANES
+    sums, n = zero_sums(out_offset), k * oh * ow * WARP
     if 0 not in shape:
         KERNELS.launch(
             f"offset_gradient<{c_type(grad)}>", n, n, grad, x, last, rois, offset, *shape, oh, ow, scale, sampling, gamma,
             sums,
         )  # fmt: skip
-    settle(KERNELS, sums, out_offset)
+    round_sums(KERNELS, sums, out_offset)

@@ -37,8 +37,8 @@ NOT_INLINE double planar_area(const Box& p, const Box& q) {
   if (fabs(u) >= a + fabs(wx) + fabs(hx) || fabs(v) >= b + fabs(wy) + fabs(hy)) return 0;
   const double x1 = u + wx + hx, y1 = v + wy + hy, x2 = u - wx + hx, y2 = v - wy + hy;
   const double x3 = u - wx - hx, y3 = v - wy - hy, x4 = u + wx - hx, y4 = v + wy - hy;
-  const double area = under_edge(x1, y1, x2, y2, a, b) + under_edge(x2, y2, x3, y3, a, b) +
-                      under_edge(x3, y3, x4, y4, a, b) + under_edge(x4, y4, x1, y1, a, b);
+  const double area = polygons::under_edge(x1, y1, x2, y2, a, b) + polygons::under_edge(x2, y2, x3, y3, a, b) +
+                      polygons::under_edge(x3, y3, x4, y4, a, b) + polygons::under_edge(x4, y4, x1, y1, a, b);
   return fmin(fabs(area), fmin(p.w * p.h, q.w * q.h));
 }
 

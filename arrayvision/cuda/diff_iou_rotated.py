@@ -1,7 +1,7 @@
 """Launches of diff_iou_rotated.cu; the functions and arguments of `cpu/diff_iou_rotated.py`."""
 
 from arrayvision.cuda import runtime
-from arrayvision.cuda.suppress import FLOATS, c_type
+from arrayvision.cuda.types import FLOATS, c_type
 
 KERNELS = runtime.Kernels(
     "diff_iou_rotated.cu", [*(f"ious<{T}>" for T in FLOATS), *(f"gradients<{T}>" for T in FLOATS)]

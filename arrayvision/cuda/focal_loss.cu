@@ -1,7 +1,8 @@
 // Focal losses and their gradients; formulas as in cpu/focal_loss.py.
-#include "prelude.cuh"
+#include "loops.cuh"
 
-constexpr int SUMS = 256;  // threads of a block that adds
+constexpr int BLOCK = 256;   // threads
+constexpr int BLOCKS = 1024;  // at most, of the kernels that add: fixed, so sums don't depend on the device
 
 template <class A> struct Parts { A p, q, log_p, log_q; };  // sigmoid(x), 1 - p, -log(p), -log(1 - p)
 
@@ -44,47 +45,53 @@ template <class T> __device__ inline acc_t<T> weight_of(int64_t label, int64_t c
 
 // The sum over a block's threads, in a fixed order; what thread 0 gets.
 __device__ inline double block_sum(double mine) {
-  __shared__ double sums[SUMS];
+  __shared__ double sums[BLOCK];
   sums[threadIdx.x] = mine;
-  for (int half = SUMS / 2; half; half /= 2) {
+  for (int half = BLOCK / 2; half; half /= 2) {
     __syncthreads();
     if (threadIdx.x < half) sums[threadIdx.x] += sums[threadIdx.x + half];
   }
   return sums[0];
 }
 
-template <class T>
-__global__ void __launch_bounds__(SUMS) sigmoid_each(int64_t size, int64_t classes, const T* x, const int64_t* target, acc_t<T> gamma,
+template <class T, class Index>
+__global__ void __launch_bounds__(BLOCK) sigmoid_each(Index size, uint64_t classes, const T* x, const int64_t* target, acc_t<T> gamma,
                              acc_t<T> alpha, bool weighted, const T* weight, T* out) {
-  for (int64_t i = first(); i < size; i += stride()) {
-    const int64_t label = target[i / classes];
-    out[i] = T(sigmoid_loss(acc_t<T>(x[i]), label == i % classes, gamma, alpha) * weight_of(label, classes, weighted, weight));
-  }
+  const Index i = loops::thread<Index>();
+  if (i >= size) return;
+  const loops::FastDivider<Index> by_classes(classes);
+  Index row = i;
+  const int64_t column = loops::split(row, by_classes), label = target[row];
+  out[i] = T(sigmoid_loss(acc_t<T>(x[i]), label == column, gamma, alpha) * weight_of(label, int64_t(by_classes.divisor), weighted, weight));
 }
 
-template <class T>
-__global__ void __launch_bounds__(SUMS) sigmoid_sums(int64_t size, int64_t classes, const T* x, const int64_t* target, acc_t<T> gamma,
+template <class T, class Index>
+__global__ void __launch_bounds__(BLOCK) sigmoid_sums(Index size, uint64_t classes, const T* x, const int64_t* target, acc_t<T> gamma,
                              acc_t<T> alpha, bool weighted, const T* weight, double* sums) {
   double mine = 0;
-  for (int64_t i = first(); i < size; i += stride()) {
-    const int64_t label = target[i / classes];
-    mine += double(sigmoid_loss(acc_t<T>(x[i]), label == i % classes, gamma, alpha) * weight_of(label, classes, weighted, weight));
+  const loops::FastDivider<Index> by_classes(classes);
+  for (Index i = loops::thread<Index>(); i < size; i += loops::threads<Index>()) {
+    Index row = i;
+    const int64_t column = loops::split(row, by_classes), label = target[row];
+    mine += double(sigmoid_loss(acc_t<T>(x[i]), label == column, gamma, alpha) * weight_of(label, int64_t(by_classes.divisor), weighted, weight));
   }
   mine = block_sum(mine);
   if (threadIdx.x == 0) sums[blockIdx.x] = mine;
 }
 
 // `each`: grad has an element for each loss; else one, of the sum.
-template <class T>
-__global__ void __launch_bounds__(SUMS) sigmoid_gradient(int64_t size, int64_t classes, const T* grad, const T* x, const int64_t* target,
+template <class T, class Index>
+__global__ void __launch_bounds__(BLOCK) sigmoid_gradient(Index size, uint64_t classes, const T* grad, const T* x, const int64_t* target,
                                  acc_t<T> gamma, acc_t<T> alpha, bool weighted, const T* weight, bool each,
                                  acc_t<T> share, T* out) {
-  for (int64_t i = first(); i < size; i += stride()) {
-    const int64_t label = target[i / classes];
-    const acc_t<T> above = each ? acc_t<T>(grad[i]) : acc_t<T>(grad[0]) * share;
-    out[i] = T(sigmoid_slope(acc_t<T>(x[i]), label == i % classes, gamma, alpha) *
-               weight_of(label, classes, weighted, weight) * above);
-  }
+  const Index i = loops::thread<Index>();
+  if (i >= size) return;
+  const loops::FastDivider<Index> by_classes(classes);
+  Index row = i;
+  const int64_t column = loops::split(row, by_classes), label = target[row];
+  const acc_t<T> above = each ? acc_t<T>(grad[i]) : acc_t<T>(grad[0]) * share;
+  out[i] = T(sigmoid_slope(acc_t<T>(x[i]), label == column, gamma, alpha) *
+             weight_of(label, int64_t(by_classes.divisor), weighted, weight) * above);
 }
 
 // ---- softmax: a warp a row ------------------------------------------------------------------------------------------
@@ -132,17 +139,17 @@ __device__ inline double softmax_loss(const T* x, int64_t classes, int64_t label
 }
 
 template <class T>
-__global__ void __launch_bounds__(SUMS) softmax_each(int64_t n, int64_t classes, const T* x, const int64_t* target, double gamma, double alpha,
+__global__ void __launch_bounds__(BLOCK) softmax_each(int64_t n, int64_t classes, const T* x, const int64_t* target, double gamma, double alpha,
                              bool weighted, const T* weight, T* out) {
   const int lane = threadIdx.x % 32;
-  for (int64_t r = first() / 32; r < n; r += stride() / 32) {
-    const double loss = softmax_loss(x + r * classes, classes, target[r], gamma, alpha, weighted, weight, lane);
-    if (lane == 0) out[r] = T(acc_t<T>(loss));
-  }
+  const int64_t r = first() / WARP;
+  if (r >= n) return;
+  const double loss = softmax_loss(x + r * classes, classes, target[r], gamma, alpha, weighted, weight, lane);
+  if (lane == 0) out[r] = T(acc_t<T>(loss));
 }
 
 template <class T>
-__global__ void __launch_bounds__(SUMS) softmax_sums(int64_t n, int64_t classes, const T* x, const int64_t* target, double gamma, double alpha,
+__global__ void __launch_bounds__(BLOCK) softmax_sums(int64_t n, int64_t classes, const T* x, const int64_t* target, double gamma, double alpha,
                              bool weighted, const T* weight, double* sums) {
   const int lane = threadIdx.x % 32;
   double mine = 0;
@@ -155,7 +162,7 @@ __global__ void __launch_bounds__(SUMS) softmax_sums(int64_t n, int64_t classes,
 }
 
 template <class T>
-__global__ void __launch_bounds__(SUMS) softmax_gradient(int64_t n, int64_t classes, const T* grad, const T* x, const int64_t* target, double gamma,
+__global__ void __launch_bounds__(BLOCK) softmax_gradient(int64_t n, int64_t classes, const T* grad, const T* x, const int64_t* target, double gamma,
                                  double alpha, bool weighted, const T* weight, bool each, double share, T* out) {
   using A = acc_t<T>;
   const int lane = threadIdx.x % 32;
@@ -183,9 +190,9 @@ __global__ void __launch_bounds__(SUMS) softmax_gradient(int64_t n, int64_t clas
 }
 
 // The sum of the blocks' sums, times a factor; one block.
-template <class T> __global__ void __launch_bounds__(SUMS) add_sums(int64_t n, const double* sums, double factor, T* out) {
+template <class T> __global__ void __launch_bounds__(BLOCK) add_sums(int64_t n, const double* sums, double factor, T* out) {
   double mine = 0;
-  for (int64_t i = threadIdx.x; i < n; i += SUMS) mine += sums[i];
+  for (int64_t i = threadIdx.x; i < n; i += BLOCK) mine += sums[i];
   mine = block_sum(mine);
   if (threadIdx.x == 0) out[0] = T(acc_t<T>(mine * factor));
 }

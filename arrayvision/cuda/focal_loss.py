@@ -3,41 +3,49 @@
 import math
 
 from arrayvision.cuda import runtime
-from arrayvision.cuda.suppress import FLOATS, c_type
+from arrayvision.cuda.constants import WARP, constant
+from arrayvision.cuda.loops import INDICES, divider, index
+from arrayvision.cuda.types import FLOATS, c_type
 
-THREADS, BLOCKS = 256, 1024  # of the kernels that add: fixed, so sums don't depend on the device
-_NAMES = (
-    "sigmoid_each",
-    "sigmoid_sums",
-    "sigmoid_gradient",
-    "softmax_each",
-    "softmax_sums",
-    "softmax_gradient",
-    "add_sums",
+BLOCK, BLOCKS = (constant("focal_loss.cu", name) for name in ("BLOCK", "BLOCKS"))
+_SIGMOID, _SOFTMAX = ([f"{kind}_{does}" for does in ("each", "sums", "gradient")] for kind in ("sigmoid", "softmax"))
+KERNELS = runtime.Kernels(
+    "focal_loss.cu",
+    [
+        *(f"{name}<{T}, {index}>" for name in _SIGMOID for T in FLOATS for index in INDICES),
+        *(f"{name}<{T}>" for name in (*_SOFTMAX, "add_sums") for T in FLOATS),
+    ],
 )
-KERNELS = runtime.Kernels("focal_loss.cu", [f"{name}<{T}>" for name in _NAMES for T in FLOATS])
+
+
+def _types(kind, x):
+    """The template arguments of a kernel, and how it takes the number of classes."""
+    if kind == "softmax":
+        return c_type(x), x.shape[1]
+    width = index(math.prod(x.shape), x.shape[1])
+    return f"{c_type(x)}, {width}", divider(width, x.shape[1])
 
 
 def _loss(kind, items, threads, x, target, gamma, alpha, weight, reduction, out):
-    n, classes = x.shape
-    T, weighted = c_type(x), weight is not None
+    n, weighted = len(x), weight is not None
+    types, classes = _types(kind, x)
     arguments = items, classes, x, target, gamma, alpha, weighted, weight if weighted else x
     if reduction == "none":
-        KERNELS.launch(f"{kind}_each<{T}>", threads, *arguments, out, block=THREADS)
+        KERNELS.launch(f"{kind}_each<{types}>", threads, *arguments, out, block=BLOCK)
         return
-    blocks = min(-(-threads // THREADS), BLOCKS)
+    blocks = min(-(-threads // BLOCK), BLOCKS)
     sums = runtime.empty(x, (max(blocks, 1),), "float64")
-    KERNELS.launch(f"{kind}_sums<{T}>", (blocks,), *arguments, sums, block=THREADS)
+    KERNELS.launch(f"{kind}_sums<{types}>", (blocks,), *arguments, sums, block=BLOCK)
     factor = (1 / n if n else math.nan) if reduction == "mean" else 1.0
-    KERNELS.launch(f"add_sums<{T}>", (1,), blocks, sums, factor, out, block=THREADS)
+    KERNELS.launch(f"add_sums<{c_type(x)}>", (1,), blocks, sums, factor, out, block=BLOCK)
 
 
 def _gradient(kind, items, threads, grad, x, target, gamma, alpha, weight, reduction, out):
-    n, classes = x.shape
-    weighted, share = weight is not None, 1 / n if reduction == "mean" else 1.0
+    types, classes = _types(kind, x)
+    weighted, share = weight is not None, 1 / len(x) if reduction == "mean" else 1.0
     KERNELS.launch(
-        f"{kind}_gradient<{c_type(x)}>", threads, items, classes, grad, x, target, gamma, alpha, weighted,
-        weight if weighted else x, reduction == "none", share, out, block=THREADS,
+        f"{kind}_gradient<{types}>", threads, items, classes, grad, x, target, gamma, alpha, weighted,
+        weight if weighted else x, reduction == "none", share, out, block=BLOCK,
     )  # fmt: skip
 
 
@@ -55,9 +63,9 @@ def sigmoid_focal_loss_backward(grad, input, *arguments):
 
 def softmax_focal_loss(input, *arguments):
     """Fill out (N,), or out () with the sum, or the sum over N."""
-    _loss("softmax", len(input), 32 * len(input), input, *arguments)
+    _loss("softmax", len(input), WARP * len(input), input, *arguments)
 
 
 def softmax_focal_loss_backward(grad, input, *arguments):
     """Fill out (N, C) with gradients."""
-    _gradient("softmax", len(input), 32 * len(input), grad, input, *arguments)
+    _gradient("softmax", len(input), WARP * len(input), grad, input, *arguments)

@@ -3,18 +3,18 @@
 
 template <class T> __global__ void __launch_bounds__(64) rectangles(int64_t n, const T* pointsets, T* out) {
   for (int64_t row = first(); row < n; row += stride()) {
-    Point points[9];
+    hulls::Point points[9];
     int chosen[10];
     T* const corners = out + 8 * row;
-    if (!load(pointsets + 18 * row, 9, points)) {
+    if (!hulls::load_points(pointsets + 18 * row, 9, points)) {
       for (int k = 0; k < 8; ++k) corners[k] = T(acc_t<T>(NAN));
       continue;
     }
-    const int count = hull(points, 9, chosen);
-    const Point origin = points[chosen[0]];
+    const int count = hulls::hull(points, 9, chosen);
+    const hulls::Point origin = points[chosen[0]];
     double best = INFINITY, best_c = 1, best_s = 0, left = 0, right = 0, low = 0, high = 0;
     for (int k = 0; k < count; ++k) {
-      const Point a = points[chosen[k]], b = points[chosen[k + 1 < count ? k + 1 : 0]];
+      const hulls::Point a = points[chosen[k]], b = points[chosen[k + 1 < count ? k + 1 : 0]];
       double c = b.x - a.x, s = b.y - a.y;
       const double length = hypot(c, s);
       c = length > 0 ? c / length : 1.0;

@@ -1,7 +1,7 @@
 """Launches of min_area_polygons.cu; the functions and arguments of `cpu/min_area_polygons.py`."""
 
 from arrayvision.cuda import runtime
-from arrayvision.cuda.suppress import FLOATS, c_type
+from arrayvision.cuda.types import FLOATS, c_type
 
 KERNELS = runtime.Kernels("min_area_polygons.cu", [f"rectangles<{T}>" for T in FLOATS])
 

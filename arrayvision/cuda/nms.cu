@@ -28,11 +28,11 @@ __global__ void __launch_bounds__(256) take_rows(int64_t n, int width, const T* 
 // For the k-th box by score, the rank of the kept box that it belongs to (its own, if kept), n if left out; and counts.
 __global__ void __launch_bounds__(256) belong(int64_t n, const int* owner, const int* inside, int64_t* rank, int* counts) {
   for (int64_t k = first(); k < n; k += stride()) {
-    if (owner[k] == LEFT_OUT) {
+    if (owner[k] == suppress::LEFT_OUT) {
       rank[k] = n;
       continue;
     }
-    const int64_t r = owner[k] != ALIVE ? owner[k] : inside[k] != LEFT_OUT ? inside[k] : k;
+    const int64_t r = owner[k] != suppress::ALIVE ? owner[k] : inside[k] != suppress::LEFT_OUT ? inside[k] : k;
     rank[k] = r;
     atomicAdd(counts + r, 1);
   }

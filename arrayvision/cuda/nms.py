@@ -1,11 +1,12 @@
 """Launches of nms.cu; the functions and arguments of `cpu/nms.py`."""
 
 from arrayvision.cuda import runtime, suppress
+from arrayvision.cuda.constants import constant
 from arrayvision.cuda.runtime import argsort, empty, zeros
-from arrayvision.cuda.suppress import FLOATS, TYPES, c_type, in_dtype, real
+from arrayvision.cuda.types import DTYPES, FLOATS, accumulator, as_accumulator, c_type
 
-_BOX = {kind: f"AxisAligned<{real(kind)}>" for kind in FLOATS}
-TILE = 256
+_BOX = {kind: f"AxisAligned<{accumulator(kind)}>" for kind in FLOATS}
+TILE = constant("axis_aligned.cuh", "AXIS_ALIGNED_TILE")
 KERNELS = runtime.Kernels(
     "nms.cu",
     [
@@ -13,7 +14,7 @@ KERNELS = runtime.Kernels(
         *suppress.expressions("AxisAligned<float>", "float"),
         "strike_tile<AxisAligned<double>, double>",
         "prepare<AxisAligned<double>, int64_t>",
-        *(f"shapes<{T}, {_BOX[T]}, {real(T)}>" for T in FLOATS),
+        *(f"shapes<{T}, {_BOX[T]}, {accumulator(T)}>" for T in FLOATS),
         *(f"take_rows<{T}>" for T in FLOATS),
         "compose",
         "belong",
@@ -23,12 +24,12 @@ KERNELS = runtime.Kernels(
 
 def _suppress(boxes, scores, labels, threshold, offset, score_threshold, max_num):
     kind, n = c_type(boxes), len(boxes)
-    number = real(kind)
-    shapes = empty(boxes, (n, 5), TYPES[number])
+    number = accumulator(kind)
+    shapes = empty(boxes, (n, 5), DTYPES[number])
     KERNELS.launch(f"shapes<{kind}, {_BOX[kind]}, {number}>", n, n, boxes, offset, shapes)
-    threshold = in_dtype(kind, threshold)
+    threshold = as_accumulator(kind, threshold)
     if score_threshold is not None:
-        score_threshold = in_dtype(kind, score_threshold)
+        score_threshold = as_accumulator(kind, score_threshold)
     return suppress.ranked(
         KERNELS, shapes, _BOX[kind], number, TILE, scores, labels, threshold, offset, score_threshold, max_num
     )
@@ -61,7 +62,7 @@ def falling(scores):
     """Indices by falling score, NaN last."""
     n, kind = scores.shape[0], c_type(scores)
     key = suppress.key_of(kind)
-    keys = empty(scores, (n,), TYPES[key])
+    keys = empty(scores, (n,), DTYPES[key])
     KERNELS.launch(f"score_keys<{kind}, {key}>", n, n, scores, 0, False, keys)
     return argsort(keys)
 

@@ -1,7 +1,8 @@
 // Which points lie inside which quadrilaterals: cpu/points_in_polygons.py.
 #include "prelude.cuh"
 
-constexpr int ROWS = 64;  // points a block compares with its quadrilaterals
+constexpr int BLOCK = 128;  // threads: boxes of the second set
+constexpr int ROWS = 64;  // of the first set, that a block holds in shared memory at a time
 
 __device__ inline bool inside(const double* corner, double x, double y) {
   bool odd = false;
@@ -15,7 +16,7 @@ __device__ inline bool inside(const double* corner, double x, double y) {
   return odd;
 }
 
-template <class T> __global__ void __launch_bounds__(128) all_pairs(int64_t n, int64_t m, const T* points, const T* polygons, T* out) {
+template <class T> __global__ void __launch_bounds__(BLOCK) all_pairs(int64_t n, int64_t m, const T* points, const T* polygons, T* out) {
   __shared__ double px[ROWS], py[ROWS];
   const int64_t j = first();
   double corner[8], left = INFINITY, right = -INFINITY, low = INFINITY, high = -INFINITY, total = 0;

@@ -1,9 +1,10 @@
 """Launches of points_in_polygons.cu; the functions and arguments of `cpu/points_in_polygons.py`."""
 
 from arrayvision.cuda import runtime
-from arrayvision.cuda.suppress import FLOATS, c_type
+from arrayvision.cuda.constants import constant
+from arrayvision.cuda.types import FLOATS, c_type
 
-BLOCK, ROWS = 128, 64
+BLOCK, ROWS = (constant("points_in_polygons.cu", name) for name in ("BLOCK", "ROWS"))
 KERNELS = runtime.Kernels("points_in_polygons.cu", [f"all_pairs<{T}>" for T in FLOATS])
 
 

@@ -1,9 +1,10 @@
 """Launches of prroi_pool.cu; the functions and arguments of `cpu/prroi_pool.py`."""
 
 from arrayvision.cuda import roi_bins, runtime
-from arrayvision.cuda.roi_bins import LANES, PRECISE, layout
+from arrayvision.cuda.constants import WARP
+from arrayvision.cuda.roi_bins import PRECISE, layout
 from arrayvision.cuda.runtime import zeros
-from arrayvision.cuda.suppress import FLOATS, TYPES, c_type, real
+from arrayvision.cuda.types import DTYPES, FLOATS, accumulator, c_type
 
 KERNELS = runtime.Kernels(
     "prroi_pool.cu",
@@ -21,8 +22,8 @@ def backward(grad, x, last, rois, scale, out, out_rois):
     roi_bins.backward(KERNELS, PRECISE, grad, rois, None, scale, 0, True, False, 0.0, out)
     k, _, oh, ow = grad.shape
     kind, shape = c_type(grad), layout(x, last)
-    edges = zeros(grad, (k, 4, oh, ow), TYPES[real(kind)])
+    edges = zeros(grad, (k, 4, oh, ow), DTYPES[accumulator(kind)])
     if 0 not in shape:
-        n = k * oh * ow * LANES
+        n = k * oh * ow * WARP
         KERNELS.launch(f"edge_gradient<{kind}>", n, n, grad, x, last, rois, *shape, oh, ow, scale, edges)
     KERNELS.launch(f"roi_gradient<{kind}>", k, k, edges, oh, ow, scale, out_rois)

@@ -1,6 +1,6 @@
 // Rotation-invariant RoIAlign: rotated bins (roi_bins.cuh) of two channels each, by the region's angle.
-#include "prelude.cuh"
-#include "roi_bins.cuh"
+#include "region_rotated.cuh"
+#include "sums.cuh"
 
 // The two channels that channel c takes, and the second one's share.
 template <class A> __device__ inline void turned(A angle, int c, int orientations, int& p, int& q, A& share) {
@@ -19,13 +19,13 @@ __global__ void __launch_bounds__(256) pool_turned(int64_t n, const T* x, bool l
     const int c = int(last ? t % channels : t / bins % channels), bin = int(last ? t / channels % bins : t % bins);
     const int64_t k = t / channels / bins, size = int64_t(h) * w, along = last ? 1 : size, pixel = last ? channels : 1;
     const A* roi = rois + k * 6;
-    const bool good = valid(roi, 6, batch);
+    const bool good = regions::valid(roi, 6, batch);
     A sum = 0, share = 0;
     int p = 0, q = 0;
     if (good) {
       turned(roi[5], c, orientations, p, q, share);
       const T* source = x + int64_t(roi[0]) * channels * size;
-      visit<ROTATED>(roi, scale, sampling, false, clockwise, false, roi, A(0), oh, ow, bin / ow, bin % ow, h, w, [&](int r, int s, A weight) {
+      regions::Rotated::visit(roi, regions::Pooling<A>{oh, ow, scale, sampling, false, clockwise}, k, bin / ow, bin % ow, h, w, [&](int r, int s, A weight) {
         const int64_t at = (int64_t(r) * w + s) * pixel;
         sum += weight * ((1 - share) * A(source[p * along + at]) + share * A(source[q * along + at]));
       });
@@ -43,7 +43,7 @@ __global__ void __launch_bounds__(256) spread_turned(int64_t n, int64_t regions,
     const int64_t begin = in_order ? 0 : t / bins / channels, end = in_order ? regions : begin + 1;
     for (int64_t k = begin; k < end; ++k) {
       const A* roi = rois + k * 6;
-      if (!valid(roi, 6, batch) || (in_order && int64_t(roi[0]) != t / groups)) continue;
+      if (!regions::valid(roi, 6, batch) || (in_order && int64_t(roi[0]) != t / groups)) continue;
       A* const image = out + int64_t(roi[0]) * channels * h * w;
       const int low = in_order ? int(t % groups) * orientations : int(t / bins % channels);
       for (int c = low; c < (in_order ? low + orientations : low + 1); ++c)
@@ -52,10 +52,10 @@ __global__ void __launch_bounds__(256) spread_turned(int64_t n, int64_t regions,
           A share;
           turned(roi[5], c, orientations, p, q, share);
           const A g = A(grad[(k * channels + c) * bins + bin]);
-          visit<ROTATED>(roi, scale, sampling, false, clockwise, false, roi, A(0), oh, ow, bin / ow, bin % ow, h, w, [&](int r, int s, A weight) {
+          regions::Rotated::visit(roi, regions::Pooling<A>{oh, ow, scale, sampling, false, clockwise}, k, bin / ow, bin % ow, h, w, [&](int r, int s, A weight) {
             A *a = image + (int64_t(p) * h + r) * w + s, *b = image + (int64_t(q) * h + r) * w + s;
-            if (in_order) *a += g * weight * (1 - share), *b += g * weight * share;
-            else atomicAdd(a, g * weight * (1 - share)), atomicAdd(b, g * weight * share);
+            sums::add(a, g * weight * (1 - share), in_order);
+            sums::add(b, g * weight * share, in_order);
           });
         }
     }

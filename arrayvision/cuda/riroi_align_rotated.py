@@ -1,12 +1,13 @@
 """Launches of riroi_align_rotated.cu; the functions and arguments of `cpu/riroi_align_rotated.py`."""
 
 from arrayvision.cuda import runtime
-from arrayvision.cuda.roi_bins import layout, settle, summed
+from arrayvision.cuda.roi_bins import layout
 from arrayvision.cuda.runtime import deterministic
-from arrayvision.cuda.suppress import FLOATS, c_type
+from arrayvision.cuda.sums import ROUND_SUMS, round_sums, zero_sums
+from arrayvision.cuda.types import FLOATS, c_type
 
 KERNELS = runtime.Kernels(
-    "riroi_align_rotated.cu", [f"{k}<{T}>" for k in ("pool_turned", "spread_turned", "narrow") for T in FLOATS]
+    "riroi_align_rotated.cu", [*(f"{k}<{T}>" for k in ("pool_turned", "spread_turned") for T in FLOATS), *ROUND_SUMS]
 )
 
 
@@ -23,10 +24,10 @@ def forward(x, last, rois, scale, samples, orientations, clockwise, out):
 def backward(grad, rois, scale, samples, orientations, clockwise, out):
     """Fill out (B, C, H, W) with the features' gradient."""
     k, channels, oh, ow = grad.shape
-    sums, ordered = summed(out), deterministic(grad)
+    sums, ordered = zero_sums(out), deterministic(grad)
     n = out.shape[0] * channels // orientations if ordered else k * channels * oh * ow
     KERNELS.launch(
         f"spread_turned<{c_type(grad)}>", n if k else 0, n, k, ordered, grad, rois, *out.shape, oh, ow, scale, samples,
         orientations, clockwise, sums,
     )  # fmt: skip
-    settle(KERNELS, sums, out)
+    round_sums(KERNELS, sums, out)

@@ -1,3 +1,3 @@
 // RoIAlign of rotated regions (roi_bins.cuh).
-#include "prelude.cuh"
+#include "region_rotated.cuh"
 #include "roi_bins.cuh"

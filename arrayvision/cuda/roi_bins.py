@@ -1,22 +1,29 @@
-"""Launches of roi_bins.cuh's kernels; the functions and arguments of `cpu/roi_bins.py`."""
+"""Launches of roi_bins.cuh's kernels for regions of each kind (region_*.cuh); the functions and arguments of `cpu/roi_bins.py`."""
 
-from arrayvision.cuda.runtime import deterministic, zeros
-from arrayvision.cuda.suppress import FLOATS, TYPES, c_type, real
+from arrayvision.cuda import loops
+from arrayvision.cuda.constants import WARP, constant
+from arrayvision.cuda.loops import rows
+from arrayvision.cuda.runtime import deterministic
+from arrayvision.cuda.sums import ROUND_SUMS, round_sums, zero_sums
+from arrayvision.cuda.types import FLOATS, c_type
 
-ALIGN, PRECISE, BEZIER, ROTATED = "ALIGN", "PRECISE", "BEZIER", "ROTATED"
-GROUP, LANES = 4, 32
+ALIGN, PRECISE, BEZIER, ROTATED = (f"regions::{kind}" for kind in ("Align", "Precise", "Bezier", "Rotated"))
+CHANNELS = constant("roi_bins.cuh", "CHANNELS")  # of a thread
 
 
 def expressions(kind):
     """The kernels that a file needs for a kind of region."""
     kernels = [f"{kernel}<{T}, {kind}>" for kernel in ("pool", "spread", "spread_in_order") for T in FLOATS]
-    return [*kernels, *(f"narrow<{T}>" for T in FLOATS)]
+    return [*kernels, *ROUND_SUMS]
 
 
 def tasks(regions, channels, bins, last):
-    """How many threads pool."""
-    each = -(-channels // (LANES * GROUP)) * LANES if last else -(-channels // GROUP)
-    return regions * bins * each
+    """Launches that pool regions: (threads, the kernel's arguments of them, a slice of the regions for `rows`) of each."""
+    groups = -(-channels // ((WARP if last else 1) * CHANNELS))
+    each = bins * groups * (WARP if last else 1)
+    for some, part in loops.parts(regions, each):
+        n = some * each
+        yield n, (n, loops.divider("uint32_t", bins), loops.divider("uint32_t", groups)), part
 
 
 def layout(x, last):
@@ -29,50 +36,30 @@ def forward(kernels, kind, x, last, rois, offsets, scale, sampling, aligned, clo
     """Pool features x, (B, H, W, C) if `last` else (B, C, H, W), into out (K, C, oh, ow)."""
     oh, ow = out.shape[2:]
     shape = layout(x, last)
-    kernels.launch(
-        f"pool<{c_type(x)}, {kind}>", tasks(len(rois), shape[1], oh * ow, last),
-        tasks(len(rois), shape[1], oh * ow, last), x, last, rois, offsets is not None,
-        rois if offsets is None else offsets, *shape, oh, ow, scale, sampling, aligned, clockwise, gamma, out,
-    )  # fmt: skip
+    for n, divided, part in tasks(len(rois), shape[1], oh * ow, last):
+        kernels.launch(
+            f"pool<{c_type(x)}, {kind}>", n, *divided, x, last, rows(rois, part), offsets is not None,
+            rois if offsets is None else rows(offsets, part), *shape, oh, ow, scale, sampling, aligned, clockwise, gamma,
+            rows(out, part),
+        )  # fmt: skip
 
 
 def backward(kernels, kind, grad, rois, offsets, scale, sampling, aligned, clockwise, gamma, out):
     """Fill out (B, C, H, W) with the gradient of `forward` for its features, given that of its result."""
     oh, ow = grad.shape[2:]
-    sums = summed(out)
+    sums = zero_sums(out)
+    arguments = *out.shape, oh, ow, scale, sampling, aligned, clockwise, gamma, sums
+    moved = offsets is not None
     if deterministic(grad):
-        kernel, n = "spread_in_order", out.shape[0] * out.shape[1] if len(rois) else 0
-        first = n, len(rois)
+        n = out.shape[0] * out.shape[1] if len(rois) else 0
+        kernels.launch(
+            f"spread_in_order<{c_type(grad)}, {kind}>", n, n, len(rois), grad, rois, moved, offsets if moved else rois,
+            *arguments,
+        )  # fmt: skip
     else:
-        kernel, n = "spread", tasks(len(rois), out.shape[1], oh * ow, False)
-        first = (n,)
-    kernels.launch(
-        f"{kernel}<{c_type(grad)}, {kind}>", n, *first, grad, rois, offsets is not None,
-        rois if offsets is None else offsets, *out.shape, oh, ow, scale, sampling, aligned, clockwise, gamma, sums,
-    )  # fmt: skip
-    settle(kernels, sums, out)
-
-
-def summed(out):
-    """Where a gradient is summed: zeros in out itself, or in float32 for 16-bit types."""
-    kind = c_type(out)
-    if kind == real(kind):
-        return zeros_in(out)
-    return zeros(out, out.shape, TYPES[real(kind)])
-
-
-def zeros_in(out):
-    """The array itself, filled with zeros."""
-    from arrayvision.array import library_of
-
-    library_of(out).zero(out)
-    return out
-
-
-def settle(kernels, sums, out):
-    """Give the sums to out, unless they are there."""
-    if sums is not out:
-        n = 1
-        for size in out.shape:
-            n *= size
-        kernels.launch(f"narrow<{c_type(out)}>", n, n, sums, out)
+        for n, divided, part in tasks(len(rois), out.shape[1], oh * ow, False):
+            kernels.launch(
+                f"spread<{c_type(grad)}, {kind}>", n, *divided, rows(grad, part), rows(rois, part), moved,
+                rows(offsets, part) if moved else rois, *arguments,
+            )  # fmt: skip
+    round_sums(kernels, sums, out)

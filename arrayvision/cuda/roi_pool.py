@@ -1,12 +1,14 @@
 """Launches of roi_pool.cu; the functions and arguments of `cpu/roi_pool.py`."""
 
 from arrayvision.cuda import runtime
-from arrayvision.cuda.roi_bins import layout, settle, summed, tasks
+from arrayvision.cuda.loops import rows
+from arrayvision.cuda.roi_bins import layout, tasks
 from arrayvision.cuda.runtime import deterministic
-from arrayvision.cuda.suppress import FLOATS, c_type
+from arrayvision.cuda.sums import ROUND_SUMS, round_sums, zero_sums
+from arrayvision.cuda.types import FLOATS, c_type
 
 KERNELS = runtime.Kernels(
-    "roi_pool.cu", [f"{k}<{T}>" for k in ("pool_pixels", "spread_pixels", "narrow") for T in FLOATS]
+    "roi_pool.cu", [*(f"{k}<{T}>" for k in ("pool_pixels", "spread_pixels") for T in FLOATS), *ROUND_SUMS]
 )
 
 
@@ -14,18 +16,31 @@ def forward(x, last, rois, scale, out, which):
     """Maxima of x, (B, H, W, C) if `last` else (B, C, H, W), into out (K, C, oh, ow); `which` gets pixels, -1 for none."""
     oh, ow = out.shape[2:]
     shape = layout(x, last)
-    n = tasks(len(rois), shape[1], oh * ow, last)
-    KERNELS.launch(f"pool_pixels<{c_type(x)}>", n, n, x, last, rois, *shape, oh, ow, scale, out, which)
+    for n, divided, part in tasks(len(rois), shape[1], oh * ow, last):
+        KERNELS.launch(
+            f"pool_pixels<{c_type(x)}>",
+            n,
+            *divided,
+            x,
+            last,
+            rows(rois, part),
+            *shape,
+            oh,
+            ow,
+            scale,
+            rows(out, part),
+            rows(which, part),
+        )
 
 
 def backward(grad, which, rois, out):
     """Fill out (B, C, H, W) with the features' gradient."""
     k, channels, oh, ow = grad.shape
-    sums, ordered = summed(out), deterministic(grad)
+    sums, ordered = zero_sums(out), deterministic(grad)
     batch, _, h, w = out.shape
     n = batch * channels if ordered else k * channels * oh * ow
     KERNELS.launch(
         f"spread_pixels<{c_type(grad)}>", n if k else 0, n, k, ordered, grad, which, rois, batch, channels, h * w, oh * ow,
         sums,
     )  # fmt: skip
-    settle(KERNELS, sums, out)
+    round_sums(KERNELS, sums, out)

@@ -2,7 +2,10 @@
 #include "polygons.cuh"
 #include "suppress.cuh"
 
-constexpr int ROWS = 16;
+constexpr int BLOCK = 128;  // threads: boxes of the second set
+constexpr int ROWS = 16;  // of the first set, that a block holds in shared memory at a time
+
+namespace polygons {
 
 // `single`: IoUs count as floats.
 template <class S> __device__ inline bool above(const S& p, const S& q, double threshold, double single) {
@@ -13,8 +16,10 @@ template <class S> __device__ inline bool above(const S& p, const S& q, double t
   return (single != 0 ? double(float(iou)) : iou) > threshold;
 }
 
+}  // namespace polygons
+
 template <class T, class S>
-__global__ void __launch_bounds__(128) all_pairs(int64_t m, int64_t n, const S* first_shapes, const S* second_shapes, bool foreground, T* out) {
+__global__ void __launch_bounds__(BLOCK) all_pairs(int64_t m, int64_t n, const S* first_shapes, const S* second_shapes, bool foreground, T* out) {
   __shared__ __align__(8) unsigned char memory[ROWS * sizeof(S)];
   S* const row = reinterpret_cast<S*>(memory);
   const int64_t j = first();
@@ -26,7 +31,7 @@ __global__ void __launch_bounds__(128) all_pairs(int64_t m, int64_t n, const S* 
     __syncthreads();
     if (j < n)
       for (int i = 0; i < rows; ++i) {
-        const double inter = overlap(row[i], mine);
+        const double inter = polygons::overlap(row[i], mine);
         const double whole = foreground ? row[i].area : row[i].area + mine.area - inter;
         out[(top + i) * n + j] = T(acc_t<T>(inter > 0 ? inter / whole : 0.0));
       }
@@ -38,7 +43,7 @@ template <class T, class S>
 __global__ void __launch_bounds__(256) aligned_pairs(int64_t n, const S* first_shapes, const S* second_shapes, bool foreground, T* out) {
   for (int64_t i = first(); i < n; i += stride()) {
     const S p = first_shapes[i], q = second_shapes[i];
-    const double inter = overlap(p, q), whole = foreground ? p.area : p.area + q.area - inter;
+    const double inter = polygons::overlap(p, q), whole = foreground ? p.area : p.area + q.area - inter;
     out[i] = T(acc_t<T>(inter > 0 ? inter / whole : 0.0));
   }
 }

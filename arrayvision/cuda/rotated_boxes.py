@@ -1,11 +1,13 @@
 """Launches of rotated_boxes.cu; the functions and arguments of `cpu/rotated_boxes.py`."""
 
 from arrayvision.cuda import nms as axis_aligned, runtime, suppress
+from arrayvision.cuda.constants import constant
 from arrayvision.cuda.runtime import empty
-from arrayvision.cuda.suppress import FLOATS, c_type, in_dtype
+from arrayvision.cuda.types import FLOATS, as_accumulator, c_type
 
-BLOCK, ROWS, TILE = 128, 16, 128
-_WIDTH = {"Rotated": 9, "Quad": 14}  # numbers in a shape
+BLOCK, ROWS = (constant("rotated_boxes.cu", name) for name in ("BLOCK", "ROWS"))
+TILE = constant("polygons.cuh", "POLYGON_TILE")
+_WIDTH = {"polygons::Rotated": 9, "polygons::Quad": 14}  # numbers in a shape
 KERNELS = runtime.Kernels(
     "rotated_boxes.cu",
     [
@@ -19,7 +21,7 @@ KERNELS = runtime.Kernels(
 
 def shapes_of(boxes, clockwise=True):
     """Boxes (N, 5) or quadrilaterals (N, 8) as rows of polygons.cuh, and which of the two they are."""
-    box, n = "Rotated" if boxes.shape[1] == 5 else "Quad", len(boxes)
+    box, n = f"polygons::{'Rotated' if boxes.shape[1] == 5 else 'Quad'}", len(boxes)
     shapes = empty(boxes, (n, _WIDTH[box]), "float64")
     KERNELS.launch(f"shapes<{c_type(boxes)}, {box}, double>", n, n, boxes, 1 if clockwise else -1, shapes)
     return shapes, box
@@ -42,7 +44,7 @@ def nms(boxes, scores, labels, threshold, clockwise, score_threshold, max_num):
         return suppress.none(boxes)
     kind = c_type(boxes)
     shapes, box = shapes_of(boxes, clockwise)
-    threshold = float(in_dtype(kind, threshold))
+    threshold = float(as_accumulator(kind, threshold))
     single = kind != "double"
     order, _, _, ranks, count = suppress.ranked(
         KERNELS, shapes, box, "double", TILE, scores, labels, threshold, single, score_threshold, max_num

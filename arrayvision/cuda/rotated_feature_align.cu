@@ -1,6 +1,6 @@
 // Rotated feature alignment: each position's features and those at its box's centre (and corners), added.
-#include "prelude.cuh"
-#include "roi_bins.cuh"
+#include "bilinear.cuh"
+#include "sums.cuh"
 
 // Calls f(row, column, weight) for the pixels that a box's points take. Its first two numbers are its centre's y and x.
 template <class A, class F> __device__ inline void points_of(const A* box, A scale, int points, int h, int w, F&& f) {
@@ -9,7 +9,7 @@ template <class A, class F> __device__ inline void points_of(const A* box, A sca
   int yl, yh, xl, xh;
   for (int k = 0; k < points; ++k) {
     const A a = k == 0 ? A(0) : k == 1 || k == 4 ? A(1) : A(-1), b = k == 0 ? A(0) : k <= 2 ? A(1) : A(-1);
-    if (place(y + a * s * rx + b * c * ry, h, yl, yh, fy) && place(x + a * c * rx - b * s * ry, w, xl, xh, fx)) four(yl, yh, fy, xl, xh, fx, A(1), f);
+    if (bilinear::neighbours(y + a * s * rx + b * c * ry, h, yl, yh, fy) && bilinear::neighbours(x + a * c * rx - b * s * ry, w, xl, xh, fx)) bilinear::each_neighbour(yl, yh, fy, xl, xh, fx, A(1), f);
   }
 }
 
@@ -44,12 +44,8 @@ __global__ void __launch_bounds__(256) spread_aligned(int64_t n, bool in_order, 
       const A* box = boxes + (b * size + p) * 5;
       if (!known(box)) continue;
       const A g = A(grad[plane * size + p]);
-      const auto add = [&](int64_t at, A v) {
-        if (in_order) target[at] += v;
-        else atomicAdd(target + at, v);
-      };
-      add(p, g);
-      points_of(box, scale, points, h, w, [&](int r, int q, A weight) { add(int64_t(r) * w + q, weight * g); });
+      sums::add(target + p, g, in_order);
+      points_of(box, scale, points, h, w, [&](int r, int q, A weight) { sums::add(target + int64_t(r) * w + q, weight * g, in_order); });
     }
   }
 }

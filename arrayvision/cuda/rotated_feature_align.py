@@ -1,12 +1,12 @@
 """Launches of rotated_feature_align.cu; the functions and arguments of `cpu/rotated_feature_align.py`."""
 
 from arrayvision.cuda import runtime
-from arrayvision.cuda.roi_bins import settle, summed
 from arrayvision.cuda.runtime import deterministic
-from arrayvision.cuda.suppress import FLOATS, c_type
+from arrayvision.cuda.sums import ROUND_SUMS, round_sums, zero_sums
+from arrayvision.cuda.types import FLOATS, c_type
 
 KERNELS = runtime.Kernels(
-    "rotated_feature_align.cu", [f"{k}<{T}>" for k in ("align", "spread_aligned", "narrow") for T in FLOATS]
+    "rotated_feature_align.cu", [*(f"{k}<{T}>" for k in ("align", "spread_aligned") for T in FLOATS), *ROUND_SUMS]
 )
 
 
@@ -20,7 +20,7 @@ def forward(x, last, boxes, scale, points, out):
 def backward(grad, boxes, scale, points, out):
     """Fill out (B, C, H, W) with the features' gradient."""
     batch, channels, h, w = out.shape
-    sums, ordered = summed(out), deterministic(grad)
+    sums, ordered = zero_sums(out), deterministic(grad)
     n = batch * channels * (1 if ordered else h * w)
     KERNELS.launch(
         f"spread_aligned<{c_type(grad)}>",
@@ -36,4 +36,4 @@ def backward(grad, boxes, scale, points, out):
         points,
         sums,
     )
-    settle(KERNELS, sums, out)
+    round_sums(KERNELS, sums, out)

@@ -2,7 +2,7 @@
 
 from arrayvision.cuda import runtime
 from arrayvision.cuda.runtime import empty, zeros
-from arrayvision.cuda.suppress import FLOATS, TYPES, c_type, in_dtype, real
+from arrayvision.cuda.types import DTYPES, FLOATS, accumulator, as_accumulator, c_type
 
 KERNELS = runtime.Kernels("soft_nms.cu", [f"{kernel}<{T}>" for kernel in ("soften", "take_picked") for T in FLOATS])
 
@@ -10,13 +10,13 @@ KERNELS = runtime.Kernels("soft_nms.cu", [f"{kernel}<{T}>" for kernel in ("softe
 def soft_nms(boxes, scores, labels, threshold, sigma, min_score, method, offset):
     """Indices in the order of picking, and the scores they had then."""
     kind, n = c_type(boxes), len(boxes)
-    number = TYPES[real(kind)]
+    number = DTYPES[accumulator(kind)]
     keep, decayed, count = empty(boxes, (n,), "int64"), empty(boxes, (n,), number), zeros(boxes, (1,), "int64")
     if n == 0:
         return keep, decayed
     shapes, left = empty(boxes, (n, 5), number), empty(boxes, (n,), number)
     lowest = -3.4028234663852886e38 if number == "float32" else -1.7976931348623157e308  # -infinity marks those picked
-    args = in_dtype(kind, threshold), in_dtype(kind, sigma), in_dtype(kind, max(min_score, lowest))
+    args = as_accumulator(kind, threshold), as_accumulator(kind, sigma), as_accumulator(kind, max(min_score, lowest))
     how = ("naive", "linear", "gaussian").index(method)
     some_labels = keep if labels is None else labels  # not read if there are none
     block = min(1024, -(-n // 32) * 32)

@@ -1,32 +1,19 @@
 """What the suppressions of all kinds of boxes share: order, tiles, and the rows that are kept (see suppress.cuh)."""
 
-from arrayvision.array import library_of, scalar
-from arrayvision.cuda import runtime
 from arrayvision.cuda.runtime import argsort, empty, zeros
+from arrayvision.cuda.types import DTYPES, FLOATS, accumulator, c_type
 
-KEYS = {"float": "int", "double": "int64_t"}
-TYPES = {"int": "int32", "int64_t": "int64", "float": "float32", "double": "float64"}
-FLOATS = tuple(runtime.C_TYPES.values())
-MOST = 2**62
-
-
-def c_type(x) -> str:
-    """The C type of an array's elements."""
-    return runtime.C_TYPES[library_of(x).dtype(x)]
-
-
-def real(kind: str) -> str:
-    """The C type in which a storage type is computed."""
-    return "double" if kind == "double" else "float"
+KEYS = {"float": "int", "double": "int64_t"}  # as wide as the scores
+ALL = 2**62  # more boxes than there are
 
 
 def key_of(kind: str) -> str:
     """The integers that scores of this type are sorted by."""
-    return KEYS[real(kind)]
+    return KEYS[accumulator(kind)]
 
 
 def expressions(boxes, number):
-    """The kernels of suppress.cuh for boxes of a kind ("Rotated"), computed in `number` ("double")."""
+    """The kernels of suppress.cuh for boxes of a kind ("polygons::Rotated"), computed in `number` ("double")."""
     keys = ("int", "int64_t") if number == "double" else ("int",)
     return [f"strike_tile<{boxes}, {number}>", *(f"prepare<{boxes}, {key}>" for key in keys)]
 
@@ -38,17 +25,17 @@ def ranked(kernels, shapes, box, number, tile, scores, labels, threshold, extra,
     """Suppress: (order, owner, inside, ranks, how many are kept), as suppress.cuh has them."""
     n, kind = scores.shape[0], c_type(scores)
     key = key_of(kind)
-    keys = empty(scores, (n,), TYPES[key])
+    keys = empty(scores, (n,), DTYPES[key])
     kernels.launch(f"score_keys<{kind}, {key}>", n, n, scores, score_threshold or 0, score_threshold is not None, keys)
     order = argsort(keys)
-    ordered, sorted_labels = empty(scores, shapes.shape, TYPES[number]), empty(scores, (n,), "int64")
+    ordered, sorted_labels = empty(scores, shapes.shape, DTYPES[number]), empty(scores, (n,), "int64")
     owner, inside = empty(scores, (n,), "int32"), empty(scores, (n,), "int32")
     some_labels = order if labels is None else labels  # not read if there are none
     args = n, shapes, order, keys, labels is not None, some_labels, ordered, sorted_labels, owner, inside
     kernels.launch(f"prepare<{box}, {key}>", n, *args)
     tiles = -(-n // tile)
     kept_before, ranks = zeros(scores, (tiles + 1,), "int64"), empty(scores, (n,), "int64")
-    most = MOST if max_num < 0 else max_num
+    most = ALL if max_num < 0 else max_num
     for t in range(tiles):
         blocks = max(1, min(-(-(n - (t + 1) * tile) // tile), 65535))
         args = n, t, ordered, sorted_labels, threshold, extra, most, owner, inside, kept_before, ranks
@@ -71,8 +58,3 @@ def take_rows(kernels, boxes, scores, keep, dets, inds):
 def none(like):
     """No indices."""
     return empty(like, (0,), "int64")
-
-
-def in_dtype(kind: str, value: float):
-    """A number as the type in which a storage type is computed; too large ones become infinite."""
-    return scalar(value, "float64" if kind == "double" else "float32")

@@ -3,10 +3,12 @@
 #include "not_inline.cuh"
 #include "polygons.cuh"
 
+namespace hulls {
+
 struct Point { double x, y; };
 
 // A row of numbers as points; whether all are finite.
-template <class T> __device__ inline bool load(const T* row, int n, Point* points) {
+template <class T> __device__ inline bool load_points(const T* row, int n, Point* points) {
   double total = 0;
   for (int k = 0; k < n; ++k) {
     points[k] = {double(acc_t<T>(row[2 * k])), double(acc_t<T>(row[2 * k + 1]))};
@@ -15,7 +17,7 @@ template <class T> __device__ inline bool load(const T* row, int n, Point* point
   return total == 0;
 }
 
-__device__ inline int push(const Point* points, int* chosen, int bottom, int count, int i) {
+__device__ inline int push_corner(const Point* points, int* chosen, int bottom, int count, int i) {
   for (; count > bottom + 1; --count) {
     const Point a = points[chosen[count - 2]], b = points[chosen[count - 1]], c = points[i];
     if ((b.x - a.x) * (c.y - a.y) - (b.y - a.y) * (c.x - a.x) > 0) break;
@@ -38,10 +40,10 @@ NOT_INLINE int hull(const Point* points, int n, int* chosen) {
     ++m;
   }
   int count = 0;
-  for (int step = 0; step < m; ++step) count = push(points, chosen, 0, count, order[step]);
+  for (int step = 0; step < m; ++step) count = push_corner(points, chosen, 0, count, order[step]);
   if (m > 1) {
     const int top = count - 1;
-    for (int step = m - 2; step >= 0; --step) count = push(points, chosen, top, count, order[step]);
+    for (int step = m - 2; step >= 0; --step) count = push_corner(points, chosen, top, count, order[step]);
     --count;
   }
   return count;
@@ -56,7 +58,7 @@ __device__ inline double twice_area(const Point* points, const int* chosen, int 
   return total;
 }
 
-template <int MOST> struct Hull : Shape {
+template <int MOST> struct Hull : polygons::Shape {
   int count;
   Point corner[MOST];  // relative to the centre
 
@@ -76,7 +78,7 @@ template <int MOST> struct Hull : Shape {
   template <class T> __device__ void load_row(const T* row) {
     Point points[MOST];
     int chosen[MOST + 1];
-    const bool fine = load(row, MOST, points);
+    const bool fine = load_points(row, MOST, points);
     set(points, chosen, fine ? hull(points, MOST, chosen) : 0);
     if (!fine) area = 0;
   }
@@ -90,8 +92,10 @@ template <int M, int N> NOT_INLINE double hull_overlap(const Hull<M>& p, const H
     const Point a = p.corner[i], b = p.corner[i + 1 < p.count ? i + 1 : 0];
     for (int j = 0; j < q.count; ++j) {
       const Point c = q.corner[j], d = q.corner[j + 1 < q.count ? j + 1 : 0];
-      total += under_both(a.x, a.y, b.x, b.y, dx + c.x, dy + c.y, dx + d.x, dy + d.y);
+      total += polygons::under_both(a.x, a.y, b.x, b.y, dx + c.x, dy + c.y, dx + d.x, dy + d.y);
     }
   }
   return fmin(fmax(total, 0.0), fmin(p.area, q.area));
 }
+
+}  // namespace hulls

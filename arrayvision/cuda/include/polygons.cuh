@@ -3,13 +3,17 @@
 #pragma once
 #include "prelude.cuh"
 
+constexpr int POLYGON_TILE = 128;  // boxes that a launch of a suppression takes
+
+namespace polygons {
+
 struct Shape {  // centre and half extents of the axis-aligned hull, and the area
   double cx, cy, ex, ey, area;
 };
 
 struct Rotated : Shape {
   double half_w, half_h, cos, sin;
-  static constexpr int tile = 128, columns = 5;
+  static constexpr int tile = POLYGON_TILE, columns = 5;
 
   template <class T> __device__ void load(const T* box, double sense) {
     const double w = double(acc_t<T>(box[2])), h = double(acc_t<T>(box[3])), angle = sense * double(acc_t<T>(box[4]));
@@ -28,7 +32,7 @@ struct Rotated : Shape {
 
 struct Quad : Shape {
   double corner[8], sign;  // relative to the hull's centre; 1 or -1 by orientation
-  static constexpr int tile = 128, columns = 8;
+  static constexpr int tile = POLYGON_TILE, columns = 8;
 
   template <class T> __device__ void load(const T* box, double) {
     double v[8], total = 0;
@@ -113,3 +117,5 @@ template <class S> __device__ inline double overlap(const S& p, const S& q) {
   if (!(p.area > 0 && q.area > 0) || fabs(q.cx - p.cx) >= p.ex + q.ex || fabs(q.cy - p.cy) >= p.ey + q.ey) return 0;
   return fmin(fmax(shared_area(p, q), 0.0), fmin(p.area, q.area));
 }
+
+}  // namespace polygons

@@ -27,6 +27,8 @@ template <class T> using acc_t = typename accumulator<T>::type;
 
 template <class T> __device__ inline bool finite(T x) { return x - x == T(0); }
 
+constexpr int WARP = 32;  // threads that run together
+
 // The thread's number in the grid, and how many threads that has: `for (int64_t i = first(); i < n; i += stride())`.
 __device__ inline int64_t first() { return int64_t(blockIdx.x) * blockDim.x + threadIdx.x; }
 __device__ inline int64_t stride() { return int64_t(gridDim.x) * blockDim.x; }

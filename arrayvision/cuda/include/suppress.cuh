@@ -4,12 +4,16 @@
 // strikes it out if a kept box of the tile overlaps it too much. Within the tile, rounds decide all boxes at once whose
 // better overlapping boxes are decided; there are as many rounds as the longest chain of overlaps, which is short.
 //
-// A Box has `tile`, how many a launch takes (a multiple of 32), and a function above(box, box, threshold, extra), which
-// tells whether their IoU exceeds the threshold.
+// A Box has `tile`, how many a launch takes (a multiple of 32), and its namespace a function above(box, box, threshold, extra),
+// which tells whether their IoU exceeds the threshold.
 #pragma once
 #include "prelude.cuh"
 
+namespace suppress {
+
 constexpr int ALIVE = 0x7fffffff, LEFT_OUT = -1;
+
+}  // namespace suppress
 
 // For the k-th box by score: owner[k] is ALIVE, LEFT_OUT, or the rank of the kept box of an earlier tile that struck it;
 // inside[k] that of the kept box of its own tile that did. ranks: those kept; kept_before: how many before each tile.
@@ -32,7 +36,7 @@ __global__ void __launch_bounds__(Box::tile) strike_tile(int n, int tile, const 
   if (me < size) {
     box[me] = boxes[start + me];
     label[me] = labels[start + me];
-    undecided = owner[start + me] == ALIVE;
+    undecided = owner[start + me] == suppress::ALIVE;
   }
   const unsigned alive = __ballot_sync(0xffffffffu, undecided);
   if (lane == 0) open[word] = alive, kept[word] = 0;
@@ -66,20 +70,20 @@ __global__ void __launch_bounds__(Box::tile) strike_tile(int n, int tile, const 
     for (int w = 0; w < WORDS; ++w) any |= open[w];
     if (!any) break;
   }
-  int place = 0;  // how many kept ones come before me
-  for (int w = 0; w < word; ++w) place += __popc(kept[w]);
-  place += __popc(kept[word] & ((1u << lane) - 1));
-  mine = mine && before + place < most;
-  if (mine) list[place] = me;
+  int earlier = 0;  // how many kept ones come before me
+  for (int w = 0; w < word; ++w) earlier += __popc(kept[w]);
+  earlier += __popc(kept[word] & ((1u << lane) - 1));
+  mine = mine && before + earlier < most;
+  if (mine) list[earlier] = me;
   if (me == TILE - 1) {
-    const int64_t all = place + int(kept[word] >> lane & 1), room = most - before;
+    const int64_t all = earlier + int(kept[word] >> lane & 1), room = most - before;
     count = int(all < room ? all : room);
   }
   __syncthreads();
   const int total = count;
   if (blockIdx.x == 0) {
     if (me == 0) kept_before[tile + 1] = before + total;
-    if (mine) ranks[before + place] = start + me;
+    if (mine) ranks[before + earlier] = start + me;
     for (int w = 0; w < WORDS && me < size; ++w)
       if (better[w] & kept[w]) {
         inside[start + me] = start + w * 32 + __ffs(int(better[w] & kept[w])) - 1;
@@ -87,7 +91,7 @@ __global__ void __launch_bounds__(Box::tile) strike_tile(int n, int tile, const 
       }
   }
   for (int64_t j = start + TILE + first(); j < n; j += stride()) {
-    if (owner[j] != ALIVE) continue;
+    if (owner[j] != suppress::ALIVE) continue;
     const Box other = boxes[j];
     const int64_t own = labels[j];
     for (int k = 0; k < total; ++k)
@@ -97,6 +101,8 @@ __global__ void __launch_bounds__(Box::tile) strike_tile(int n, int tile, const 
       }
   }
 }
+
+namespace suppress {
 
 // The integers that rise as scores fall; those left out (NaN; not above `least`, if filtered) come last.
 template <class T, class Key>
@@ -111,9 +117,11 @@ __device__ Key falling_key(T score, acc_t<T> least, bool filtered) {
   return bits < 0 ? bits & last : Key(-bits);  // the magnitude, negative for positive scores
 }
 
+}  // namespace suppress
+
 template <class T, class Key>
 __global__ void __launch_bounds__(256) score_keys(int64_t n, const T* scores, acc_t<T> least, bool filtered, Key* keys) {
-  for (int64_t i = first(); i < n; i += stride()) keys[i] = falling_key<T, Key>(scores[i], least, filtered);
+  for (int64_t i = first(); i < n; i += stride()) keys[i] = suppress::falling_key<T, Key>(scores[i], least, filtered);
 }
 
 // Boxes as shapes; `extra` is what the kind of box takes (the offset of corners, the sense of angles).
@@ -129,7 +137,7 @@ __global__ void __launch_bounds__(256) prepare(int64_t n, const Box* all, const 
     const int64_t i = order[k];
     sorted[k] = all[i];
     sorted_labels[k] = labelled ? labels[i] : 0;
-    owner[k] = keys[i] == last ? LEFT_OUT : ALIVE;
-    inside[k] = LEFT_OUT;
+    owner[k] = keys[i] == last ? suppress::LEFT_OUT : suppress::ALIVE;
+    inside[k] = suppress::LEFT_OUT;
   }
 }

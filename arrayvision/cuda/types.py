@@ -1,0 +1,22 @@
+"""C types of kernels' template arguments: those that arrays hold, and those that kernels compute in."""
+
+from arrayvision.array import library_of, scalar
+from arrayvision.cuda.runtime import C_TYPES
+
+FLOATS = tuple(C_TYPES.values())  # what floating arrays hold: each kernel's instantiations
+DTYPES = {"int": "int32", "int64_t": "int64", "float": "float32", "double": "float64"}  # of arrays with such elements
+
+
+def c_type(x) -> str:
+    """The C type of an array's elements."""
+    return C_TYPES[library_of(x).dtype(x)]
+
+
+def accumulator(kind: str) -> str:
+    """The C type in which elements of this one are computed and added: acc_t of prelude.cuh."""
+    return "double" if kind == "double" else "float"
+
+
+def as_accumulator(kind: str, value: float):
+    """A number rounded to the type in which elements of this one are computed; too large ones become infinite."""
+    return scalar(value, DTYPES[accumulator(kind)])
