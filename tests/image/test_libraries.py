@@ -184,7 +184,7 @@ def test_tensor2imgs(make):
     normal = np.stack([image.imnormalize(x, MEAN, STD) for x in images]).transpose(0, 3, 1, 2)
     for got, wanted in zip(image.tensor2imgs(make(normal.copy()), MEAN, STD), images, strict=True):
         assert type(got) is np.ndarray and got.dtype == np.uint8
-        assert np.abs(got.astype(int) - wanted).max() <= 1  # fractions are cut off
+        np.testing.assert_array_equal(got, wanted)
     plain = np.random.default_rng(0).uniform(0, 255, (2, 3, 5, 5)).astype(np.float32)
     for got, wanted in zip(image.tensor2imgs(make(plain), to_rgb=False), plain, strict=True):
         np.testing.assert_array_equal(got, wanted.transpose(1, 2, 0).astype(np.uint8))
@@ -192,11 +192,14 @@ def test_tensor2imgs(make):
     np.testing.assert_array_equal(gray, (plain[0, 0] * np.float32(0.5) + 1).astype(np.uint8))
 
 
-def test_tensor2imgs_wraps_as_casts_do():
-    x = np.random.default_rng(0).normal(0, 3, (1, 3, 8, 8)).astype(np.float32)
+def test_tensor2imgs_clips():
+    x = np.random.default_rng(0).normal(0, 300, (1, 3, 8, 8)).astype(np.float32)
     (got,) = image.tensor2imgs(x)
-    np.testing.assert_array_equal(got, x[0, ::-1].transpose(1, 2, 0).astype(np.int32).astype(np.uint8))
-    assert (image.tensor2imgs(np.full((1, 3, 2, 2), np.nan))[0] == 0).all()
+    np.testing.assert_array_equal(got, np.clip(x[0, ::-1].transpose(1, 2, 0), 0, 255).astype(np.uint8))
+    for value, wanted in ((300, 255), (-1, 0), (np.inf, 255), (-np.inf, 0), (np.nan, 0), (1e30, 255)):
+        for channels in (1, 3):
+            x = np.full((1, channels, 2, 2), value, np.float32)
+            assert (image.tensor2imgs(x, to_rgb=channels == 3)[0] == wanted).all(), (value, channels)
 
 
 def test_tensor2imgs_of_requiring_grad():
