@@ -193,6 +193,47 @@ def test_over_http(folder, plain, monkeypatch):
         server.shutdown()
 
 
+def test_a_cut_http_body(monkeypatch):
+    import http.server
+    import threading
+    import urllib.request
+
+    monkeypatch.setenv("no_proxy", "*")
+
+    class Cut(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            self.wfile.write(b"x" * 10)
+
+        def log_message(self, *args):
+            pass
+
+    def refuse(*args, **kwargs):
+        raise ImportError("aiohttp")
+
+    monkeypatch.setattr(fsspec.core, "url_to_fs", refuse)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Cut) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/color.jpg"
+        with pytest.raises(OSError, match=r"color.jpg can't be read: IncompleteRead"):
+            image.imread(url)
+        with urllib.request.urlopen(url) as answer, pytest.raises(OSError, match=r"can't be read: IncompleteRead"):
+            image.imread(answer)
+        server.shutdown()
+    with pytest.raises(OSError, match=r"color.jpg can't be read"):  # refused, or reset
+        image.imread(url)
+
+
+def test_null_bytes_in_paths():
+    for path in ("a\0b.png", pathlib.Path("a\0b.png")):
+        with pytest.raises(ValueError, match=r"imread: a path must hold no null byte, got 'a\\x00b.png'"):
+            image.imread(path)
+    with pytest.raises(ValueError, match=r"imwrite: a path must hold no null byte, got 'a\\x00b.png'"):
+        image.imwrite(photo(), "a\0b.png")
+
+
 def test_what_cannot_be_read(tmp_path):
     with pytest.raises(FileNotFoundError):
         image.imread("/not/there.jpg")
