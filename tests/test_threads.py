@@ -179,6 +179,29 @@ def in_a_process(text, timeout=240, **environment):
     assert done.returncode == 0 and "fine" in done.stdout, done.stdout[-1000:] + done.stderr[-3000:]
 
 
+@pytest.mark.parametrize("variable", ["8", ""])
+def test_a_forked_child_keeps_the_number_that_was_set(variable):
+    in_a_process(
+        """
+for count in (3, 2):
+    set_num_threads(count)
+    for _ in range(2):  # a child's child, too
+        child = os.fork()
+        if child:
+            break
+        assert get_num_threads() == count, get_num_threads()
+    code = 0
+    if child:
+        code = os.waitpid(child, 0)[1]
+    if os.getpid() != parent:
+        os._exit(0 if code == 0 else 1)
+    assert code == 0
+print("fine")
+""".replace("for count", "parent = os.getpid()\nfor count", 1),
+        ARRAYVISION_NUM_THREADS=variable,
+    )
+
+
 @pytest.mark.alone
 def test_forks():
     """A hundred, while other threads are computing; children compute, too."""

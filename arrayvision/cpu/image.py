@@ -44,33 +44,50 @@ def normalize3(src, b, s, swap, dst, turn, grain, n):
         start = claim(turn, grain)
 
 
-@kernel(fastmath={"contract"})
-def _denormalize3(src, dst, s0, s1, s2, b0, b1, b2):
+@kernel
+def _restored(x, s, b, close):
+    """x * s + b; a whole number where it is as near to one as its roundings are large, so that casts don't lose it."""
+    scaled = x * s
+    value = scaled + b
+    whole = np.rint(value)
+    return whole if abs(value - whole) <= close * (abs(scaled) + abs(b)) else value
+
+
+@kernel
+def _denormalize3(src, dst, s0, s1, s2, b0, b1, b2, close):
     for i in range(dst.shape[0] // 3):
         j = 3 * i
-        x, y, z = src[j] * s0 + b0, src[j + 1] * s1 + b1, src[j + 2] * s2 + b2
+        x, y, z = (
+            _restored(src[j], s0, b0, close),
+            _restored(src[j + 1], s1, b1, close),
+            _restored(src[j + 2], s2, b2, close),
+        )
         dst[j], dst[j + 1], dst[j + 2] = x, y, z
 
 
-@kernel(fastmath={"contract"})
-def _denormalize3_swapped(src, dst, s0, s1, s2, b0, b1, b2):
+@kernel
+def _denormalize3_swapped(src, dst, s0, s1, s2, b0, b1, b2, close):
     for i in range(dst.shape[0] // 3):
         j = 3 * i
-        x, y, z = src[j] * s0 + b0, src[j + 1] * s1 + b1, src[j + 2] * s2 + b2
+        x, y, z = (
+            _restored(src[j], s0, b0, close),
+            _restored(src[j + 1], s1, b1, close),
+            _restored(src[j + 2], s2, b2, close),
+        )
         dst[j], dst[j + 1], dst[j + 2] = z, y, x
 
 
 @kernel
-def denormalize3(src, s, b, swap, dst, turn, grain, n):
-    """dst[p, c'] = src[p, c] * s[c] + b[c], c' = 2 - c if `swap`."""
+def denormalize3(src, s, b, close, swap, dst, turn, grain, n):
+    """dst[p, c'] = src[p, c] * s[c] + b[c] by `_restored`, c' = 2 - c if `swap`."""
     start = claim(turn, grain)
     while start < n:
         stop = min(start + grain, n)
         x, y = src[3 * start : 3 * stop], dst[3 * start : 3 * stop]
         if swap:
-            _denormalize3_swapped(x, y, s[0], s[1], s[2], b[0], b[1], b[2])
+            _denormalize3_swapped(x, y, s[0], s[1], s[2], b[0], b[1], b[2], close)
         else:
-            _denormalize3(x, y, s[0], s[1], s[2], b[0], b[1], b[2])
+            _denormalize3(x, y, s[0], s[1], s[2], b[0], b[1], b[2], close)
         start = claim(turn, grain)
 
 

@@ -49,7 +49,8 @@ def set_num_threads(count: int) -> None:
     """Let CPU kernels use this many threads, the caller's included, in this process and those forked from it.
 
     The default is `ARRAYVISION_NUM_THREADS`; without it, as many as this process may use (affinity, cgroup quota), and
-    one inside a worker of a torch DataLoader. Results don't depend on it.
+    one inside a worker of a torch DataLoader. Such workers begin with the default: call this in `worker_init_fn`.
+    Results don't depend on it.
     """
     global _chosen
     if isinstance(count, bool) or not isinstance(count, int):
@@ -63,13 +64,14 @@ def get_num_threads() -> int:
     """How many threads CPU kernels may use, the caller's included."""
     if _chosen is not None and _chosen[1] == os.getpid():
         return _chosen[0]
+    loader = sys.modules.get("torch.utils.data._utils.worker")
+    worker = loader is not None and loader._worker_info is not None
+    if _chosen is not None and not worker:  # by a process that this one was forked from
+        return _chosen[0]
     wanted = os.environ.get("ARRAYVISION_NUM_THREADS", "")
     if wanted.isdigit() and int(wanted) > 0:
         return int(wanted)
-    worker = sys.modules.get("torch.utils.data._utils.worker")
-    if worker is not None and worker._worker_info is not None:
-        return 1
-    return _chosen[0] if _chosen is not None else _allowed()
+    return 1 if worker else _allowed()
 
 
 @functools.cache

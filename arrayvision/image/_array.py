@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -39,6 +40,8 @@ def images(*names: str) -> Callable[[F], F]:
         def call(*args, **kwargs):
             for n, i in places:
                 x = args[i] if i < len(args) else kwargs.get(n)
+                if getattr(x, "shape", None) is not None and max(x.shape, default=0) > _EDGE:
+                    _measured(name, n, x.shape)
                 plain = type(x) is np.ndarray and x.dtype.char != "e" and x.dtype.isnative
                 if not plain and (x is not None or n == first):
                     return _convert(function, signature, names, args, kwargs)
@@ -51,6 +54,15 @@ def images(*names: str) -> Callable[[F], F]:
         return call
 
     return decorate
+
+
+_EDGE = 1 << 15  # within which no image has too many pixels
+
+
+def _measured(function, argument, shape):
+    """Refuse what OpenCV's sizes, ints of 32 bits, can't hold: it would crash."""
+    if math.prod(shape[:2]) >= 1 << 31:
+        raise InvalidValue(f"{function}: {argument} must have fewer than {1 << 31} pixels, got shape {tuple(shape)}")
 
 
 def _convert(function, signature, names, args, kwargs):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import re
 import tempfile
@@ -91,6 +92,14 @@ def _remote(function, url, backend_args):
         raise ValueError(f"{function}: {url} can't be opened: {error}") from None
 
 
+def _path(function, path):
+    """A path as text; a null byte in it is an error that shows it, as Python's own doesn't."""
+    path = os.fspath(path)
+    if ("\0" if isinstance(path, str) else b"\0") in path:
+        raise ValueError(f"{function}: a path must hold no null byte, got {path!r}")
+    return path
+
+
 def read(function: str, source: Any, backend_args: dict | None = None) -> Any:
     """All bytes of a path, a URL or a file object (of mmengine's back ends, whatever they give).
 
@@ -100,11 +109,14 @@ def read(function: str, source: Any, backend_args: dict | None = None) -> Any:
         If it can't be read: FileNotFoundError where there is none.
     """
     if hasattr(source, "read"):
-        content = source.read()
+        try:
+            content = source.read()
+        except http.client.HTTPException as error:
+            raise OSError(f"{function}: {file_name(source)} can't be read: {error!r}") from error
         if not isinstance(content, bytes):
             raise TypeError(f"{function}: {file_name(source)} must be opened in binary mode")
         return content
-    path = os.fspath(source)
+    path = _path(function, source)
     theirs = _theirs(path, backend_args)
     if theirs is not None:
         return theirs.get(path)
@@ -140,6 +152,8 @@ def _download(function, url):
     except urllib.error.HTTPError as error:
         kind = FileNotFoundError if error.code == 404 else OSError
         raise kind(f"{function}: {url} can't be read: {error}") from None
+    except (http.client.HTTPException, OSError) as error:  # cut, refused, unknown
+        raise OSError(f"{function}: {url} can't be read: {getattr(error, 'reason', None) or repr(error)}") from error
 
 
 def write(function: str, path: str, content: bytes, backend_args: dict | None = None) -> None:
@@ -150,6 +164,7 @@ def write(function: str, path: str, content: bytes, backend_args: dict | None = 
     OSError
         If it can't be written.
     """
+    path = _path(function, path)
     theirs = _theirs(path, backend_args)
     if theirs is not None:
         theirs.put(content, path)

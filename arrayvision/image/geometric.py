@@ -58,9 +58,10 @@ def _pair(function, argument, value):
 
 
 def _scaled(size, scale):
-    """(w, h) times a factor, rounded half up; a pair of factors scales each."""
+    """(w, h) times a factor, rounded half up, at least a pixel; a pair of factors scales each."""
     fw, fh = scale if isinstance(scale, (tuple, list)) else (scale, scale)
-    return int(size[0] * float(fw) + 0.5), int(size[1] * float(fh) + 0.5)
+    w, h = (max(int(n * float(f) + 0.5), min(n, 1)) for n, f in zip(size, (fw, fh), strict=True))
+    return w, h
 
 
 def rescale_size(old_size: tuple, scale: float | int | tuple[int, int], return_scale: bool = False) -> tuple:
@@ -79,7 +80,7 @@ def rescale_size(old_size: tuple, scale: float | int | tuple[int, int], return_s
     Returns
     -------
     (int, int) or ((int, int), float)
-        (w, h), rounded half up; and the factor.
+        (w, h), rounded half up, at least 1; and the factor.
 
     Raises
     ------

@@ -241,6 +241,8 @@ def _decode(name, content, file, flag, order, backend):
 
 def _by_cv2(content, flag, order):
     code = flag if isinstance(flag, int) else imread_flags[flag]
+    if content[:4] == b"\x59\xa6\x6a\x95" and content[12:16] == b"\0\0\0\x08" and not any(content[24:32]):
+        return _by_pillow(content, _NAMES.get(code, "unchanged"), order)  # gray Sun rasters: black by OpenCV
     img = cv2.imdecode(np.frombuffer(content, np.uint8), code)
     if img is not None and order == "rgb" and img.ndim == 3 and img.shape[2] in (3, 4):
         swap = cv2.COLOR_BGR2RGB if img.shape[2] == 3 else cv2.COLOR_BGRA2RGBA
@@ -323,8 +325,10 @@ def imwrite(
     Parameters
     ----------
     img : array (H, W, C) or (H, W)
-        BGR or BGRA for 3 or 4 channels. What the format can hold: uint8 for JPEG, uint8 and uint16 for PNG, these and
-        floats for TIFF, which with tifffile installed holds any number of channels.
+        BGR or BGRA for 3 or 4 channels. What the format can hold: uint8 for JPEG, BMP, WebP and GIF, uint8 and uint16
+        for PNG, PNM and JPEG 2000, float32 for EXR, HDR and PFM, these and other numbers for TIFF, which with tifffile
+        installed holds any number of channels and 64-bit integers. Other integers and floats are converted where every
+        value stays the same.
     file_path : str or path
         A path or URL; its extension chooses the format.
     params : list, optional
@@ -344,7 +348,8 @@ def imwrite(
     TypeError
         If something is of a wrong kind.
     ValueError
-        If img has no pixels, or the format is unknown (also a `cv2.error`) or can't hold it.
+        If img has no pixels, or the format is unknown (also a `cv2.error`) or can't hold its values; transparency in
+        JPEG, for one, or fractions in PNG.
     OSError
         If the file can't be written.
 
@@ -366,25 +371,93 @@ def imwrite(
     return True
 
 
+_BYTES, _DEEP, _REAL = ("uint8",), ("uint8", "uint16"), ("float32",)
+_HELD: dict[str, tuple[str, ...]] = {  # by extension: the dtypes that a file holds as they are
+    **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".bmp", ".dib", ".webp", ".gif", ".sr", ".ras", ".pbm"), _BYTES),
+    **dict.fromkeys((".png", ".apng", ".pgm", ".ppm", ".pnm", ".pam", ".jp2", ".avif"), _DEEP),
+    **dict.fromkeys((".exr", ".hdr", ".pic", ".pfm"), _REAL),
+    **dict.fromkeys((".tif", ".tiff"), ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")),
+}
+_NO_ALPHA = (".jpg", ".jpeg", ".jpe", ".sr", ".ras", ".jp2")
+
+
+def _held(name, img, extension):
+    """The image in a dtype that the format holds, converted if that changes no value.
+
+    bool, uint16 and float16 are not: their scales are 0 to 1 or 65535, and the same numbers would be another picture.
+    """
+
+    shape, dtype = img.shape, img.dtype
+
+    def refused(why, advice):
+        return ValueError(
+            f"{name}: img of shape {shape} and dtype {dtype} can't be written as {extension}, which holds {why}: "
+            f"{advice}"
+        )
+
+    kinds = _HELD.get(extension, _BYTES)
+    if extension == ".pbm":
+        if img.dtype == bool:
+            return img.astype(np.uint8) * 255
+        if not np.isin(img, (0, 255)).all():
+            raise refused("black and white alone", "give bool, or 0 and 255 in uint8")
+    if img.dtype.name not in kinds:
+        possible = kinds if img.dtype.kind in "iuf" and img.dtype.name not in ("uint8", "uint16") else ()
+        if img.dtype.name in _DEEP and kinds == _REAL:
+            possible = kinds
+        for kind in possible:
+            with np.errstate(invalid="ignore", over="ignore"):
+                converted = img.astype(kind)
+            if _same(converted, img):
+                img = converted
+                break
+        else:
+            advice = "multiply by 255 and give uint8" if img.dtype == bool else "round, scale or clip to one of these"
+            raise refused(" and ".join(kinds) if len(kinds) < 3 else ", ".join(kinds), advice)
+    if extension in (".hdr", ".pic") and not (np.isfinite(img).all() and img.min() >= 0):
+        raise refused("finite numbers from 0", "clip them")
+    if extension in _NO_ALPHA and img.ndim == 3 and img.shape[2] == 4:
+        if (img[..., 3] != np.iinfo(img.dtype).max).any():
+            raise refused("no alpha", "give its first three channels, or write PNG")
+        img = np.ascontiguousarray(img[..., :3])
+    return img
+
+
+def _same(a, b):
+    """Whether two arrays hold the same numbers, exactly: NumPy compares int64 with floats in floats."""
+    if a.dtype.kind in "iu" and b.dtype.kind in "iu":
+        return b.min() >= np.iinfo(a.dtype).min and b.max() <= np.iinfo(a.dtype).max
+    if a.dtype.kind == "f" and b.dtype.kind in "iu":
+        with np.errstate(invalid="ignore"):
+            return bool((np.abs(a) < 2.0**63).all() and (a.astype(b.dtype) == b).all())
+    return bool(((a == b) | ((a != a) & (b != b))).all())
+
+
 def _encode(name, img, path, params):
     extension = os.path.splitext(path.split("?")[0] if _files.is_url(path) else path)[1].lower()
-    if extension in (".tif", ".tiff") and img.ndim == 3 and img.shape[2] > 4:
+    tiff = extension in (".tif", ".tiff")
+    if tiff and img.dtype.kind in "iuf" and _bands(img):
         buffer = io.BytesIO()
-        _module_of("tifffile").imwrite(buffer, img, photometric="minisblack", planarconfig="contig")
+        _module_of("tifffile").imwrite(
+            buffer, img, photometric="minisblack", planarconfig="contig" if img.ndim == 3 else None
+        )
         return buffer.getvalue()
-    if extension in (".tif", ".tiff") and img.dtype.kind == "f" and not params:
-        params = [cv2.IMWRITE_TIFF_COMPRESSION, 5]  # LZW: some OpenCVs would store floats as logarithms, with losses
-    if extension in (".jpg", ".jpeg", ".jpe") and img.dtype != np.uint8:
-        raise ValueError(f"{name}: img must be uint8 for {extension}, got {img.dtype}")
     if not extension or not cv2.haveImageWriter(f"x{extension}"):
         raise UnknownFormat(f"{name}: file_path must end in an extension that OpenCV writes, got {path!r}")
+    what = f"img of shape {img.shape} and dtype {img.dtype}"
+    img = _held(name, img, extension)
+    if tiff and img.dtype.kind == "f" and not params:
+        params = [cv2.IMWRITE_TIFF_COMPRESSION, 5]  # LZW: some OpenCVs would store floats as logarithms, with losses
     try:
         done, content = cv2.imencode(extension, img, params or [])
     except cv2.error as error:
         reason = str(getattr(error, "err", "") or error).strip().split("\n")[0]
-        raise ValueError(
-            f"{name}: img of shape {img.shape} and dtype {img.dtype} can't be written as {extension}: {reason}"
-        ) from None
+        raise ValueError(f"{name}: {what} can't be written as {extension}: {reason}") from None
     if not done:
-        raise ValueError(f"{name}: img of shape {img.shape} and dtype {img.dtype} can't be written as {extension}")
+        raise ValueError(f"{name}: {what} can't be written as {extension}")
     return content.tobytes()
+
+
+def _bands(img):
+    """Whether an image has numbers of channels, or integers of 64 bits, that only tifffile writes."""
+    return img.dtype.name in ("int64", "uint64") or (img.ndim == 3 and (img.shape[2] == 2 or img.shape[2] > 4))

@@ -31,7 +31,7 @@ def tensor2imgs(
     Returns
     -------
     list of N NumPy arrays (H, W, 3) or (H, W)
-        uint8. Fractions are cut off; values outside 0 to 255 wrap around as C casts do.
+        uint8, clipped to 0 to 255. Fractions are cut off; NaN becomes 0.
 
     Raises
     ------
@@ -74,9 +74,5 @@ def _numbers(name, argument, values, channels, default):
 
 def _image(x, mean, std, swap):
     img = np.ascontiguousarray(x.transpose(1, 2, 0))
-    if img.shape[2] == 1:
-        img = img[..., 0] * img.dtype.type(std[0]) + img.dtype.type(mean[0])
-    else:
-        img = imdenormalize(img, mean, std, to_bgr=swap)
-    with np.errstate(invalid="ignore"):
-        return np.ascontiguousarray(img.astype(np.int32).astype(np.uint8))
+    img = imdenormalize(img[..., 0] if img.shape[2] == 1 else img, mean, std, to_bgr=swap)
+    return np.nan_to_num(np.clip(img, 0, 255, out=img), copy=False).astype(np.uint8)

@@ -166,7 +166,8 @@ def imdenormalize(img: Array, mean: Array, std: Array, to_bgr: bool = True) -> A
     Returns
     -------
     array
-        Of img's shape and dtype; not rounded.
+        Of img's shape and dtype; not rounded, but for what lies within the arithmetic's own rounding errors of a whole
+        number: that is this number, so that pixels survive `imnormalize`, this and a cast to integers.
 
     Raises
     ------
@@ -186,11 +187,17 @@ def imdenormalize(img: Array, mean: Array, std: Array, to_bgr: bool = True) -> A
         raise InvalidKind(f"{name}: img must be float32 or float64, got {img.dtype}")
     mean, std = _statistics(name, img, mean, std, to_bgr, "to_bgr")
     kind = img.dtype.newbyteorder("=")
+    close = kind.type(np.finfo(kind).eps * 4)  # eight roundings; normalizing and undoing it takes six
     if len(mean) == 3:
         out = np.empty(img.shape, kind)
         std, mean = _array.read_only(std.astype(kind)), _array.read_only(mean.astype(kind))
-        return _run(kernels.denormalize3, _array.rows(img), out, std, mean, to_bgr)
-    return (img * std.astype(kind) + mean.astype(kind)).reshape(img.shape).astype(kind, copy=False)
+        return _run(kernels.denormalize3, _array.rows(img), out, std, mean, close, to_bgr)
+    scaled, shift = img * std.astype(kind), mean.astype(kind)
+    value = scaled + shift
+    with np.errstate(invalid="ignore"):
+        whole = np.rint(value)
+        near = np.abs(value - whole) <= close * (np.abs(scaled) + np.abs(shift))
+    return np.where(near, whole, value).reshape(img.shape).astype(kind, copy=False)
 
 
 # ---- value by value --------------------------------------------------------------------------------------------------
@@ -677,7 +684,8 @@ def adjust_sharpness(img: Array, factor: float = 1.0, kernel: np.ndarray | None 
     factor : float
         Finite.
     kernel : array (h, w), optional
-        The smoothing filter; by default Pillow's, 3 x 3 of ones with 5 in the middle, over 13.
+        The smoothing filter; by default Pillow's, 3 x 3 of ones with 5 in the middle, over 13, which leaves the
+        outermost pixels as they are.
 
     Returns
     -------
@@ -694,6 +702,7 @@ def adjust_sharpness(img: Array, factor: float = 1.0, kernel: np.ndarray | None 
     name = "adjust_sharpness"
     _array.image(name, "img", img)
     factor = _finite(name, "factor", factor)
+    default = kernel is None
     if kernel is None:
         kernel = np.array([[1.0, 1.0, 1.0], [1.0, 5.0, 1.0], [1.0, 1.0, 1.0]]) / 13
     if not hasattr(kernel, "shape"):
@@ -701,7 +710,10 @@ def adjust_sharpness(img: Array, factor: float = 1.0, kernel: np.ndarray | None 
     if len(kernel.shape) != 2:
         raise InvalidValue(f"{name}: kernel must have shape (h, w), got {tuple(kernel.shape)}")
     smooth = _array.like(cv2.filter2D(img, -1, _array.to_numpy(name, "kernel", kernel)), img)
-    blended = cv2.addWeighted(img, factor, smooth, 1 - factor, 0, dtype=cv2.CV_32F)
+    if default:  # Pillow smooths what has all eight neighbors
+        smooth[:1], smooth[-1:], smooth[:, :1], smooth[:, -1:] = img[:1], img[-1:], img[:, :1], img[:, -1:]
+    more = cv2.subtract(img, smooth, dtype=cv2.CV_32F)  # 0 where it is smooth already: what is flat stays as it is
+    blended = cv2.scaleAdd(more, factor, smooth.astype(np.float32).reshape(more.shape))
     return _array.like(np.clip(blended, 0, 255, out=blended).astype(img.dtype), img)
 
 

@@ -289,6 +289,8 @@ def imshow_det_bboxes(
         boxes, labels, scores = boxes[kept], labels[kept], scores[kept]
     bbox_color, text_color = color_val(bbox_color), color_val(text_color)
     thickness, font_scale = _thickness(name, thickness), check.number(name, "font_scale", font_scale, above=0)
+    if font_scale > 1000:  # letters of 22,000 pixels; from 2**31 on OpenCV crashes
+        raise ValueError(f"{name}: font_scale must be at most 1000, got {font_scale}")
     anchors = []
     for box in boxes:
         anchors.append(_draw(canvas, box, turned, bbox_color, thickness))

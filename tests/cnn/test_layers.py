@@ -238,6 +238,49 @@ def test_fuse_conv_bn():
     close(model(x), wanted, 256)
 
 
+SHARED = nn.Conv2d(4, 4, 1)
+SHARED_NORM = nn.BatchNorm2d(4)
+APART = {
+    "an activation": lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.BatchNorm2d(4)),
+    "pooling": lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.MaxPool2d(2), nn.BatchNorm2d(4)),
+    "a block": lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.Sequential(nn.GELU()), nn.BatchNorm2d(4)),
+    "padding": lambda: nn.Sequential(nn.Conv2d(3, 4, 1), nn.ZeroPad2d(1), nn.BatchNorm2d(4)),
+    "an order with the activation between": lambda: ConvModule(
+        3, 4, 3, norm_cfg={"type": "BN"}, act_cfg={"type": "Tanh"}, order=("conv", "act", "norm")
+    ),
+    "an order with the norm first": lambda: ConvModule(3, 3, 3, norm_cfg={"type": "BN"}, order=("norm", "conv", "act")),
+    "a spectral norm": lambda: nn.Sequential(
+        nn.utils.parametrizations.spectral_norm(nn.Conv2d(3, 4, 3)), nn.BatchNorm2d(4)
+    ),
+    "a weight norm": lambda: nn.Sequential(
+        nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 4, 3)), nn.BatchNorm2d(4)
+    ),
+    "a shared convolution": lambda: nn.Sequential(
+        nn.Conv2d(3, 4, 1),
+        nn.Sequential(SHARED, nn.BatchNorm2d(4)),
+        nn.Tanh(),
+        nn.Sequential(SHARED, nn.BatchNorm2d(4)),
+    ),
+    "a shared norm": lambda: nn.Sequential(nn.Conv2d(3, 4, 1), SHARED_NORM, nn.Tanh(), nn.Conv2d(4, 4, 1), SHARED_NORM),
+}
+
+
+@pytest.mark.parametrize("between", APART)
+def test_fuse_conv_bn_takes_only_what_follows_directly(between):
+    model, x = randomised(APART[between]()).eval(), torch.randn(2, 3, 8, 8)
+    norms = sum(isinstance(m, nn.BatchNorm2d) for m in model.modules())
+    wanted = model(x)
+    close(cnn.fuse_conv_bn(model)(x), wanted, 256)
+    assert sum(isinstance(m, nn.BatchNorm2d) for m in model.modules()) == norms
+
+
+def test_fuse_conv_bn_passes_over_identities():
+    model, x = randomised(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Identity(), nn.BatchNorm2d(4))), torch.randn(2, 3, 8, 8)
+    wanted = model.eval()(x)
+    close(cnn.fuse_conv_bn(model)(x), wanted, 256)
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in model.modules())
+
+
 # ---- builders --------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("name", "kind", "abbreviation"),

@@ -1,9 +1,12 @@
 """Counting operations, loading checkpoints, searching dilations."""
 
+import concurrent.futures
 import hashlib
 import io
 import json
 import logging
+import pickle
+import zipfile
 
 import numpy as np
 import pytest
@@ -225,9 +228,160 @@ class Harmful:
 
 def test_runs_no_code_of_a_file(tmp_path, capsys):
     torch.save({"state_dict": Harmful()}, tmp_path / "bad.pth")
-    with pytest.raises(ValueError, match="holds other objects than tensors and plain values"):
+    with pytest.raises(ValueError, match="holds other objects than tensors, plain values and arrays of numbers: print"):
         load_checkpoint(model(), tmp_path / "bad.pth")
     assert "run" not in capsys.readouterr().out
+
+
+class Name(str):
+    """Pickled, what has this name."""
+
+
+class Call:
+    """Pickled, a call of a name with these arguments, whatever the name; then, with a state, a `__setstate__`."""
+
+    def __init__(self, name, *args, state=None):
+        self.name, self.args, self.state = name, args, state
+
+
+def pickled(value):
+    """Protocol 2, written by hand: Python's pickler refuses names that are not what they say."""
+    if isinstance(value, Name):
+        module, _, name = value.rpartition(".")
+        return f"c{module}\n{name}\n".encode()
+    if isinstance(value, Call):
+        call = pickled(Name(value.name)) + pickled(value.args) + b"R"
+        return call + (pickled(value.state) + b"b" if value.state is not None else b"")
+    if isinstance(value, tuple):
+        return b"(" + b"".join(map(pickled, value)) + b"t"
+    if isinstance(value, dict):
+        return b"}" + b"".join(pickled(k) + pickled(v) + b"s" for k, v in value.items())
+    if isinstance(value, bytes):
+        return pickled(Call("_codecs.encode", value.decode("latin-1"), "latin1"))
+    return pickle.dumps(value, 2)[2:-1]
+
+
+def crafted(path, value):
+    """A checkpoint file whose pickle is this."""
+    torch.save({}, path)
+    with zipfile.ZipFile(path) as file:
+        parts = {name: file.read(name) for name in file.namelist()}
+    with zipfile.ZipFile(path, "w") as file:
+        for name, part in parts.items():
+            file.writestr(name, b"\x80\x02" + pickled(value) + b"." if name.endswith("data.pkl") else part)
+
+
+def dtype(code, *state):
+    return Call("numpy.dtype", code, False, True, state=state or (3, "<", None, None, None, -1, -1, 0))
+
+
+def array(shape, kind, data, fortran=False, package="numpy._core"):
+    empty = Call(f"{package}.multiarray._reconstruct", Name("numpy.ndarray"), (0,), b"b")
+    empty.state = (1, shape, kind, fortran, data)
+    return empty
+
+
+EIGHT = b"A" * 8
+CRAFTED = {
+    "a pointer of the file's": Call("numpy.ndarray", Call("numpy.ndarray", (1,), "O", EIGHT)),
+    "a pointer in a buffer": Call("numpy.ndarray", (1,), "O", EIGHT),
+    "objects in a state": array((1,), dtype("O8", 3, "|", None, None, None, -1, -1, 63), EIGHT),
+    "objects by their flags": array((1,), dtype("f8", 3, "<", None, None, None, -1, -1, 63), EIGHT),
+    "objects in fields": array((1,), dtype("V8", 3, "|", None, ("a",), {"a": (dtype("O8"), 0)}, 8, 1, 27), EIGHT),
+    "a part of objects": array((1,), dtype("V8", 3, "|", (dtype("O8"), (1,)), None, None, 8, 1, 0), EIGHT),
+    "a list as a dtype": array((1,), Call("numpy.dtype", [("a", "O")], False, True), EIGHT),
+    "text that names objects": array((1,), Call("numpy.dtype", "i4,O", False, True), b"A" * 12),
+    "a size that is not the dtype's": array((1,), dtype("U2", 3, "<", None, None, None, 1 << 20, 4, 8), EIGHT),
+    "more values than bytes": array((1 << 20,), dtype("f4"), EIGHT),
+    "fewer values than bytes": array((1,), dtype("f4"), EIGHT),
+    "a negative length": array((-1,), dtype("f8"), EIGHT),
+    "lengths whose product wraps": array((1 << 61, 8), dtype("f8"), b""),
+    "text as bytes": array((2,), dtype("f4"), "A" * 8),
+    "no dtype": array((1,), "O", EIGHT),
+    "a number cut short": Call("numpy._core.multiarray.scalar", dtype("f8"), EIGHT[:4]),
+    "a number that is an object": Call("numpy.core.multiarray.scalar", dtype("O8"), EIGHT),
+    "an array without values": Call("numpy._core.multiarray._reconstruct", Name("numpy.ndarray"), (0,), b"b"),
+    "a tensor on an array without values": Call(
+        "torch._utils._rebuild_device_tensor_from_numpy", Call("numpy.ndarray", (4,), "f8"), torch.float32, "cpu", False
+    ),
+    "a buffer": Call("numpy._core.numeric._frombuffer", EIGHT, dtype("f8"), (1,), "C"),
+    "bytes by the number": Call("__builtin__.bytes", 1 << 40),
+    "another function of NumPy": Call("numpy.load", "x.npy"),
+    "another class": Call("builtins.memoryview", EIGHT),
+    "a class by its constructor": Call("numpy.memmap", "x"),
+}
+
+
+@pytest.mark.parametrize("name", CRAFTED)
+def test_refuses_what_a_crafted_file_would_read(tmp_path, name):
+    crafted(tmp_path / "bad.pth", {"state_dict": {}, "meta": CRAFTED[name]})
+    with pytest.raises(ValueError, match=r"bad\.pth") as caught:
+        load_checkpoint(nn.Sequential(), tmp_path / "bad.pth")
+    assert "documentation" not in str(caught.value) and "http" not in str(caught.value)
+
+
+def test_an_array_is_set_once(tmp_path):
+    twice = array((1,), dtype("f8"), EIGHT)
+    written = pickled(twice) + pickled((1, (2,), dtype("f8"), False, EIGHT * 2)) + b"b"
+    path = tmp_path / "bad.pth"
+    crafted(path, {})
+    with zipfile.ZipFile(path) as file:
+        parts = {n: file.read(n) for n in file.namelist()}
+    with zipfile.ZipFile(path, "w") as file:
+        for n, part in parts.items():
+            file.writestr(n, b"\x80\x02" + written + b"." if n.endswith("data.pkl") else part)
+    with pytest.raises(ValueError, match="set twice"):
+        load_checkpoint(nn.Sequential(), path)
+
+
+def test_a_refusal_says_what_to_do(tmp_path):
+    torch.save({"state_dict": {}, "meta": Harmful()}, tmp_path / "bad.pth")
+    with pytest.raises(ValueError, match=r"print.* Nothing of it was loaded\. If you trust the file, save its weights"):
+        load_checkpoint(model(), tmp_path / "bad.pth")
+
+
+@pytest.mark.parametrize("package", ["numpy.core", "numpy._core"])
+def test_arrays_of_numpy_1_and_2(tmp_path, package):
+    shared = array((2, 3), dtype("i4"), np.arange(6, dtype="<i4").tobytes(), True, package)
+    number = Call(f"{package}.multiarray.scalar", dtype("f8"), np.float64(0.5).tobytes())
+    meta = {"array": shared, "number": number, "dtype": dtype("f4", 3, ">", None, None, None, -1, -1, 0)}
+    crafted(tmp_path / "net.pth", {"state_dict": {}, "meta": meta, "in": ((shared,),)})
+    found = load_checkpoint(nn.Sequential(), tmp_path / "net.pth")
+    for x in (found["meta"]["array"], found["in"][0][0]):
+        assert type(x) is np.ndarray
+        np.testing.assert_array_equal(x, np.arange(6).reshape(3, 2).T)
+    assert found["meta"]["number"] == 0.5 and type(found["meta"]["number"]) is np.float64
+    assert found["meta"]["dtype"] == np.dtype(">f4")
+
+
+def test_arrays_of_every_allowed_dtype_come_back(tmp_path):
+    arrays = [np.arange(6).reshape(2, 3).astype(code) for code in "?bhilqBHILQefdFD"]
+    arrays += [np.array(["ab", "c"]), np.array([b"ab"]), np.zeros((0, 3)), np.array(3.0), np.asfortranarray(arrays[0])]
+    arrays += [np.arange(3, dtype=">i2")]
+    itself: list = [1]
+    itself.append(itself)
+    torch.save({"state_dict": model().state_dict(), "arrays": arrays, "itself": itself}, tmp_path / "net.pth")
+    found = load_checkpoint(model(), tmp_path / "net.pth")
+    for given, x in zip(arrays, found["arrays"], strict=True):
+        assert type(x) is np.ndarray and x.dtype == given.dtype.newbyteorder("=") and x.flags.writeable
+        np.testing.assert_array_equal(x, given)
+    assert found["itself"][1] is found["itself"]
+
+
+def test_a_cut_checkpoint_is_named(tmp_path):
+    torch.save(model().state_dict(), tmp_path / "net.pth", _use_new_zipfile_serialization=False)
+    content = (tmp_path / "net.pth").read_bytes()
+    for length in (0, 1, 20, len(content) // 2):
+        (tmp_path / "cut.pth").write_bytes(content[:length])
+        with pytest.raises((ValueError, RuntimeError)):
+            load_checkpoint(model(), tmp_path / "cut.pth")
+
+
+def test_several_threads_load_arrays_at_once(tmp_path):
+    torch.save({"state_dict": model().state_dict(), "meta": np.arange(3)}, tmp_path / "net.pth")
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        for found in pool.map(lambda _: load_checkpoint(model(), tmp_path / "net.pth"), range(40)):
+            np.testing.assert_array_equal(found["meta"], np.arange(3))
 
 
 def test_names_that_do_not_fit(tmp_path, caplog):

@@ -61,6 +61,16 @@ def test_rescale_size():
         image.rescale_size((400, 300), [100, 100])
 
 
+def test_thin_images_keep_a_pixel():
+    for shape in ((3, 1000), (1000, 3), (1000, 1, 3)):
+        for scale in ((50, 50), 0.01):
+            got = image.imrescale(np.full(shape, 7, np.uint8), scale)
+            assert min(got.shape[:2]) == 1 and max(got.shape[:2]) in (10, 50) and (got == 7).all()
+    assert image.rescale_size((1000, 3), (50, 50)) == (50, 1)
+    assert image.imresize_to_multiple(np.zeros((3, 1000), np.uint8), 1, size=(50, 50), keep_ratio=True).shape == (1, 50)
+    assert image.imresize_like(np.zeros((3, 1000), np.uint8), np.zeros((1, 1))).shape == (1, 1)
+
+
 def test_imrescale_and_like():
     assert image.imrescale(IMG, 1.5).shape == (450, 600, 3)
     resized, scale = image.imrescale(IMG, (180, 200), return_scale=True)

@@ -193,6 +193,47 @@ def test_over_http(folder, plain, monkeypatch):
         server.shutdown()
 
 
+def test_a_cut_http_body(monkeypatch):
+    import http.server
+    import threading
+    import urllib.request
+
+    monkeypatch.setenv("no_proxy", "*")
+
+    class Cut(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            self.wfile.write(b"x" * 10)
+
+        def log_message(self, *args):
+            pass
+
+    def refuse(*args, **kwargs):
+        raise ImportError("aiohttp")
+
+    monkeypatch.setattr(fsspec.core, "url_to_fs", refuse)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Cut) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/color.jpg"
+        with pytest.raises(OSError, match=r"color.jpg can't be read: IncompleteRead"):
+            image.imread(url)
+        with urllib.request.urlopen(url) as answer, pytest.raises(OSError, match=r"can't be read: IncompleteRead"):
+            image.imread(answer)
+        server.shutdown()
+    with pytest.raises(OSError, match=r"color.jpg can't be read"):  # refused, or reset
+        image.imread(url)
+
+
+def test_null_bytes_in_paths():
+    for path in ("a\0b.png", pathlib.Path("a\0b.png")):
+        with pytest.raises(ValueError, match=r"imread: a path must hold no null byte, got 'a\\x00b.png'"):
+            image.imread(path)
+    with pytest.raises(ValueError, match=r"imwrite: a path must hold no null byte, got 'a\\x00b.png'"):
+        image.imwrite(photo(), "a\0b.png")
+
+
 def test_what_cannot_be_read(tmp_path):
     with pytest.raises(FileNotFoundError):
         image.imread("/not/there.jpg")
@@ -328,7 +369,7 @@ def test_what_cannot_be_written(tmp_path):
         image.imwrite(photo(), "error_file.jppg")
     with pytest.raises(ValueError, match=r"must end in an extension"):
         image.imwrite(photo(), str(tmp_path / "none"))
-    with pytest.raises(ValueError, match=r"must be uint8 for .jpg"):
+    with pytest.raises(ValueError, match=r"dtype uint16 can't be written as .jpg, which holds uint8"):
         image.imwrite(photo().astype(np.uint16), str(tmp_path / "a.jpg"))
     for bad in (np.zeros((0, 3, 3), np.uint8), np.zeros(3, np.uint8), np.zeros((2, 2, 9), np.uint8)):
         with pytest.raises(ValueError, match=r"imwrite: img"):
@@ -344,6 +385,66 @@ def test_what_cannot_be_written(tmp_path):
     with pytest.warns(DeprecationWarning, match=r"auto_mkdir"):
         image.imwrite(photo(), str(tmp_path / "d.png"), auto_mkdir=True)
     assert not pathlib.Path("error_file.jppg").exists()
+
+
+LOSSY = (".jpg", ".webp", ".gif", ".avif", ".hdr", ".jp2")
+
+
+@pytest.mark.parametrize(
+    "extension", [".png", ".bmp", ".pgm", ".jpg", ".webp", ".tif", ".ras", ".jp2", ".pfm", ".hdr", ".exr"]
+)
+@pytest.mark.parametrize(
+    "dtype", ["bool", "int8", "int16", "int32", "int64", "uint16", "uint32", "uint64", "f2", "f4", "f8"]
+)
+def test_what_is_written_comes_back_or_is_refused(tmp_path, monkeypatch, extension, dtype):
+    """Whole, fractional, negative, large and special values: the same numbers, or an error that names all of it."""
+    monkeypatch.setenv("OPENCV_IO_ENABLE_OPENEXR", "1")
+    if not cv2.haveImageWriter(f"x{extension}"):
+        pytest.skip(f"this OpenCV writes no {extension}")
+    path = tmp_path / f"a{extension}"
+    dtype = np.dtype(dtype)
+    whole = np.tile(np.arange(48), (40, 1))
+    candidates = [whole % 2, whole, whole * 9, whole * 2000, -whole, whole.astype(np.float64) / 47, whole + 0.5]
+    candidates += [np.where(whole == 5, x, whole) for x in (np.nan, np.inf, 2.0**24 + 1, 1e30)]
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        candidates = [whole % 2, whole, np.where(whole == 5, limits.max, 0), np.where(whole == 5, limits.min, 1)]
+    written = 0
+    for values in candidates:
+        with np.errstate(invalid="ignore", over="ignore"):
+            img = values.astype(dtype)
+        try:
+            assert image.imwrite(img, path) is True
+        except ValueError as error:
+            assert f"dtype {'float32' if dtype == np.float16 else dtype}" in str(error) and extension in str(error)
+            continue
+        written += 1
+        back = image.imread(path, "unchanged")
+        if extension not in LOSSY:
+            back = back[..., 0] if back.ndim == 3 else back
+            np.testing.assert_array_equal(back, img)
+    if dtype.kind == "b":
+        assert not written
+    elif extension in (".tif", ".png") and dtype != np.float16:
+        assert written
+
+
+def test_bilevel_files_hold_bool(tmp_path):
+    img = noise(20, 24, 0) > 99
+    image.imwrite(img, tmp_path / "a.pbm")
+    np.testing.assert_array_equal(image.imread(tmp_path / "a.pbm", "unchanged") > 0, img)
+    with pytest.raises(ValueError, match=r"black and white alone"):
+        image.imwrite(noise(20, 24, 0), tmp_path / "a.pbm")
+
+
+def test_formats_without_alpha(tmp_path):
+    img = np.dstack([photo(), noise(*photo().shape[:2], 0)])
+    with pytest.raises(ValueError, match=r"\.jpg, which holds no alpha: give its first three"):
+        image.imwrite(img, tmp_path / "a.jpg")
+    img[..., 3] = 255
+    image.imwrite(img, tmp_path / "a.jpg")
+    image.imwrite(photo(), tmp_path / "b.jpg")
+    assert (tmp_path / "a.jpg").read_bytes() == (tmp_path / "b.jpg").read_bytes()
 
 
 # ---- damage ----------------------------------------------------------------------------------------------------------

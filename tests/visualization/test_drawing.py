@@ -177,6 +177,8 @@ def test_drawing_refuses():
             visualization.imshow_bboxes(img, box, thickness=thickness, show=False)
     with pytest.raises(ValueError, match="font_scale"):
         visualization.imshow_det_bboxes(img, box, label, font_scale=0, show=False)
+    with pytest.raises(ValueError, match="font_scale must be at most 1000"):
+        visualization.imshow_det_bboxes(img, box, label, font_scale=2**31 - 1, show=False)
     with pytest.raises(AssertionError, match="img must have shape"):
         visualization.imshow_bboxes(np.zeros((3, 4, 2)), box, show=False)
 

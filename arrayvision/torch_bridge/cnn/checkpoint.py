@@ -7,15 +7,18 @@ import json
 import logging
 import os
 import pathlib
+import pickle
 import re
 import shutil
+import struct
+import threading
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
 from arrayvision import cache
+from arrayvision.torch_bridge.cnn import _plain
 
 _SCHEMES = ("zoo://", "open-mmlab://", "openmmlab://")
 
@@ -65,7 +68,7 @@ def load_checkpoint(
         If the model zoo, or torchvision, has no such name.
     ValueError
         If the file's SHA-256 does not begin as its name says (``resnet50-0676ba61.pth``), if it holds other objects than
-        tensors and plain values (nothing is run), or no weights.
+        tensors, plain values and NumPy arrays of numbers or text (nothing is run), if it is damaged, or has no weights.
     RuntimeError
         If shapes don't fit, or names don't and `strict` is set.
     """
@@ -163,22 +166,32 @@ def _check_hash(path: pathlib.Path, name: str | None = None) -> None:
         )
 
 
-def _plain() -> list:
-    """Classes beside tensors that checkpoints hold and that can do no harm: NumPy's arrays and numbers."""
-    multiarray = getattr(np, "_core", None) or np.core
-    kinds: list[Any] = [np.ndarray, np.dtype, multiarray.multiarray._reconstruct, multiarray.multiarray.scalar]
-    kinds += [type(np.dtype(code)) for code in "?bhilqBHILQefd"]
-    return kinds
+_loading = threading.Lock()  # what torch allows is the process's, and each load takes back what it allowed
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_loading._at_fork_reinit)  # type: ignore[attr-defined]
 
 
 def _read(path: pathlib.Path, map_location):
     try:
-        with torch.serialization.safe_globals(_plain()):
-            return torch.load(path, map_location=map_location, weights_only=True)
-    except Exception as error:
-        if "weights_only" in str(error) or "Weights only" in str(error):
-            raise ValueError(
-                f"load_checkpoint: {path} holds other objects than tensors and plain values, which are not loaded: "
-                f"{str(error).splitlines()[-1]}"
-            ) from error
-        raise
+        with _loading, torch.serialization.safe_globals(_plain.ALLOWED):
+            content = torch.load(path, map_location=map_location, weights_only=True)
+        return _plain.plain(content)
+    except (pickle.UnpicklingError, RecursionError) as error:
+        text = str(error)
+        name = re.search(r"GLOBAL (\S+) was not|unsupported GLOBAL (\S+)|unrecognized function (.+)", text)
+        what = next(filter(None, name.groups())) if name else _cause(error)
+        raise ValueError(
+            f"load_checkpoint: {path} holds other objects than tensors, plain values and arrays of numbers: {what}. "
+            "Nothing of it was loaded. If you trust the file, save its weights alone: "
+            'torch.save(torch.load(path, weights_only=False)["state_dict"], path)'
+        ) from error
+    except (EOFError, LookupError, TypeError, ValueError, AttributeError, AssertionError, struct.error) as error:
+        raise ValueError(f"load_checkpoint: {path} is damaged or no checkpoint: {_cause(error)}") from error
+
+
+def _cause(error):
+    """The first line of the innermost message; torch puts its advice around it."""
+    while isinstance(error.__cause__ or error.__context__, pickle.UnpicklingError):
+        error = error.__cause__ or error.__context__
+    text = str(error)
+    return (text.partition("WeightsUnpickler error: ")[2] or text).strip().split("\n")[0] or type(error).__name__
