@@ -12,7 +12,7 @@ _SIGMOID, _SOFTMAX = ([f"{kind}_{does}" for does in ("each", "sums", "gradient")
 KERNELS = runtime.Kernels(
     "focal_loss.cu",
     [
-        *(f"{name}<{T}, {index}>" for name in _SIGMOID for T in FLOATS for index in INDICES),
+        *(f"{name}<{T}, {kind}>" for name in _SIGMOID for T in FLOATS for kind in INDICES),
         *(f"{name}<{T}>" for name in (*_SOFTMAX, "add_sums") for T in FLOATS),
     ],
 )

@@ -4,7 +4,7 @@ from arrayvision.cuda import runtime
 from arrayvision.cuda.loops import INDICES, divider, index
 from arrayvision.cuda.types import FLOATS, c_type
 
-KERNELS = runtime.Kernels("tin_shift.cu", [f"copy_groups<{T}, {index}>" for T in FLOATS for index in INDICES])
+KERNELS = runtime.Kernels("tin_shift.cu", [f"copy_groups<{T}, {kind}>" for T in FLOATS for kind in INDICES])
 
 
 def shift(x, shifts, out):
@@ -12,5 +12,5 @@ def shift(x, shifts, out):
     clips, frames, groups, size = x.shape
     n = clips * frames * groups * size
     kind = index(n)
-    by = [divider(kind, size) for size in (size, groups, frames)]
+    by = [divider(kind, length) for length in (size, groups, frames)]
     KERNELS.launch(f"copy_groups<{c_type(x)}, {kind}>", n, n, frames, *by, x, shifts, out)
