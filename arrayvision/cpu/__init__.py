@@ -7,6 +7,7 @@ is a digest of all these files and of Numba's version and flags.
 
 import contextlib
 import functools
+import gc
 import hashlib
 import logging
 import multiprocessing
@@ -93,17 +94,22 @@ class _Cache(FunctionCache):
 class _Waiting(event.Listener):
     """Says why nothing happens when a compilation takes more than a second: once for a file of kernels.
 
-    Through the logger "arrayvision", which writes to stderr unless it is told otherwise.
+    Through the logger "arrayvision", which writes to stderr unless it is told otherwise. While one of ours is compiled, the
+    garbage collector, which would look through the compiler's millions of objects again and again, waits.
     """
 
     def __init__(self):
-        self.depth, self.timer, self.told = 0, None, set()
+        self.depth, self.timer, self.told, self.collects = 0, None, set(), False
 
     def on_start(self, happening):
         self.depth += 1
         function = getattr(happening.data.get("dispatcher"), "py_func", None)
         name = getattr(function, "__module__", "")
-        if self.depth > 1 or not name.startswith("arrayvision.cpu.") or name in self.told or _quiet():
+        if self.depth > 1 or not name.startswith("arrayvision.cpu."):
+            return
+        self.collects = gc.isenabled()
+        gc.disable()
+        if name in self.told or _quiet():
             return
         self.timer = threading.Timer(1.0, self.tell, (name,))
         self.timer.daemon = True
@@ -111,9 +117,13 @@ class _Waiting(event.Listener):
 
     def on_end(self, happening):
         self.depth -= 1
-        if self.depth == 0 and self.timer is not None:
-            self.timer.cancel()
-            self.timer = None
+        if self.depth == 0:
+            if self.collects:
+                self.collects = False
+                gc.enable()
+            if self.timer is not None:
+                self.timer.cancel()
+                self.timer = None
 
     def tell(self, name):
         self.told.add(name)
@@ -139,7 +149,7 @@ def kernel(function=None, **options):
     """
     if function is None:
         return functools.partial(kernel, **options)
-    compiled = njit(nogil=True, error_model="numpy", **options)(function)
+    compiled = njit(nogil=True, error_model="numpy", no_cfunc_wrapper=True, **options)(function)
     if folder() is not None:
         compiled._cache = _Cache(function)
     return compiled

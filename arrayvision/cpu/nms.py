@@ -2,7 +2,8 @@
 
 1. Order by falling score (radix sort); with labels, then by label: each label's boxes are one segment.
 2. In a segment, the first `FIRST` kept boxes each strike out, in one vectorised sweep, all that they overlap too much.
-3. Few survivors go on like that; many are put into strips (`cpu/strips.py`), where a kept box of width w meets only boxes
+3. Few survivors go on like that; many (of one segment: `suppress_many`, in Python, so that what only many boxes need is
+   compiled apart) are put into strips (`cpu/strips.py`), where a kept box of width w meets only boxes
    whose centre is near enough: with an IoU above t, centres are within w * max(1 - t, (1/t - 1) / 2) of each other in x
    (and in y likewise), and within half the sum of the widths.
 
@@ -13,12 +14,12 @@ import numpy as np
 
 from arrayvision.array import scalar
 from arrayvision.cpu import kernel
-from arrayvision.cpu.order import bits, by_falling_score, by_label
+from arrayvision.cpu.order import bits, by_falling_score, sort_by_key
 from arrayvision.cpu.strips import build, first_not_below
 from arrayvision.cpu.threads import claim, parallel_for
 
 ALIVE = np.int32(2**31 - 1)
-FIRST, FEW = 64, 1500
+FIRST, FEW = 64, 2200
 
 
 @kernel
@@ -60,37 +61,31 @@ def sweep(owner, columns, threshold, offset, most):
 
 
 @kernel
-def sweep_strips(owner, columns, threshold, offset, most, unsigned):
-    """The same, by strips; every box here has an area."""
+def sweep_strips(owner, position, columns, cx, cy, moved, strips, threshold, offset, most):
+    """The same, by strips; every box here has an area. `moved` are the columns in the strips' order, in which `owner` is,
+    and in which box i is at position[i]. A kept box is its own owner. Returns where it stopped."""
     x1, y1, x2, y2, area = columns[0], columns[1], columns[2], columns[3], columns[4]
+    u1, v1, u2, v2, areas = moved[0], moved[1], moved[2], moved[3], moved[4]
+    _, centres, starts, low, high, longest, groups, standing, broadest, sizes = strips
     n, one = owner.shape[0], area.dtype.type(1)
     half, slack, tiny = one / 2, area.dtype.type(1.0001), area.dtype.type(1e-6)
-    cx, cy, w, h = np.empty_like(x1), np.empty_like(x1), np.empty_like(x1), np.empty_like(x1)
-    for i in range(n):
-        cx[i], cy[i] = x1[i] * half + x2[i] * half, y1[i] * half + y2[i] * half
-        w[i], h[i] = x2[i] - x1[i] + offset, y2[i] - y1[i] + offset
-    order, centres, starts, low, high, longest, groups, stand, broadest, sizes = build(cx, cy, w, h, unsigned)
-    position, local, moved = np.empty(n, np.int32), all_alive(n), np.empty_like(columns)
-    for k in range(n):
-        position[order[k]] = k
-        for row in range(5):
-            moved[row, k] = columns[row, order[k]]
-    u1, v1, u2, v2, areas = moved[0], moved[1], moved[2], moved[3], moved[4]
     reach = max(one - threshold, (one / max(threshold, tiny) - one) * half) * slack
     kept, i = 0, 0
     while i < n and kept < most:
-        if local[position[i]] == ALIVE:
+        if owner[position[i]] == ALIVE:
             kept += 1
-            local[position[i]] = -1  # kept: it meets itself below
-            blur = 4 * tiny * max(abs(cx[i]), abs(cy[i]), w[i], h[i])
+            owner[position[i]] = i
+            w, h = x2[i] - x1[i] + offset, y2[i] - y1[i] + offset
+            blur = 4 * tiny * max(abs(cx[i]), abs(cy[i]), w, h)
             for g in range(sizes.shape[0]):
                 # an IoU is at most the quotient of the widths, and of the heights
-                if sizes[g, 1] * slack < threshold * w[i] or w[i] * slack < threshold * sizes[g, 0]:
+                if sizes[g, 1] * slack < threshold * w or w * slack < threshold * sizes[g, 0]:
                     continue
-                if sizes[g, 3] * slack < threshold * h[i] or h[i] * slack < threshold * sizes[g, 2]:
+                if sizes[g, 3] * slack < threshold * h or h * slack < threshold * sizes[g, 2]:
                     continue
-                along, length = (cy[i], h[i]) if stand[g] else (cx[i], w[i])
-                across, breadth = (cx[i], w[i]) if stand[g] else (cy[i], h[i])
+                stands = standing[g]
+                along, length = (cy[i], h) if stands else (cx[i], w)
+                across, breadth = (cx[i], w) if stands else (cy[i], h)
                 far = min(breadth * reach, (breadth + broadest[g]) * half * slack) + blur
                 stop = groups[g + 1]
                 s = first_not_below(high, groups[g], stop, across - far)
@@ -99,46 +94,41 @@ def sweep_strips(owner, columns, threshold, offset, most, unsigned):
                     p = first_not_below(centres, starts[s], starts[s + 1], along - near)
                     q = first_not_below(centres, p, starts[s + 1], along + near + blur)
                     strike(
-                        local[p:q], u1[p:q], v1[p:q], u2[p:q], v2[p:q], areas[p:q],
+                        owner[p:q], u1[p:q], v1[p:q], u2[p:q], v2[p:q], areas[p:q],
                         np.int32(i), x1[i], y1[i], x2[i], y2[i], area[i], threshold, offset,
                     )  # fmt: skip
                     s += 1
         i += 1
-    for k in range(n):
-        owner[order[k]] = ALIVE if local[k] == -1 else local[k]
-    return kept, i
+    return i
 
 
-@kernel
-def suppress(owner, columns, threshold, offset, most, unsigned):
-    """Set `owner` (all ALIVE before) for boxes in falling score, until `most` are kept; returns where it stopped."""
-    n, area = owner.shape[0], columns[4]
+def suppress_many(boxes, order, threshold, offset, most, owner):
+    """Set `owner` (all ALIVE before) for boxes in falling score; -1 for those after `most` were kept."""
+    n, columns = len(order), columns_of(boxes, order, offset)
     kept, at = sweep(owner, columns, threshold, offset, min(most, FIRST))
-    if at == n or kept == most:
-        return at
-    left = np.empty(n - at, np.int32)
-    loners, m = 0, 0
-    for i in range(at, n):
-        if owner[i] == ALIVE:
-            if area[i] > 0:
-                left[m] = i
-                m += 1
-            else:
-                loners += 1
-    most = n if most >= n or loners else most - kept  # loners are counted by the caller, in their order
-    packed = np.empty((5, m), columns.dtype)
-    for row in range(5):
-        for k in range(m):
-            packed[row, k] = columns[row, left[k]]
-    inner = all_alive(np.int64(m))
-    if m < FEW:
-        _, stop = sweep(inner, packed, threshold, offset, most)
-    else:
-        _, stop = sweep_strips(inner, packed, threshold, offset, most, unsigned)
-    for k in range(stop):
-        if inner[k] != ALIVE:
-            owner[left[k]] = left[inner[k]]
-    return n if stop == m else left[stop]
+    if at < n and kept < most:
+        left = np.flatnonzero(owner[at:] == ALIVE) + at
+        extended = columns[4, left] > 0
+        loners, left = not extended.all(), left[extended]
+        most = n if most >= n or loners else most - kept  # loners are counted by the caller, in their order
+        columns, inner = columns.take(left, 1), np.full(len(left), ALIVE, np.int32)
+        if len(left) < FEW:
+            stop = sweep(inner, columns, threshold, offset, most)[1]
+        else:
+            x1, y1, x2, y2, _ = columns
+            cx, cy = (x1 / 2 + x2 / 2), (y1 / 2 + y2 / 2)
+            strips = build(cx, cy, x2 - x1 + offset, y2 - y1 + offset)
+            ranks, order = np.arange(len(left), dtype=np.int32), strips.order.astype(np.int64)
+            position = np.empty_like(ranks)
+            position[order] = ranks
+            moved = columns.take(order, 1)
+            stop = sweep_strips(inner, position, columns, cx, cy, moved, strips, threshold, offset, most)
+            inner = inner[position]
+            inner[inner == ranks] = ALIVE
+        struck = np.flatnonzero(inner[:stop] != ALIVE)
+        owner[left[struck]] = left[inner[struck]]
+        at = n if stop == len(left) else left[stop]
+    owner[at:] = -1
 
 
 @kernel
@@ -158,54 +148,64 @@ def columns_of(boxes, order, offset):
 
 @kernel
 def kept_by_score(boxes, score_bits, least, filtered, threshold, offset, most):
-    """The kept boxes' indices, all in one call: without labels there is one segment, and nothing to share."""
+    """The kept boxes' indices, of few boxes without labels: all in one call."""
     order, m = by_falling_score(score_bits, least, filtered)
     owner = all_alive(m)
-    columns = columns_of(boxes, order[:m], offset)
-    if m < FEW:
-        _, stop = sweep(owner, columns, threshold, offset, most)
-    else:
-        stop = suppress(owner, columns, threshold, offset, most, score_bits[:0])
+    _, stop = sweep(owner, columns_of(boxes, order[:m], offset), threshold, offset, most)
     keep, kept = np.empty(m, np.int64), 0
     for k in range(stop):
-        if owner[k] == ALIVE and kept < most:
+        if owner[k] == ALIVE:
             keep[kept] = order[k]
             kept += 1
     return keep[:kept]
 
 
-@kernel
-def segments(labels, order):
-    """The order sorted by label, and where each label's segment starts (the count last)."""
-    order = by_label(labels, order.copy())
-    starts, count = np.empty(order.shape[0] + 1, np.int64), 0
-    for k in range(order.shape[0]):
-        if k == 0 or labels[order[k]] != labels[order[k - 1]]:
-            starts[count] = k
-            count += 1
-    starts[count] = order.shape[0]
-    return order, starts[: count + 1]
+def segments(labels, order, dtype):
+    """The order sorted by label, stable, and where each label's segment starts (the count last). Keys have this unsigned
+    dtype, which the scores' sort has too, unless it holds too little."""
+    if not len(order):
+        return order, np.zeros(1, np.int64)
+    own = labels[order]
+    least = own.min()
+    spread = int(own.max()) - int(least)
+    order = sort_by_key((own - least).astype(dtype if spread <= np.iinfo(dtype).max else np.uint64), order.copy())
+    own = labels[order]
+    return order, np.concatenate([[0], np.flatnonzero(own[1:] != own[:-1]) + 1, [len(own)]])
 
 
 @kernel
-def suppress_segments(boxes, order, starts, threshold, offset, most, unsigned, owner, turn, grain, n):
-    """Set `owner` (all ALIVE before) in each segment, its ranks counted from the segment's start; -1 where `most` were
-    kept before."""
+def sweep_segments(boxes, order, starts, threshold, offset, most, owner, turn, grain, n):
+    """Set `owner` (all ALIVE before) in each segment of few boxes, its ranks counted from the segment's start; -1 where
+    `most` were kept before."""
     start = claim(turn, grain)
     while start < n:
         for s in range(start, min(start + grain, n)):
             a, b = starts[s], starts[s + 1]
-            stop = suppress(owner[a:b], columns_of(boxes, order[a:b], offset), threshold, offset, most, unsigned)
-            owner[a + stop : b] = -1
+            if b - a < FEW:
+                _, stop = sweep(owner[a:b], columns_of(boxes, order[a:b], offset), threshold, offset, most)
+                for k in range(a + stop, b):
+                    owner[k] = -1
         start = claim(turn, grain)
 
 
-def in_segments(boxes, order, starts, threshold, offset, most, unsigned):
-    """`suppress_segments` in threads."""
+def in_segments(boxes, order, starts, threshold, offset, most):
+    """The owners of boxes in each segment of the order."""
     kind, count, n = boxes.dtype.type, len(order), len(starts) - 1
     owner, each = np.full(count, ALIVE, np.int32), 100 * count / max(n, 1)
-    args = boxes, order, starts, scalar(threshold, kind), kind(offset), most, unsigned[:0], owner
-    parallel_for(suppress_segments, n, max(1, int(50_000 / max(each, 1))), *args, cost=each)
+    how = scalar(threshold, kind), kind(offset), most
+    large = np.flatnonzero(np.diff(starts) >= FEW).tolist() if count >= FEW else []
+    turns = iter(large)  # each thread takes the next
+
+    def suppress_large(*_):
+        for s in turns:
+            a, b = starts[s], starts[s + 1]
+            suppress_many(boxes, order[a:b], *how, owner[a:b])
+
+    if len(large) < n:
+        args = boxes, order, starts, *how, owner
+        parallel_for(sweep_segments, n, max(1, int(50_000 / max(each, 1))), *args, cost=each)
+    if large:
+        parallel_for(suppress_large, len(large), 1)
     return owner
 
 
@@ -235,6 +235,7 @@ def take_rows(boxes, scores, keep, dets, inds):
 
 
 ALL = 2**62
+_started: set = set()  # dtypes of which few boxes were suppressed
 
 
 def nms(boxes, scores, labels, threshold, offset, score_threshold, max_num):
@@ -243,12 +244,20 @@ def nms(boxes, scores, labels, threshold, offset, score_threshold, max_num):
     most = ALL if max_num < 0 else max_num
     filtered = score_threshold is not None
     least = bits(scalar(score_threshold, kind)) if filtered else unsigned.dtype.type(0)
-    if labels is None:
-        return kept_by_score(boxes, unsigned, least, filtered, scalar(threshold, kind), kind(offset), most)
+    if labels is None and len(boxes) < FEW:
+        kept = kept_by_score(boxes, unsigned, least, filtered, scalar(threshold, kind), kind(offset), most)
+        if kind not in _started:
+            _started.add(kind)
+            if kept_by_score.stats.cache_misses:  # it was compiled: so is what many boxes need, in the same wait
+                x = np.arange(2.0 * FEW, dtype=kind)
+                y = np.stack([x, x, x + 1, x + 1], 1)
+                x.flags.writeable = y.flags.writeable = False
+                nms(y, x, None, threshold, 0, None, -1)
+        return kept
     order, count = by_falling_score(unsigned, least, filtered)
     order = order[:count]
-    grouped, starts = segments(labels, order)
-    owner = in_segments(boxes, grouped, starts, threshold, offset, most, unsigned)
+    grouped, starts = (order, np.array([0, count])) if labels is None else segments(labels, order, unsigned.dtype)
+    owner = in_segments(boxes, grouped, starts, threshold, offset, most)
     return emit(order, grouped, owner, len(boxes), most)
 
 
@@ -257,7 +266,7 @@ def match(boxes, scores, threshold):
     unsigned = bits(scores)
     order, count = by_falling_score(unsigned, unsigned.dtype.type(0), False)
     order = order[:count]
-    return group(order, in_segments(boxes, order, np.array([0, count]), threshold, 0, ALL, unsigned))
+    return group(order, in_segments(boxes, order, np.array([0, count]), threshold, 0, ALL))
 
 
 @kernel

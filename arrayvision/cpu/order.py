@@ -21,14 +21,6 @@ def falling_key(v, sign):
 
 
 @kernel
-def rising_key(v, sign):
-    """An unsigned key that rises with the float with these bits."""
-    if v == sign:
-        v = np.uint64(0)
-    return v ^ (sign | (sign - np.uint64(1))) if v & sign else v | sign
-
-
-@kernel
 def sort_by_key(keys, order):
     """The order that sorts the keys, applied to `order`; stable. Overwrites the keys; returns the sorted order."""
     n = keys.shape[0]
@@ -100,27 +92,8 @@ def by_falling_score(score_bits, least, filtered):
     return order, count
 
 
-@kernel
-def by_label(labels, order):
-    """Sort `order` by the labels of what it names, stable; the labels are int64."""
-    n = order.shape[0]
-    if n == 0:
-        return order
-    least = labels[order[0]]
-    for i in range(n):
-        least = min(least, labels[order[i]])
-    keys = np.empty(n, np.uint64)
-    for i in range(n):
-        keys[i] = np.uint64(labels[order[i]] - least)
-    return sort_by_key(keys, order)
-
-
-@kernel
-def by_rising_value(value_bits):
-    """Indices by rising value."""
-    size = 8 * value_bits.itemsize
-    sign = np.uint64(1) << np.uint64(size - 1)
-    keys, order = np.empty_like(value_bits), np.empty(value_bits.shape[0], np.int32)
-    for i in range(keys.shape[0]):
-        keys[i], order[i] = rising_key(np.uint64(value_bits[i]), sign), i
-    return sort_by_key(keys, order)
+def by_rising_value(values):
+    """Indices by rising value; stable, and 0 and -0 are one."""
+    keys = bits(values + 0)  # -0 is 0 then
+    sign = keys.dtype.type(1 << (8 * keys.itemsize - 1))
+    return sort_by_key(np.where(keys & sign, ~keys, keys | sign), np.arange(len(values), dtype=np.int32))

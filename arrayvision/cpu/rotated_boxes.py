@@ -4,7 +4,7 @@ the few pairs whose hulls meet. Geometry: `cpu/polygons.py`; search: `cpu/strips
 import numpy as np
 
 from arrayvision.cpu import kernel
-from arrayvision.cpu.nms import ALIVE, ALL, all_alive, emit, segments, take_rows
+from arrayvision.cpu.nms import ALIVE, ALL, emit, segments, take_rows
 from arrayvision.cpu.order import bits, by_falling_score
 from arrayvision.cpu.polygons import (
     AREA,
@@ -134,70 +134,68 @@ def sweep(owner, shapes, kind, threshold, single, most):
 
 
 @kernel
-def sweep_strips(owner, shapes, kind, threshold, single, most):
-    """The same, by strips, in which shapes without an area don't stand."""
-    n, m = owner.shape[0], 0
-    inside = np.empty(n, np.int32)
-    for i in range(n):
-        if shapes[i, AREA] > 0:
-            inside[m] = i
-            m += 1
-    cx, cy, w, h = np.empty(m), np.empty(m), np.empty(m), np.empty(m)
-    for k in range(m):
-        p = shapes[inside[k]]
-        cx[k], cy[k], w[k], h[k] = p[CX], p[CY], 2 * p[EX], 2 * p[EY]
-    unsigned = np.empty(0, np.uint64)
-    order, centres, starts, low, high, longest, groups, stand, broadest, _ = build(cx, cy, w, h, unsigned)
-    position, local, ranked = np.empty(n, np.int32), all_alive(m), np.empty((m, shapes.shape[1]))
-    sx, sy, ex, ey, near = np.empty(m), np.empty(m), np.empty(m), np.empty(m), np.empty(m, np.uint8)
-    for k in range(m):
-        position[inside[order[k]]] = k
-        for c in range(shapes.shape[1]):
-            ranked[k, c] = shapes[inside[order[k]], c]
-        sx[k], sy[k], ex[k], ey[k] = ranked[k, CX], ranked[k, CY], ranked[k, EX], ranked[k, EY]
+def sweep_strips(owner, position, shapes, moved, strips, kind, threshold, single, most):
+    """The same, by strips, in which shapes without an area don't stand. `moved` are the others in the strips' order, in
+    which `owner` is, and in which shape i is at position[i]. A kept shape is its own owner."""
+    _, centres, starts, low, high, longest, groups, standing, broadest, _ = strips
+    n = shapes.shape[0]
+    cx, cy, ex, ey = hulls(moved)
+    near = np.empty(owner.shape[0], np.uint8)
     kept, i = 0, 0
     while i < n and kept < most:
         p = shapes[i]
         if not p[AREA] > 0:
             kept += 1
-        elif local[position[i]] == ALIVE:
+        elif owner[position[i]] == ALIVE:
             kept += 1
-            local[position[i]] = -1  # kept: it meets itself below
-            for g in range(stand.shape[0]):
-                along, half_length = (p[CY], p[EY]) if stand[g] else (p[CX], p[EX])
-                across, half_breadth = (p[CX], p[EX]) if stand[g] else (p[CY], p[EY])
+            owner[position[i]] = i
+            for g in range(standing.shape[0]):
+                along, half_length = (p[CY], p[EY]) if standing[g] else (p[CX], p[EX])
+                across, half_breadth = (p[CX], p[EX]) if standing[g] else (p[CY], p[EY])
                 far, stop = half_breadth + 0.5 * broadest[g], groups[g + 1]
                 s = first_not_below(high, groups[g], stop, across - far)
                 while s < stop and low[s] <= across + far:
                     reach = half_length + 0.5 * longest[s]
                     a = first_not_below(centres, starts[s], starts[s + 1], along - reach)
                     b = first_not_below(centres, a, starts[s + 1], along + reach)
-                    touch(near[a:b], sx[a:b], sy[a:b], ex[a:b], ey[a:b], p[CX], p[CY], p[EX], p[EY])
-                    strike_near(local[a:b], near[a:b], ranked[a:b], np.int32(i), p, kind, threshold, single)
+                    touch(near[a:b], cx[a:b], cy[a:b], ex[a:b], ey[a:b], p[CX], p[CY], p[EX], p[EY])
+                    strike_near(owner[a:b], near[a:b], moved[a:b], np.int32(i), p, kind, threshold, single)
                     s += 1
         i += 1
-    for k in range(m):
-        if local[k] != -1:
-            owner[inside[order[k]]] = local[k]
     return i
 
 
 @kernel
-def suppress_segments(shapes, kind, order, starts, threshold, single, most, owner, turn, grain, n):
-    """As `cpu.nms.suppress_segments`."""
+def sweep_segments(shapes, kind, order, starts, threshold, single, most, owner, turn, grain, n):
+    """As `cpu.nms.sweep_segments`."""
     start = claim(turn, grain)
     while start < n:
         for s in range(start, min(start + grain, n)):
             a, b = starts[s], starts[s + 1]
-            ranked = np.empty((b - a, shapes.shape[1]))
-            for k in range(a, b):
-                ranked[k - a] = shapes[order[k]]
             if b - a < FEW:
+                ranked = np.empty((b - a, shapes.shape[1]))
+                for k in range(b - a):
+                    for c in range(shapes.shape[1]):
+                        ranked[k, c] = shapes[order[a + k], c]
                 stop = sweep(owner[a:b], ranked, kind, threshold, single, most)
-            else:
-                stop = sweep_strips(owner[a:b], ranked, kind, threshold, single, most)
-            owner[a + stop : b] = -1
+                for k in range(a + stop, b):
+                    owner[k] = -1
         start = claim(turn, grain)
+
+
+def suppress_many(shapes, kind, threshold, single, most, owner):
+    """As `cpu.nms.suppress_many`, of shapes in falling score."""
+    inside = np.flatnonzero(shapes[:, AREA] > 0)
+    some = shapes[inside]
+    strips = build(*some[:, [CX, CY]].T.copy(), *(2 * some[:, [EX, EY]]).T.copy())
+    position = np.empty(len(shapes), np.int32)
+    position[inside[strips.order]] = np.arange(len(inside), dtype=np.int32)
+    local = np.full(len(inside), ALIVE, np.int32)
+    stop = sweep_strips(local, position, shapes, some[strips.order], strips, kind, threshold, single, most)
+    struck = local[position[inside]]
+    others = struck != inside
+    owner[inside[others]] = struck[others]
+    owner[stop:] = -1
 
 
 def nms(boxes, scores, labels, threshold, clockwise, score_threshold, max_num):
@@ -206,10 +204,22 @@ def nms(boxes, scores, labels, threshold, clockwise, score_threshold, max_num):
     least, filtered = bits(np.array([score_threshold or 0], dtype))[0], score_threshold is not None
     order, count = by_falling_score(bits(scores), least, filtered)
     order = order[:count]
-    grouped, starts = (order, np.array([0, count])) if labels is None else segments(labels, order)
+    grouped, starts = (order, np.array([0, count])) if labels is None else segments(labels, order, bits(scores).dtype)
     shapes, kind = shapes_of(boxes, clockwise)
     owner, n = np.full(count, ALIVE, np.int32), len(starts) - 1
-    each = 500 * count / max(n, 1)
-    args = shapes, kind, grouped, starts, float(dtype(threshold)), dtype is np.float32, most, owner
-    parallel_for(suppress_segments, n, max(1, int(50_000 / max(each, 1))), *args, cost=each)
+    how = float(dtype(threshold)), dtype is np.float32, most
+    large = np.flatnonzero(np.diff(starts) >= FEW).tolist() if count >= FEW else []
+    turns = iter(large)  # each thread takes the next
+
+    def suppress_large(*_):
+        for s in turns:
+            a, b = starts[s], starts[s + 1]
+            suppress_many(shapes[grouped[a:b]], kind, *how, owner[a:b])
+
+    if len(large) < n:
+        each = 500 * count / n
+        args = shapes, kind, grouped, starts, *how, owner
+        parallel_for(sweep_segments, n, max(1, int(50_000 / max(each, 1))), *args, cost=each)
+    if large:
+        parallel_for(suppress_large, len(large), 1)
     return emit(order, grouped, owner, len(boxes), most)

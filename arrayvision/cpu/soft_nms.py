@@ -8,13 +8,14 @@ import numpy as np
 
 from arrayvision.array import scalar
 from arrayvision.cpu import kernel
-from arrayvision.cpu.nms import FEW, columns_of, falling, segments
+from arrayvision.cpu.nms import columns_of, falling, segments
 from arrayvision.cpu.order import bits
-from arrayvision.cpu.strips import build, first_not_below
+from arrayvision.cpu.strips import build, first_not_below, none
 from arrayvision.cpu.threads import claim, parallel_for
 
 NAIVE, LINEAR, GAUSSIAN = 0, 1, 2
 CHUNK = 64
+FEW = 1300  # boxes in a segment from which strips pay
 
 
 @kernel
@@ -54,10 +55,10 @@ def refresh(top, scores, index, least, start, stop):
 
 
 @kernel
-def soften(boxes, scores, threshold, sigma, least, method, offset, unsigned, keep, decayed):
-    """Pick the best box, decay those it overlaps, pick the next ... Returns how many were picked."""
+def with_area_first(boxes, scores, offset):
+    """Indices of boxes with an area, then of those without; those of NaN score are left out. And how many have one."""
     n = boxes.shape[0]
-    index, m, last = np.empty(n, np.int32), 0, n  # boxes with an area first, then those without, NaN scores left out
+    index, m, last = np.empty(n, np.int32), 0, n
     for i in range(n):
         if scores[i] == scores[i]:
             w, h = boxes[i, 2] - boxes[i, 0] + offset, boxes[i, 3] - boxes[i, 1] + offset
@@ -70,26 +71,20 @@ def soften(boxes, scores, threshold, sigma, least, method, offset, unsigned, kee
                 index[last] = i
     for i in range(last, n):
         index[m + i - last] = index[i]
-    count = m + n - last
-    index = index[:count]
-    columns = columns_of(boxes, index, offset)
+    return index[: m + n - last], m
+
+
+@kernel
+def soften(columns, index, m, scores, strips, threshold, sigma, least, method, offset, keep, decayed):
+    """Pick the best box, decay those it overlaps, pick the next ... Returns how many were picked.
+
+    The first `m` of the columns have an area, and lie in the order of the strips if there are any; `index` says which boxes
+    they are.
+    """
     x1, y1, x2, y2, area = columns[0], columns[1], columns[2], columns[3], columns[4]
+    _, centres, starts, low, high, longest, groups, standing, broadest, _ = strips
+    count, single = index.shape[0], standing.shape[0] == 0
     half = area.dtype.type(0.5001)  # and a little more than rounding takes
-    single = m < FEW  # all in one strip, which is not searched
-    searched = 0 if single else m
-    cx, cy = np.empty(searched, x1.dtype), np.empty(searched, x1.dtype)
-    w, h = np.empty(searched, x1.dtype), np.empty(searched, x1.dtype)
-    for k in range(searched):
-        cx[k], cy[k] = (x1[k] + x2[k]) / 2, (y1[k] + y2[k]) / 2
-        w[k], h[k] = x2[k] - x1[k] + offset, y2[k] - y1[k] + offset
-    order, centres, starts, low, high, longest, groups, stand, broadest, _ = build(cx, cy, w, h, unsigned)
-    if not single:
-        moved = index.copy()
-        for k in range(m):
-            moved[k] = index[order[k]]
-        index = moved
-        columns = columns_of(boxes, index, offset)
-        x1, y1, x2, y2, area = columns[0], columns[1], columns[2], columns[3], columns[4]
     s = np.empty(count, scores.dtype)
     for k in range(count):
         s[k] = scores[index[k]]
@@ -119,9 +114,9 @@ def soften(boxes, scores, threshold, sigma, least, method, offset, unsigned, kee
                 s[:m], x1[:m], y1[:m], x2[:m], y2[:m], area[:m], a, b, c, d, own, threshold, offset, sigma, method
             )  # fmt: skip
             refresh(top, s, index, least, np.int64(0), np.int64(m))
-        for g in range(stand.shape[0]):
-            along, length = (y, h) if stand[g] else (x, w)
-            across, breadth = (x, w) if stand[g] else (y, h)
+        for g in range(standing.shape[0]):
+            along, length = (y, h) if standing[g] else (x, w)
+            across, breadth = (x, w) if standing[g] else (y, h)
             far, stop = (breadth + broadest[g]) * half + blur, groups[g + 1]
             strip = first_not_below(high, groups[g], stop, across - far)
             while strip < stop and low[strip] <= across + far:
@@ -137,42 +132,49 @@ def soften(boxes, scores, threshold, sigma, least, method, offset, unsigned, kee
 
 
 @kernel
-def soften_segments(
-    boxes,
-    scores,
-    order,
-    starts,
-    threshold,
-    sigma,
-    least,
-    method,
-    offset,
-    unsigned,
-    keep,
-    decayed,
-    counts,
-    turn,
-    grain,
-    n,
-):
-    """Each segment's picks, from its start on."""
+def soften_segments(boxes, scores, order, starts, strips, threshold, sigma, least, method, offset, keep, decayed, counts, turn, grain, n):  # fmt: skip
+    """Each segment's picks, from its start on, in segments of few boxes."""
     start = claim(turn, grain)
     while start < n:
         for s in range(start, min(start + grain, n)):
             a, b = starts[s], starts[s + 1]
-            own = order[a:b]
-            some, some_scores = (
-                np.empty((own.shape[0], boxes.shape[1]), boxes.dtype),
-                np.empty(own.shape[0], scores.dtype),
-            )
-            for k in range(own.shape[0]):
-                some[k], some_scores[k] = boxes[own[k]], scores[own[k]]
-            counts[s] = soften(
-                some, some_scores, threshold, sigma, least, method, offset, unsigned, keep[a:b], decayed[a:b]
-            )
-            for k in range(a, a + counts[s]):
-                keep[k] = own[keep[k]]
+            if b - a < FEW:
+                some, some_scores = np.empty((b - a, boxes.shape[1]), boxes.dtype), np.empty(b - a, scores.dtype)
+                for k in range(b - a):
+                    for c in range(boxes.shape[1]):
+                        some[k, c] = boxes[order[a + k], c]
+                    some_scores[k] = scores[order[a + k]]
+                index, m = with_area_first(some, some_scores, offset)
+                columns = columns_of(some, index, offset)
+                counts[s] = soften(
+                    columns,
+                    index,
+                    m,
+                    some_scores,
+                    strips,
+                    threshold,
+                    sigma,
+                    least,
+                    method,
+                    offset,
+                    keep[a:b],
+                    decayed[a:b],
+                )
+                for k in range(a, a + counts[s]):
+                    keep[k] = order[a + keep[k]]
         start = claim(turn, grain)
+
+
+def soften_all(boxes, scores, threshold, sigma, least, method, offset, keep, decayed):
+    """One segment's picks."""
+    index, m = with_area_first(boxes, scores, offset)
+    columns, strips = columns_of(boxes, index, offset), none(boxes.dtype)
+    if m >= FEW:
+        x1, y1, x2, y2, _ = columns[:, :m]
+        strips = build((x1 + x2) / 2, (y1 + y2) / 2, x2 - x1 + offset, y2 - y1 + offset)
+        index[:m] = index[strips.order]
+        columns = columns_of(boxes, index, offset)
+    return soften(columns, index, m, scores, strips, threshold, sigma, least, method, offset, keep, decayed)
 
 
 def soft_nms(boxes, scores, labels, threshold, sigma, min_score, method, offset):
@@ -180,34 +182,29 @@ def soft_nms(boxes, scores, labels, threshold, sigma, min_score, method, offset)
     kind, n = boxes.dtype.type, len(boxes)
     keep, decayed = np.empty(n, np.int64), np.empty(n, boxes.dtype)
     least = scalar(max(min_score, np.finfo(kind).min), kind)  # -infinity marks those picked
-    how = (
-        scalar(threshold, kind),
-        scalar(sigma, kind),
-        least,
-        ("naive", "linear", "gaussian").index(method),
-        kind(offset),
-        bits(scores)[:0],
-        keep,
-        decayed,
-    )
+    method = ("naive", "linear", "gaussian").index(method)
+    how = scalar(threshold, kind), scalar(sigma, kind), least, method, kind(offset)
     if labels is None:
-        count = soften(boxes, scores, *how)
+        count = soften_all(boxes, scores, *how, keep, decayed)
         return keep[:count], decayed[:count]
-    order, starts = segments(labels, np.arange(n, dtype=np.int32))
+    order, starts = segments(labels, np.arange(n, dtype=np.int32), bits(scores).dtype)
     counts = np.zeros(len(starts) - 1, np.int64)
-    each = 1000 * n / max(len(counts), 1)
-    parallel_for(
-        soften_segments,
-        len(counts),
-        max(1, int(50_000 / max(each, 1))),
-        boxes,
-        scores,
-        order,
-        starts,
-        *how,
-        counts,
-        cost=each,
-    )
+    large = np.flatnonzero(np.diff(starts) >= FEW).tolist() if n >= FEW else []
+    turns = iter(large)  # each thread takes the next
+
+    def soften_large(*_):
+        for s in turns:
+            a, b = starts[s], starts[s + 1]
+            own = order[a:b]
+            counts[s] = soften_all(boxes[own], scores[own], *how, keep[a:b], decayed[a:b])
+            keep[a : a + counts[s]] = own[keep[a : a + counts[s]]]
+
+    if len(large) < len(counts):
+        each = 1000 * n / len(counts)
+        args = boxes, scores, order, starts, none(boxes.dtype), *how, keep, decayed, counts
+        parallel_for(soften_segments, len(counts), max(1, int(50_000 / max(each, 1))), *args, cost=each)
+    if large:
+        parallel_for(soften_large, len(large), 1)
     picked = np.concatenate(
         [np.arange(a, a + count) for a, count in zip(starts, counts, strict=False)] or [np.empty(0, np.int64)]
     )

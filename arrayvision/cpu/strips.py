@@ -7,13 +7,13 @@ Searching round a box visits, in each group, the strips within reach across and,
 along. Memory is O(n); a single huge box, or a far one, widens the search in its own group only.
 """
 
-import math
+import functools
 from typing import NamedTuple
 
 import numpy as np
 
 from arrayvision.cpu import kernel
-from arrayvision.cpu.order import by_rising_value, sort_by_key
+from arrayvision.cpu.order import bits, by_rising_value, sort_by_key
 
 STRIP = 256  # boxes
 NEEDLE = 8  # a needle is this many times as long as wide
@@ -35,18 +35,6 @@ class Strips(NamedTuple):
 
 
 @kernel
-def form_of(w, h):
-    """0 for a lying needle, 1 for a standing one, 2 for any other box."""
-    return 0 if w > NEEDLE * h else 1 if h > NEEDLE * w else 2
-
-
-@kernel
-def group_of(w, h):
-    """A number that boxes of one group share."""
-    return np.uint64(3 * ((math.frexp(max(w, h))[1] + 1200) // 3) + form_of(w, h))
-
-
-@kernel
 def first_not_below(v, start, stop, x):
     """The first index in [start, stop) whose value isn't below x; v rises there. Without a branch to mispredict."""
     part = v[start:stop]
@@ -59,57 +47,46 @@ def first_not_below(v, start, stop, x):
 
 
 @kernel
-def build(cx, cy, w, h, unsigned):
-    """`Strips` of boxes given by centres and sizes; `unsigned` is an empty array of the dtype of their bits."""
-    n = cx.shape[0]
-    along, across = np.empty_like(cx), np.empty_like(cx)
+def cut(group, ordered, starts, groups, strip_of):
+    """Cut boxes `ordered` by group into strips; returns how many strips and groups there are."""
+    n, strips, count, here = ordered.shape[0], 0, 0, 0
     for i in range(n):
-        standing = form_of(w[i], h[i]) == 1
-        along[i], across[i] = cy[i] if standing else cx[i], cx[i] if standing else cy[i]
-    by_across = by_rising_value(across.view(unsigned.dtype))
-    level = np.empty(n, unsigned.dtype)  # small numbers; in one dtype with the bits, the sort is compiled once
-    for i in range(n):
-        p = by_across[i]
-        level[i] = group_of(w[p], h[p])
-    ordered = sort_by_key(level, by_across)  # by group, within it across
-    starts, groups, strip_of = np.empty(n + 1, np.int64), np.empty(n + 1, np.int64), np.empty(n, np.int32)
-    strips, count, here = 0, 0, 0
-    last = np.uint64(0)
-    for i in range(n):
-        p = ordered[i]
-        own = group_of(w[p], h[p])
-        if i == 0 or own != last:
+        first = i == 0 or group[ordered[i]] != group[ordered[i - 1]]
+        if first:
             groups[count] = strips
             count += 1
-        if i == 0 or own != last or i - here == STRIP:
+        if first or i - here == STRIP:
             starts[strips] = here = i
             strips += 1
-        strip_of[p] = strips - 1
-        last = own
+        strip_of[ordered[i]] = strips - 1
     groups[count], starts[strips] = strips, n
-    by_along = by_rising_value(along.view(unsigned.dtype))
-    strip = np.empty(n, unsigned.dtype)
-    for i in range(n):
-        strip[i] = strip_of[by_along[i]]
-    order = sort_by_key(strip, by_along)
-    ranked = np.empty_like(cx)
-    low, high, longest = np.empty(strips, cx.dtype), np.empty(strips, cx.dtype), np.empty(strips, cx.dtype)
-    standing, broadest, sizes = np.empty(count, np.uint8), np.empty(count, cx.dtype), np.empty((count, 4), cx.dtype)
-    for g in range(count):
-        p = order[starts[groups[g]]]
-        standing[g] = form_of(w[p], h[p]) == 1
-        sizes[g, 0] = sizes[g, 2] = math.inf
-        sizes[g, 1] = sizes[g, 3] = 0
-        for s in range(groups[g], groups[g + 1]):
-            low[s], high[s] = across[ordered[starts[s]]], across[ordered[starts[s + 1] - 1]]
-            longest[s] = 0
-            for i in range(starts[s], starts[s + 1]):
-                p = order[i]
-                ranked[i] = along[p]
-                longest[s] = max(longest[s], h[p] if standing[g] else w[p])
-                sizes[g, 0], sizes[g, 1] = min(sizes[g, 0], w[p]), max(sizes[g, 1], w[p])
-                sizes[g, 2], sizes[g, 3] = min(sizes[g, 2], h[p]), max(sizes[g, 3], h[p])
-        broadest[g] = sizes[g, 1] if standing[g] else sizes[g, 3]
+    return strips, count
+
+
+@functools.cache
+def none(dtype):
+    """Strips of no boxes: as an argument of the same type, where few boxes are not searched."""
+    return build(*(np.empty(0, dtype),) * 4)
+
+
+def build(cx, cy, w, h):
+    """`Strips` of boxes given by centres and sizes."""
+    n, stands = len(cx), h > NEEDLE * w
+    standing = bool(stands.any())
+    along, across = (np.where(stands, cy, cx), np.where(stands, cx, cy)) if standing else (cx, cy)
+    group = (np.frexp(np.maximum(w, h))[1] + 1200) // 3 * 3 + stands + 2 * (w > NEEDLE * h)
+    by_across, by_along = by_rising_value(across), by_rising_value(along)
+    ordered = sort_by_key(group.astype(bits(cx).dtype)[by_across], by_across)  # by group, within it across
+    starts, groups, strip_of = np.empty(n + 1, np.int64), np.empty(n + 1, np.int64), np.empty(n, bits(cx).dtype)
+    strips, count = cut(group, ordered, starts, groups, strip_of)
+    order = sort_by_key(strip_of[by_along], by_along)
+    starts, groups, at = starts[: strips + 1], groups[: count + 1], order.astype(np.int64)
+    firsts, heads = starts[:-1], starts[groups[:-1]]  # each strip's first box, each group's
+    w, h, stand = w[at], h[at], stands[at[heads]]
+    extent = np.where(stands[at], h, w) if standing else w
+    sizes = [f.reduceat(v, heads) for v in (w, h) for f in (np.minimum, np.maximum)]
     return Strips(
-        order, ranked, starts[: strips + 1], low, high, longest, groups[: count + 1], standing, broadest, sizes
-    )
+        order, along[at], starts, across[ordered[firsts]], across[ordered[starts[1:] - 1]],
+        np.maximum.reduceat(extent, firsts), groups, stand.view(np.uint8), np.where(stand, sizes[1], sizes[3]),
+        np.stack(sizes, 1),
+    )  # fmt: skip
