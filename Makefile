@@ -4,7 +4,7 @@ BIN := .venv/bin
 # torch's plain CPU build; newer ones bring gigabytes of CUDA packages
 CONSTRAINTS := tests/constraints.txt
 
-.PHONY: demo test test-bounds test-sanitized check bench clean
+.PHONY: demo test test-bounds test-sanitized check bench wheel sdist clean
 
 demo: .venv/core
 	$(BIN)/arrayvision demo --out demo.png
@@ -32,6 +32,13 @@ check: .venv/test
 bench: .venv/test
 	$(BIN)/python -m bench
 
+# For this Python, platform and Numba, with every kernel compiled: into dist/
+wheel: .venv/test
+	$(BIN)/python -m tools.wheel
+
+sdist: .venv/test
+	$(BIN)/python -m build --sdist
+
 .venv/core: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
@@ -46,4 +53,4 @@ bench: .venv/test
 	touch $@ .venv/core
 
 clean:
-	rm -rf .venv build *.egg-info
+	rm -rf .venv build dist *.egg-info

@@ -24,6 +24,11 @@ def parser() -> argparse.ArgumentParser:
 
     warmup = commands.add_parser("warmup", help="compile kernels into the cache, so that a container image starts warm")
     warmup.add_argument("names", nargs="*", help="files of kernels, nms for one (default: all)")
+    warmup.add_argument(
+        "--common",
+        action="store_true",
+        help="only what a detector's postprocessing needs, in float32: nms, roi_align ...",
+    )
     warmup.add_argument("--arch", default="", help="CUDA architectures to compile for too, without a GPU: 80,90")
 
     bench = commands.add_parser("bench", help="time operators beside their peers (in a clone of the repository)")
@@ -65,17 +70,24 @@ def _warmup(args):
     from tqdm import tqdm
 
     from arrayvision import cache, warmup
+    from arrayvision.cpu import threads
 
     archs = [part.strip().removeprefix("sm_") for part in args.arch.split(",") if part.strip()]
     if not all(a.isdigit() for a in archs):
         raise ValueError(f"warmup: --arch must be numbers with commas between, like 80,90; got {args.arch!r}")
-    steps = list(warmup.steps(args.names, [int(a) for a in archs]))
+    if args.common and args.names:
+        raise ValueError("warmup: --common says which kernels: name none beside it")
+    names, dtypes = (warmup.COMMON, ("float32",)) if args.common else (args.names, warmup.DTYPES)
+    steps = list(warmup.steps(names, [int(a) for a in archs], dtypes=dtypes))
     if not steps:
         raise ValueError("warmup: these kernels run on CUDA alone: name architectures with --arch")
-    with tqdm(steps, unit="kernel") as bar:
-        for name, act in bar:
+    with tqdm(total=len(steps), unit="kernel") as bar:
+
+        def done(name):
             bar.set_description(name)
-            act()
+            bar.update()
+
+        warmup.run(steps, threads.get_num_threads(), done)
     folder = cache.folder()
     writable = folder is not None and cache.writable(folder)
     print(

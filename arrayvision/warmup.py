@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
 import functools
 import importlib
+import multiprocessing
 import pathlib
 from collections.abc import Callable, Iterator
 
@@ -156,7 +158,55 @@ EXAMPLES: dict[str, Callable[[str], None]] = {
 PICTURES: dict[str, Callable[[], None]] = {"flow": _flow, "image": _image, "planes": _planes}
 
 
-def steps(names=(), archs=(), emulated=False) -> Iterator[tuple[str, Callable[[], object]]]:
+# What a detector's postprocessing needs, in float32: `arrayvision warmup --common`.
+COMMON = ("bbox_overlaps", "nms", "roi_align", "soft_nms")
+
+# Files whose kernels call one another's: compiled in one process, each once.
+_FAMILIES = dict.fromkeys(("nms", "soft_nms", "rotated_boxes"), "suppression")
+_FAMILIES |= dict.fromkeys((*_REGIONS, "border_align", "rotated_feature_align"), "pooling")
+
+
+def run(steps, processes: int, done: Callable[[str], object] = print) -> None:
+    """Carry out steps in several processes; `done` is called with the description of each that has ended."""
+    batches: dict[tuple, list] = {}
+    for name, act in steps:
+        file, *kind = name.split(", ")
+        batches.setdefault((_FAMILIES.get(file, file), *kind), []).append((name, act))
+    if processes < 2 or len(batches) < 2:
+        for batch in batches.values():
+            for name, act in batch:
+                act()
+                done(name)
+        return
+    context = multiprocessing.get_context("spawn")  # a fork of a process with threads can hang
+    ended = context.SimpleQueue()
+    with concurrent.futures.ProcessPoolExecutor(processes, context, _begin, (ended,)) as pool:
+        parts = [pool.submit(_in_turn, batch) for batch in sorted(batches.values(), key=len, reverse=True)]
+        for part in parts:  # whatever ends, a step or its process, wakes us
+            part.add_done_callback(lambda _: ended.put(None))
+        waiting = len(parts)
+        while waiting:
+            name = ended.get()
+            if name is None:
+                waiting -= 1
+            else:
+                done(name)
+        for part in parts:
+            part.result()
+
+
+def _begin(ended):
+    global _ended
+    _ended = ended
+
+
+def _in_turn(batch):
+    for name, act in batch:
+        act()
+        _ended.put(name)
+
+
+def steps(names=(), archs=(), emulated=False, dtypes=DTYPES) -> Iterator[tuple[str, Callable[[], object]]]:
     """What there is to compile: (a description, the act), for these files (all, if none is named)."""
     there = {*EXAMPLES, *PICTURES, *cuda_files()}
     unknown = set(names) - there
@@ -165,7 +215,7 @@ def steps(names=(), archs=(), emulated=False) -> Iterator[tuple[str, Callable[[]
         raise ValueError(f"warmup: unknown kernels {', '.join(sorted(unknown))}; there are {known}")
     for name, example in EXAMPLES.items():
         if not names or name in names:
-            for dtype in DTYPES:
+            for dtype in dtypes:
                 yield f"{name}, CPU, {dtype}", functools.partial(example, dtype)
     for name, pictures in PICTURES.items():
         if not names or name in names:

@@ -10,6 +10,7 @@ import pytest
 
 import arrayvision
 from arrayvision import cache
+from bench import cold
 
 PACKAGE = pathlib.Path(arrayvision.__file__).parent
 ONCE = """
@@ -188,3 +189,12 @@ def test_a_long_compilation_says_why_once():
     assert not said(SLOW, ARRAYVISION_QUIET="1")
     assert not said(SLOW.replace("class Dis", "logging.getLogger('arrayvision').setLevel('ERROR')\nclass Dis"))
     assert not said(SLOW.replace("1.4", "0.1"))
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize("name", list(cold.CALLS))
+def test_first_calls_compile_little(name):
+    """From an empty cache, with few boxes and then many. In CPU seconds, with room for slower machines."""
+    call, seconds = cold.CALLS[name]
+    functions, taken = cold.measure(call)
+    assert functions <= 45 and taken <= 3 * seconds, (functions, taken)

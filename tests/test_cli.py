@@ -87,10 +87,36 @@ def test_warmup(tmp_path, monkeypatch):
     )
     assert done.returncode == 0 and str(tmp_path) in done.stdout, done.stderr
     assert len(list(tmp_path.rglob("cuda/*.bin"))) == 2 and list(tmp_path.rglob("cpu/*/*.nbi"))
+    done = run("warmup", "--common", "nms")
+    assert done.returncode == 2 and "--common says which kernels" in done.stderr
     done = run("warmup", "nothing")
     assert done.returncode == 2 and "unknown kernels nothing; there are bbox_overlaps" in done.stderr
     done = run("warmup", "--arch", "ninety")
     assert done.returncode == 2 and "--arch must be numbers" in done.stderr
+
+
+def test_warmup_in_several_processes(tmp_path):
+    """Each step is carried out once, and told; what a step raises is raised."""
+    names = ["bbox_overlaps", "tin_shift"]
+    script = f"""
+import functools
+from arrayvision import warmup
+if __name__ == "__main__":
+    told = []
+    warmup.run(warmup.steps({names}), 2, told.append)
+    print(sorted(told))
+    try:
+        warmup.run([("a, CPU", int), ("b, CPU", functools.partial(divmod, 1, 0))], 2)
+    except ZeroDivisionError:
+        print("raised")
+"""
+    path = tmp_path / "script.py"
+    path.write_text(script)
+    environment = {**os.environ, "ARRAYVISION_CACHE": str(tmp_path), "PYTHONPATH": os.getcwd()}
+    done = subprocess.run([sys.executable, path], capture_output=True, text=True, timeout=300, env=environment)
+    told = sorted(f"{name}, CPU, {dtype}" for name in names for dtype in warmup.DTYPES)
+    assert str(told) in done.stdout and "raised" in done.stdout, done.stderr[-2000:]
+    assert list(tmp_path.rglob("all_pairs*.nbi")) and list(tmp_path.rglob("copy_groups*.nbi"))
 
 
 def test_bench(capsys):

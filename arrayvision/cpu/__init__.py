@@ -14,15 +14,17 @@ import multiprocessing
 import os
 import pathlib
 import pickle
+import re
 import threading
 
 from numba import config, njit
 from numba.core import event
-from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile, _CacheLocator
 
-from arrayvision import cache
+from arrayvision import cache, shipped
 
 HERE = pathlib.Path(__file__).parent
+_ELSEWHERE = re.compile("CACHE|NUMBA_CPU_")  # options that change no kernel, or are in Numba's own keys
 
 
 @functools.cache
@@ -34,7 +36,7 @@ def digest():
     text = hashlib.sha256()
     for path in sorted(HERE.glob("*.py")):
         text.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    flags = {k: v for k, v in sorted(os.environ.items()) if k.startswith("NUMBA_") and "CACHE" not in k}
+    flags = {k: v for k, v in sorted(os.environ.items()) if k.startswith("NUMBA_") and not _ELSEWHERE.search(k)}
     text.update(repr((numba.__version__, llvmlite.__version__, config.BOUNDSCHECK, flags)).encode())
     return text.hexdigest()[:20]
 
@@ -47,12 +49,13 @@ def folder():
 
 
 class _Locator(_CacheLocator):
-    def __init__(self, py_func):
+    def __init__(self, py_func, path):
         self._name = f"{py_func.__module__}.{py_func.__code__.co_firstlineno}"
         self._py_file = py_func.__code__.co_filename  # for Numba's warnings
+        self._path = str(path)
 
     def get_cache_path(self):
-        return str(folder())
+        return self._path
 
     def get_source_stamp(self):
         return digest()
@@ -60,21 +63,47 @@ class _Locator(_CacheLocator):
     def get_disambiguator(self):
         return self._name
 
-    @classmethod
-    def from_function(cls, py_func, py_file):
-        return cls(py_func)
-
 
 class _Impl(CompileResultCacheImpl):
-    def __init__(self, py_func):
+    def __init__(self, py_func, path):
         # The base class asks NUMBA_CACHE_LOCATOR_CLASSES first; these kernels have one place only.
         self._lineno = py_func.__code__.co_firstlineno
-        self._locator = _Locator(py_func)
+        self._locator = _Locator(py_func, path)
         self._filename_base = self.get_filename_base(py_func.__qualname__, "")
 
 
+class _Files(IndexDataCacheFile):
+    """Code is kept behind a digest of it and of its name, and isn't loaded if that doesn't fit."""
+
+    def _save_data(self, name, data):
+        content = self._dump(data)
+        with self._open_for_write(self._data_path(name)) as file:
+            file.write(_seal(name, content) + content)
+
+    def _load_data(self, name):
+        content = pathlib.Path(self._data_path(name)).read_bytes()
+        seal, content = content[:32], content[32:]
+        if seal != _seal(name, content):
+            raise pickle.UnpicklingError(f"{name} is damaged")
+        return pickle.loads(content)
+
+
+def _seal(name, content):
+    return hashlib.sha256(name.encode() + b"\0" + content).digest()
+
+
 class _Cache(FunctionCache):
-    _impl_class = _Impl
+    """Code of a kernel in a folder: for this processor, or for a level that many have."""
+
+    def __init__(self, py_func, path, level=None):
+        self._impl_class = functools.partial(_Impl, path=path)
+        super().__init__(py_func)
+        self._cache_file = _Files(self._cache_path, self._impl.filename_base, digest())
+        self._level = level
+
+    def _index_key(self, sig, codegen):
+        sig, (triple, *own), code = super()._index_key(sig, codegen)
+        return sig, (triple, self._level, "") if self._level else (triple, *own), code
 
     def save_overload(self, sig, data):
         with contextlib.suppress(OSError):  # the disk is full, or the folder is gone: the kernel still runs
@@ -89,6 +118,27 @@ class _Cache(FunctionCache):
             return super().load_overload(sig, target_context)
         except Exception:  # a damaged file is compiled anew
             return None
+
+
+def signatures(kernel, path):
+    """The argument types for which a folder has a kernel's code: for the making of a wheel."""
+    return [sig for sig, *_ in _Cache(kernel.py_func, path)._cache_file._load_index()]
+
+
+class _Both(_Cache):
+    """What the package brings, then the user's cache, which is looked for when it is needed."""
+
+    @functools.cached_property
+    def _users(self):
+        return _Cache(self._py_func, folder()) if folder() is not None else None
+
+    def load_overload(self, sig, target_context):
+        found = super().load_overload(sig, target_context)
+        return found if found is not None or self._users is None else self._users.load_overload(sig, target_context)
+
+    def save_overload(self, sig, data):
+        if self._users is not None:
+            self._users.save_overload(sig, data)
 
 
 class _Waiting(event.Listener):
@@ -150,6 +200,9 @@ def kernel(function=None, **options):
     if function is None:
         return functools.partial(kernel, **options)
     compiled = njit(nogil=True, error_model="numpy", no_cfunc_wrapper=True, **options)(function)
-    if folder() is not None:
-        compiled._cache = _Cache(function)
+    brought = shipped.cpu(digest())
+    if brought is not None:
+        compiled._cache = _Both(function, *brought)
+    elif folder() is not None:
+        compiled._cache = _Cache(function, folder())
     return compiled

@@ -7,6 +7,7 @@ Compiled code is kept under a digest of the source, every header, the options, N
 changed header is a new file. `driver` loads it and launches it, after a plan that is made once for each kernel.
 """
 
+import contextlib
 import ctypes
 import functools
 import hashlib
@@ -18,7 +19,7 @@ import threading
 
 import numpy as np
 
-from arrayvision import array, cache
+from arrayvision import array, cache, shipped
 from arrayvision.cuda import driver
 
 HERE = pathlib.Path(__file__).parent
@@ -55,19 +56,30 @@ class Kernels:
         self._loaded = {}  # device's number -> the GPU and {expression: handle}, and "emulated"
         self._plans = {}
 
+    @functools.cache  # noqa: B019  one for each file, for good
+    def digest(self):
+        """Names the file, what it includes, and how it is compiled."""
+        key = hashlib.sha256(repr((self.expressions, [o for o in self.options if not o.startswith("-I")])).encode())
+        for path in (self.source, *sorted(INCLUDE.glob("*.cuh"))):
+            key.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+        return f"{self.source.stem}-{key.hexdigest()[:24]}"
+
+    def brought(self, arch: int):
+        """The same as `compile`, of code that the package brings; None if it doesn't, or not whole."""
+        stem = shipped.cuda(self.digest(), arch)
+        code = stem.with_suffix(".bin")
+        symbols = _kept(code, stem.with_suffix(".json"))
+        return (code, symbols) if symbols is not None else None
+
     def compile(self, arch: int):
         """The compiled code's file (its bytes, if none can be written) for an architecture, and its kernels' symbols."""
         from arrayvision.cuda import nvrtc
 
-        headers = sorted(INCLUDE.glob("*.cuh"))
-        key = hashlib.sha256(repr((self.expressions, self.options[:-1], nvrtc.version(), arch)).encode())
-        for path in (self.source, *headers):
-            key.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
         folder = cache.folder("cuda")
-        stem = f"{self.source.stem}-{key.hexdigest()[:24]}-sm_{arch}"
+        stem = f"{self.digest()}-nvrtc{'_'.join(map(str, nvrtc.version()))}-sm_{arch}"
         if folder is not None:
             code, names = folder / f"{stem}.bin", folder / f"{stem}.json"
-            symbols = _kept(code, names)
+            symbols = _kept(code, names) if code.exists() and cache.trusted(code) and cache.trusted(names) else None
             if symbols is not None:
                 return code, symbols
         content, symbols = nvrtc.compile(
@@ -75,10 +87,15 @@ class Kernels:
         )
         if folder is None or not cache.writable(folder):
             return content, symbols
-        cache.write(code, content)
-        known = {"digest": _digest(content, symbols), "symbols": symbols}
-        cache.write(names, json.dumps(known).encode())  # last: it says that the other is there, and whole
+        _keep(folder / stem, content, symbols)
         return code, symbols
+
+    def bring(self, arch: int) -> None:
+        """Put the code for an architecture where `brought` looks for it: for the making of a wheel."""
+        code, symbols = self.compile(arch)
+        path = shipped.cuda(self.digest(), arch)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _keep(path, code if isinstance(code, bytes) else code.read_bytes(), symbols)
 
     def launch(self, kernel, size, *args, block=256, shared=0):
         """Run a kernel over `size` threads, or over a grid given as a tuple of blocks; nothing is run for none.
@@ -121,14 +138,22 @@ class Kernels:
             loaded = self._loaded.get(ordinal)
             if loaded is None:
                 gpu = driver.driver().device(ordinal)
-                code, symbols = self.compile(gpu.arch)
-                content = code if isinstance(code, bytes) else code.read_bytes()
-                try:
-                    functions = driver.driver().functions(gpu, content, symbols)
-                except driver.DriverError as error:
-                    raise RuntimeError(_refused(self.source.name, driver.driver().version(), error)) from error
+                brought = self.brought(gpu.arch)
+                functions = None
+                if brought is not None:
+                    with contextlib.suppress(driver.DriverError):  # of an older driver, for which NVRTC may be right
+                        functions = self._functions(gpu, *brought)
+                if functions is None:
+                    try:
+                        functions = self._functions(gpu, *self.compile(gpu.arch))
+                    except driver.DriverError as error:
+                        raise RuntimeError(_refused(self.source.name, driver.driver().version(), error)) from error
                 loaded = self._loaded[ordinal] = gpu, functions
         return loaded
+
+    def _functions(self, gpu, code, symbols):
+        content = code if isinstance(code, bytes) else code.read_bytes()
+        return driver.driver().functions(gpu, content, symbols)
 
     def emulated(self):
         """This file's kernels in the emulator."""
@@ -233,11 +258,18 @@ def _digest(content, symbols):
     return hashlib.sha256(json.dumps(symbols, sort_keys=True).encode() + b"\0" + content).hexdigest()
 
 
+def _keep(path, content, symbols):
+    """Write compiled code, and beside it what it is."""
+    cache.write(path.with_suffix(".bin"), content)
+    known = {"digest": _digest(content, symbols), "symbols": symbols}
+    cache.write(
+        path.with_suffix(".json"), json.dumps(known).encode()
+    )  # last: it says that the other is there, and whole
+
+
 def _kept(code, names):
-    """The symbols of compiled code that lies in the cache; None if a file is missing or damaged."""
+    """The symbols of compiled code; None if a file is missing or damaged."""
     try:
-        if not (code.exists() and cache.trusted(code) and cache.trusted(names)):
-            return None
         known = json.loads(names.read_bytes())
         symbols = known["symbols"]
         return symbols if known["digest"] == _digest(code.read_bytes(), symbols) else None
