@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any, Literal, overload
 
 import cv2
 import numpy as np
@@ -14,7 +15,7 @@ from arrayvision.errors import InvalidKind, InvalidValue
 from arrayvision.image import _array
 from arrayvision.image._array import images
 from arrayvision.image.io import pillow, processing_backend
-from arrayvision.typing import Array
+from arrayvision.typing import Image
 
 cv2_interp_codes = {
     "nearest": cv2.INTER_NEAREST,
@@ -64,7 +65,19 @@ def _scaled(size, scale):
     return w, h
 
 
-def rescale_size(old_size: tuple, scale: float | int | tuple[int, int], return_scale: bool = False) -> tuple:
+@overload
+def rescale_size(
+    old_size: tuple[int, int], scale: float | tuple[int, int], return_scale: Literal[False] = ...
+) -> tuple[int, int]: ...
+@overload
+def rescale_size(
+    old_size: tuple[int, int], scale: float | tuple[int, int], return_scale: Literal[True]
+) -> tuple[tuple[int, int], float]: ...
+@overload
+def rescale_size(
+    old_size: tuple[int, int], scale: float | tuple[int, int], return_scale: bool
+) -> tuple[int, int] | tuple[tuple[int, int], float]: ...
+def rescale_size(old_size: tuple[int, int], scale: float | tuple[int, int], return_scale: bool = False) -> Any:
     """The size that a rescaled image will have.
 
     Parameters
@@ -144,15 +157,42 @@ def _resize(name, img, size, interpolation, backend, out=None):
     return out
 
 
+@overload
+def imresize(
+    img: Image,
+    size: tuple[int, int],
+    return_scale: Literal[False] = ...,
+    interpolation: str = ...,
+    out: Image | None = ...,
+    backend: str | None = ...,
+) -> Image: ...
+@overload
+def imresize(
+    img: Image,
+    size: tuple[int, int],
+    return_scale: Literal[True],
+    interpolation: str = ...,
+    out: Image | None = ...,
+    backend: str | None = ...,
+) -> tuple[Image, float, float]: ...
+@overload
+def imresize(
+    img: Image,
+    size: tuple[int, int],
+    return_scale: bool,
+    interpolation: str = ...,
+    out: Image | None = ...,
+    backend: str | None = ...,
+) -> Image | tuple[Image, float, float]: ...
 @images("img", "out")
 def imresize(
-    img: Array,
+    img: Image,
     size: tuple[int, int],
     return_scale: bool = False,
     interpolation: str = "bilinear",
-    out: Array | None = None,
+    out: Image | None = None,
     backend: str | None = None,
-) -> tuple[Array, float, float] | Array:
+) -> Any:
     """Resize an image to a given size.
 
     Parameters
@@ -197,13 +237,37 @@ def imresize(
     return resized, size[0] / w, size[1] / h
 
 
+@overload
 def imresize_like(
-    img: Array,
-    dst_img: Array,
+    img: Image,
+    dst_img: Image,
+    return_scale: Literal[False] = ...,
+    interpolation: str = ...,
+    backend: str | None = ...,
+) -> Image: ...
+@overload
+def imresize_like(
+    img: Image,
+    dst_img: Image,
+    return_scale: Literal[True],
+    interpolation: str = ...,
+    backend: str | None = ...,
+) -> tuple[Image, float, float]: ...
+@overload
+def imresize_like(
+    img: Image,
+    dst_img: Image,
+    return_scale: bool,
+    interpolation: str = ...,
+    backend: str | None = ...,
+) -> Image | tuple[Image, float, float]: ...
+def imresize_like(
+    img: Image,
+    dst_img: Image,
     return_scale: bool = False,
     interpolation: str = "bilinear",
     backend: str | None = None,
-) -> tuple[Array, float, float] | Array:
+) -> Any:
     """Resize an image to another's size; otherwise as `imresize`."""
     if not hasattr(dst_img, "shape") or len(dst_img.shape) not in (2, 3):
         raise TypeError(f"imresize_like: dst_img must be an image, got {type(dst_img).__name__}")
@@ -211,13 +275,37 @@ def imresize_like(
     return imresize(img, (w, h), return_scale, interpolation, backend=backend)
 
 
+@overload
 def imrescale(
-    img: Array,
+    img: Image,
+    scale: float | tuple[int, int],
+    return_scale: Literal[False] = ...,
+    interpolation: str = ...,
+    backend: str | None = ...,
+) -> Image: ...
+@overload
+def imrescale(
+    img: Image,
+    scale: float | tuple[int, int],
+    return_scale: Literal[True],
+    interpolation: str = ...,
+    backend: str | None = ...,
+) -> tuple[Image, float]: ...
+@overload
+def imrescale(
+    img: Image,
+    scale: float | tuple[int, int],
+    return_scale: bool,
+    interpolation: str = ...,
+    backend: str | None = ...,
+) -> Image | tuple[Image, float]: ...
+def imrescale(
+    img: Image,
     scale: float | int | tuple[int, int],
     return_scale: bool = False,
     interpolation: str = "bilinear",
     backend: str | None = None,
-) -> Array | tuple[Array, float]:
+) -> Any:
     """Resize an image, keeping its aspect ratio.
 
     Parameters
@@ -251,17 +339,55 @@ def imrescale(
     return (resized, factor) if check.flag("imrescale", "return_scale", return_scale) else resized
 
 
+@overload
 def imresize_to_multiple(
-    img: Array,
+    img: Image,
+    divisor: int | tuple[int, int],
+    size: int | tuple[int, int] | None = ...,
+    scale_factor: float | tuple[float, float] | None = ...,
+    keep_ratio: bool = ...,
+    return_scale: Literal[False] = ...,
+    interpolation: str = ...,
+    out: Image | None = ...,
+    backend: str | None = ...,
+) -> Image: ...
+@overload
+def imresize_to_multiple(
+    img: Image,
+    divisor: int | tuple[int, int],
+    size: int | tuple[int, int] | None = ...,
+    scale_factor: float | tuple[float, float] | None = ...,
+    keep_ratio: bool = ...,
+    *,
+    return_scale: Literal[True],
+    interpolation: str = ...,
+    out: Image | None = ...,
+    backend: str | None = ...,
+) -> tuple[Image, float, float]: ...
+@overload
+def imresize_to_multiple(
+    img: Image,
+    divisor: int | tuple[int, int],
+    size: int | tuple[int, int] | None = ...,
+    scale_factor: float | tuple[float, float] | None = ...,
+    keep_ratio: bool = ...,
+    *,
+    return_scale: bool,
+    interpolation: str = ...,
+    out: Image | None = ...,
+    backend: str | None = ...,
+) -> Image | tuple[Image, float, float]: ...
+def imresize_to_multiple(
+    img: Image,
     divisor: int | tuple[int, int],
     size: int | tuple[int, int] | None = None,
     scale_factor: float | int | tuple[float, float] | tuple[int, int] | None = None,
     keep_ratio: bool = False,
     return_scale: bool = False,
     interpolation: str = "bilinear",
-    out: Array | None = None,
+    out: Image | None = None,
     backend: str | None = None,
-) -> tuple[Array, float, float] | Array:
+) -> Any:
     """Resize an image to a size or by a factor, then up to the next multiples of a divisor.
 
     Parameters
@@ -316,7 +442,7 @@ def imresize_to_multiple(
 
 # ---- flipping --------------------------------------------------------------------------------------------------------
 @images("img")
-def imflip(img: Array, direction: str = "horizontal") -> Array:
+def imflip(img: Image, direction: str = "horizontal") -> Image:
     """Flip an image.
 
     Parameters
@@ -357,7 +483,7 @@ def _flipped(img, direction):
 
 
 @images("img")
-def imflip_(img: Array, direction: str = "horizontal") -> Array:
+def imflip_(img: Image, direction: str = "horizontal") -> Image:
     """Flip an image in its own memory, and return it; otherwise as `imflip`. No JAX array, nothing read-only."""
     choice("imflip_", "direction", direction, _DIRECTIONS)
     if img.ndim < 2:
@@ -370,7 +496,7 @@ def imflip_(img: Array, direction: str = "horizontal") -> Array:
 
 # ---- cropping --------------------------------------------------------------------------------------------------------
 @images("img", "bboxes")
-def imcrop(img: Array, bboxes: Array, scale: float = 1.0, pad_fill: float | list | None = None) -> Array | list[Array]:
+def imcrop(img: Image, bboxes: Image, scale: float = 1.0, pad_fill: float | list | None = None) -> Image | list[Image]:
     """Crop patches out of an image.
 
     Parameters
@@ -452,13 +578,13 @@ def _patch(img, box, pad_fill):
 # ---- padding ---------------------------------------------------------------------------------------------------------
 @images("img")
 def impad(
-    img: Array,
+    img: Image,
     *,
     shape: tuple[int, int] | None = None,
     padding: int | tuple | None = None,
     pad_val: float | list = 0,
     padding_mode: str = "constant",
-) -> Array:
+) -> Image:
     """Pad an image on its sides, or to a shape.
 
     Parameters
@@ -532,7 +658,7 @@ def _pad(img, top, bottom, left, right, kind, value):
     return cv2.copyMakeBorder(img, top, bottom, left, right, kind, value=value)
 
 
-def impad_to_multiple(img: Array, divisor: int, pad_val: float | list = 0) -> Array:
+def impad_to_multiple(img: Image, divisor: int, pad_val: float | list = 0) -> Image:
     """Pad an image on the right and at the bottom until both edges are multiples of a divisor.
 
     Parameters
@@ -562,7 +688,7 @@ def impad_to_multiple(img: Array, divisor: int, pad_val: float | list = 0) -> Ar
 
 
 @images("img")
-def cutout(img: Array, shape: int | tuple[int, int], pad_val: int | float | tuple = 0) -> Array:
+def cutout(img: Image, shape: int | tuple[int, int], pad_val: int | float | tuple = 0) -> Image:
     """Fill a rectangle at a random place of an image.
 
     Parameters
@@ -625,7 +751,7 @@ def _warp(name, img, matrix, size, border, interpolation, mode="constant"):
 
 @images("img")
 def imrotate(
-    img: Array,
+    img: Image,
     angle: float,
     center: tuple[float, float] | None = None,
     scale: float = 1.0,
@@ -633,7 +759,7 @@ def imrotate(
     interpolation: str = "bilinear",
     auto_bound: bool = False,
     border_mode: str = "constant",
-) -> Array:
+) -> Image:
     """Rotate an image.
 
     Parameters
@@ -707,12 +833,12 @@ def imrotate(
 
 @images("img")
 def imshear(
-    img: Array,
+    img: Image,
     magnitude: int | float,
     direction: str = "horizontal",
     border_value: int | tuple[int, int] = 0,
     interpolation: str = "bilinear",
-) -> Array:
+) -> Image:
     """Shear an image: x moves by magnitude * y ("horizontal"), or y by magnitude * x ("vertical").
 
     Parameters
@@ -748,12 +874,12 @@ def imshear(
 
 @images("img")
 def imtranslate(
-    img: Array,
+    img: Image,
     offset: int | float,
     direction: str = "horizontal",
     border_value: int | tuple = 0,
     interpolation: str = "bilinear",
-) -> Array:
+) -> Image:
     """Move an image to the right ("horizontal") or down ("vertical") by an offset in pixels; otherwise as `imshear`."""
     name = "imtranslate"
     offset = _moved(name, img, "offset", offset, direction)

@@ -8,6 +8,7 @@ import io
 import os
 import warnings
 from pathlib import Path
+from typing import Any, overload
 
 import cv2
 import numpy as np
@@ -17,7 +18,7 @@ from arrayvision.errors import InvalidValue
 from arrayvision.image import _files
 from arrayvision.image._array import images
 from arrayvision.image._damage import damage, kind, orientation
-from arrayvision.typing import Array
+from arrayvision.typing import Image
 
 supported_backends = ["cv2", "turbojpeg", "pillow", "tifffile"]
 imread_backend = "cv2"
@@ -104,15 +105,35 @@ def processing_backend(function: str, backend: str | None) -> str:
 
 
 # ---- reading ---------------------------------------------------------------------------------------------------------
+@overload
 def imread(
-    img_or_path: Array | str | Path,
+    img_or_path: str | Path | bytes,
+    flag: str = ...,
+    channel_order: str = ...,
+    backend: str | None = ...,
+    file_client_args: dict | None = ...,
+    *,
+    backend_args: dict | None = ...,
+) -> np.ndarray: ...
+@overload
+def imread(
+    img_or_path: Image,
+    flag: str = ...,
+    channel_order: str = ...,
+    backend: str | None = ...,
+    file_client_args: dict | None = ...,
+    *,
+    backend_args: dict | None = ...,
+) -> Image: ...
+def imread(
+    img_or_path: Any,
     flag: str = "color",
     channel_order: str = "bgr",
     backend: str | None = None,
     file_client_args: dict | None = None,
     *,
     backend_args: dict | None = None,
-) -> np.ndarray:
+) -> Any:
     """Read an image.
 
     Parameters
@@ -312,7 +333,7 @@ _DECODERS = {"cv2": _by_cv2, "turbojpeg": _by_turbojpeg, "pillow": _by_pillow, "
 # ---- writing ---------------------------------------------------------------------------------------------------------
 @images("img")
 def imwrite(
-    img: Array,
+    img: Image,
     file_path: str,
     params: list | None = None,
     auto_mkdir: bool | None = None,

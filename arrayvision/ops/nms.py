@@ -170,7 +170,7 @@ _KINDS = {  # a type's columns and arguments
 def batched_nms(
     boxes: Array,
     scores: Array,
-    idxs: Array,
+    idxs: Array | None,
     nms_cfg: Mapping | None,
     class_agnostic: bool = False,
 ) -> tuple[Array, Array]:
@@ -230,6 +230,7 @@ def batched_nms(
         raise TypeError(f"{name}: nms_cfg must be a mapping or None, got {type(nms_cfg).__name__}")
     cfg = dict(nms_cfg)
     kind = check.choice(name, "nms_cfg['type']", cfg.pop("type", "nms"), tuple(_KINDS))
+    arguments: tuple[str, ...]
     width, arguments = _KINDS[kind]
     agnostic = check.flag(name, "class_agnostic", cfg.pop("class_agnostic", class_agnostic))
     cfg.pop("split_thr", None)
@@ -247,9 +248,9 @@ def batched_nms(
         raise TypeError(f"{name}: idxs must be an array unless class_agnostic, got None")
     if agnostic and idxs is not None:  # still no reason to take nonsense
         arrays(name, boxes=boxes, idxs=idxs).sizes(boxes="N columns", idxs="N")
-        idxs = None
+    labels = None if agnostic else idxs
     if kind == "soft_nms":
-        return soften(name, boxes, scores, idxs, max_num, **cfg)
+        return soften(name, boxes, scores, labels, max_num, **cfg)
     extra: int = True
     least = None
     if kind == "nms":
@@ -259,7 +260,7 @@ def batched_nms(
         extra = check.flag(name, "nms_cfg['clockwise']", cfg.get("clockwise", True))
     module = "nms" if kind == "nms" else "rotated_boxes"
     return suppress(
-        name, module, width, boxes, scores, idxs, cfg["iou_threshold"], extra, least, max_num, "boxes", "idxs"
+        name, module, width, boxes, scores, labels, cfg["iou_threshold"], extra, least, max_num, "boxes", "idxs"
     )
 
 

@@ -6,6 +6,8 @@ device, and libraries that differentiate (JAX, torch) differentiate through them
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from array_api_compat import array_namespace, device as array_device
 
@@ -17,7 +19,7 @@ from arrayvision.typing import Array
 _QUIET = np.errstate(over="ignore", invalid="ignore")  # what isn't finite stays so, without a warning
 
 
-def _floats(name, **given):
+def _floats(name: str, **given: Any) -> list[Any]:
     """Check that arguments are arrays of real numbers of one library, and give them as floats, integers as float32."""
     first, found = None, []
     for argument, x in given.items():
@@ -50,8 +52,8 @@ def normalize(grid: Array) -> Array:
     array
         (grid + 1) / 2.
     """
-    (grid,) = _floats("normalize", grid=grid)
-    return (grid + 1.0) / 2.0
+    (points,) = _floats("normalize", grid=grid)
+    return (points + 1.0) / 2.0
 
 
 @_QUIET
@@ -68,8 +70,8 @@ def denormalize(grid: Array) -> Array:
     array
         2 * grid - 1.
     """
-    (grid,) = _floats("denormalize", grid=grid)
-    return grid * 2.0 - 1.0
+    (points,) = _floats("denormalize", grid=grid)
+    return points * 2.0 - 1.0
 
 
 @_QUIET
@@ -225,7 +227,7 @@ def point_sample(input: Array, points: Array, align_corners: bool = False) -> Ar
         )
     check.same_length(name, "points", points, "input", input)
     n, channels, height, width = input.shape
-    where = tuple(points.shape[1:-1])
+    where: tuple[int, ...] = tuple(points.shape[1:-1])
     if not height * width:
         return xp.zeros((n, channels, *where), dtype=input.dtype, device=array_device(input))
     flat = xp.reshape(points, (n, -1, 2))
@@ -246,7 +248,7 @@ def point_sample(input: Array, points: Array, align_corners: bool = False) -> Ar
             weight = (x - x0 if dx else 1 - (x - x0)) * (y - y0 if dy else 1 - (y - y0))
             zero = xp.zeros_like(weight)
             column, row = (xp.astype(xp.where(inside, c, zero), whole) for c in (column, row))
-            at = (image * height + row) * width + column
+            at: Any = (image * height + row) * width + column
             value = xp.reshape(xp.take(pixels, xp.reshape(at, (-1,)), axis=0), (*at.shape, channels))
             part = value * xp.astype(xp.where(inside, weight, zero), value.dtype)[..., None]
             total = part if total is None else total + part
