@@ -15,7 +15,7 @@ from arrayvision.errors import InvalidKind, InvalidValue
 from arrayvision.image._array import packed, to_numpy
 from arrayvision.image.io import imread, imwrite
 from arrayvision.typing import Image
-from arrayvision.visualization.color import Color, color_val
+from arrayvision.visualization.color import Color, class_color, color_val
 
 ColorLike = Color | str | tuple | int | np.ndarray
 FAR = 1 << 20  # pixels beyond which a corner isn't followed
@@ -232,7 +232,10 @@ def imshow_det_bboxes(
     *,
     rotated: bool | None = None,
 ) -> np.ndarray:
-    """Draw boxes with their classes and scores on a copy of an image. Texts lie on plates, readable on any background.
+    """Draw boxes with their classes and scores on a copy of an image.
+
+    Texts lie on plates, readable on any background: above their boxes, or where they cover no other text, if there is such
+    a place at the box.
 
     Parameters
     ----------
@@ -248,7 +251,7 @@ def imshow_det_bboxes(
     score_thr : float
         Draw only what has a greater score; 0 draws all.
     bbox_color, text_color : color
-        As `color_val` takes them.
+        As `color_val` takes them; "class" for each class's own (`class_color`).
     thickness : int
         Of lines; -1 fills the boxes.
     font_scale : float
@@ -287,14 +290,18 @@ def imshow_det_bboxes(
             raise InvalidValue(f"{name}: bboxes must have a column of scores for score_thr, got shape {boxes.shape}")
         kept = scores > score_thr
         boxes, labels, scores = boxes[kept], labels[kept], scores[kept]
-    bbox_color, text_color = color_val(bbox_color), color_val(text_color)
+    colors, text_colors = (
+        [class_color(int(label)) for label in labels]
+        if isinstance(color, str) and color == "class"
+        else [color_val(color)] * len(labels)
+        for color in (bbox_color, text_color)
+    )
     thickness, font_scale = _thickness(name, thickness), check.number(name, "font_scale", font_scale, above=0)
     if font_scale > 1000:  # letters of 22,000 pixels; from 2**31 on OpenCV crashes
         raise ValueError(f"{name}: font_scale must be at most 1000, got {font_scale}")
-    anchors = []
-    for box in boxes:
-        anchors.append(_draw(canvas, box, turned, bbox_color, thickness))
-    for i, (anchor, label) in enumerate(zip(anchors, labels.tolist(), strict=True)):  # above all boxes
+    corners = [_draw(canvas, box, turned, color, thickness) for box, color in zip(boxes, colors, strict=True)]
+    plates: list[tuple[int, int, int, int]] = []
+    for i, label in enumerate(labels.tolist()):  # above all boxes
         text = f"cls {label}"
         if class_names is not None:
             if label != int(label) or not 0 <= label < len(class_names):
@@ -302,7 +309,7 @@ def imshow_det_bboxes(
             text = str(class_names[int(label)])
         if scores is not None:
             text += f"|{scores[i]:.02f}"
-        _write(canvas, text, anchor, text_color, font_scale)
+        plates.append(_write(canvas, text, corners[i], text_colors[i], font_scale, plates))
     return _finish(name, canvas, show, win_name, wait_time, out_file)
 
 
@@ -339,12 +346,12 @@ def _boxes(name, boxes, rotated, defaults):
 
 
 def _draw(canvas, box, turned, color, thickness):
-    """Draw a box; returns where its text goes: the corner that is leftmost of the topmost."""
+    """Draw a box; returns where its text goes, two points: the leftmost of its topmost corners, and what is opposite."""
     box = np.clip(box, -FAR, FAR)
     if not turned:
         x1, y1, x2, y2 = (int(v) for v in box[:4])
         cv2.rectangle(canvas, (x1, y1), (x2, y2), color, thickness)
-        return min(x1, x2), min(y1, y2)
+        return min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)
     x, y, w, h, angle = box[:5]
     cos, sin = np.cos(angle), np.sin(angle)
     half = np.array([[-w, -h], [w, -h], [w, h], [-w, h]]) / 2
@@ -353,22 +360,36 @@ def _draw(canvas, box, turned, color, thickness):
         cv2.fillPoly(canvas, [corners], color)
     else:
         cv2.polylines(canvas, [corners], True, color, thickness)
-    top = corners[np.lexsort((corners[:, 0], corners[:, 1]))[0]]
-    return int(top[0]), int(top[1])
+    order = np.lexsort((corners[:, 0], corners[:, 1]))
+    return *corners[order[0]].tolist(), *corners[order[-1]].tolist()
 
 
-def _write(canvas, text, anchor, color, scale):
-    """Write a text above a point, within the image, on a plate that contrasts with its color."""
+def _write(canvas, text, corners, color, scale, plates):
+    """Write a text at a box, within the image, on a plate that contrasts with its color, and that covers others as little
+    as it can. Returns the plate (left, top, right, bottom)."""
     font, (height, width) = cv2.FONT_HERSHEY_COMPLEX, canvas.shape[:2]
     (w, h), below = cv2.getTextSize(text, font, scale, 1)
-    x = min(max(anchor[0], 0), max(width - w - 1, 0))
-    bottom = min(max(anchor[1] - 2, h + below), height - 1)
+    x1, y1, x2, y2 = corners
+    high = h + below + 1
+    # above the box, inside it at its top, below it; at its left side, then at its right
+    places = [(x, y) for x in (x1, x2 - w) for y in (y1 - 2, y1 + high, y2 + high)]
+    places = [(min(max(x, 0), max(width - w - 1, 0)), min(max(y, h + below), height - 1)) for x, y in places]
+
+    def covered(place):
+        x, y = place
+        return sum(
+            max(0, min(x + w, c) - max(x, a) + 1) * max(0, min(y, d) - max(y - h - below, b) + 1)
+            for a, b, c, d in plates
+        )
+
+    x, bottom = min(places, key=covered)  # the first of equals
     blue, green, red = color
     plate = (0, 0, 0) if 0.114 * blue + 0.587 * green + 0.299 * red > 110 else (255, 255, 255)
     top = max(bottom - h - below, 0)
     part = canvas[top : bottom + 1, x : x + w + 1]
     part[..., :3] = (part[..., :3] * 0.25 + np.array(plate) * 0.75).astype(canvas.dtype)
     cv2.putText(canvas, text, (x, bottom - below), font, scale, color, 1, cv2.LINE_AA)
+    return x, top, x + w, bottom
 
 
 def _finish(name, canvas, show, title, wait_time, out_file):

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from arrayvision import image, visualization
+from arrayvision.visualization import Color, class_color, color_val, imshow_det_bboxes
 from tests.image.pictures import photo
 
 GREEN = (0, 255, 0)
@@ -36,7 +37,7 @@ def test_color_val():
     for bad in ([255, 255, 255], 1.0, None, True, np.zeros((3, 1))):
         with pytest.raises(TypeError, match="color_val: color must be a Color"):
             val(bad)
-    for bad in ((0, 0, 500), (0, 0, -1), (0, 0), 256, "pink", (0.5, 0, 0), np.array([0, 0, 300])):
+    for bad in ((0, 0, 500), (0, 0, -1), (0, 0), 256, "pinkish", (0.5, 0, 0), np.array([0, 0, 300])):
         with pytest.raises(AssertionError, match="color_val: color must"):
             val(bad)
 
@@ -276,3 +277,42 @@ def test_in_a_window(monkeypatch):
     monkeypatch.setitem(sys.modules, "tkinter", None)
     with pytest.raises(RuntimeError, match="neither a notebook nor a display"):
         visualization.imshow(photo())
+
+
+def test_names_of_css():
+    """All of them, as Pillow has them, and the digits of a red, a green and a blue."""
+    colors = pytest.importorskip("PIL.ImageColor")
+    for name in colors.colormap:
+        if name not in Color.__members__:
+            assert color_val(name) == colors.getrgb(name)[::-1], name
+    assert color_val("#FF8000") == (0, 128, 255) and color_val("Orange") == color_val("orange")
+    for wrong in ("#ff80", "ff8000", "#gg0000", ""):
+        with pytest.raises(ValueError, match="color must be one of"):
+            color_val(wrong)
+    with pytest.raises(ValueError, match="orange"):
+        color_val("ornage")
+
+
+def test_a_color_for_each_class():
+    """Asked for, each class is drawn in its own; those of 80 classes differ so that one sees it."""
+    colors = np.array([class_color(label) for label in range(80)])
+    apart = np.abs(colors[:, None] - colors).sum(2) + 1000 * np.eye(80)
+    assert apart.min() >= 50 and len(set(map(tuple, colors.tolist()))) == 80
+    boxes = np.array([[10, 40, 60, 90], [100, 40, 150, 90.0]])
+    drawn = imshow_det_bboxes(
+        np.zeros((120, 200, 3), np.uint8), boxes, np.array([3, 7]), show=False, bbox_color="class"
+    )
+    assert tuple(drawn[60, 10]) == class_color(3) and tuple(drawn[60, 100]) == class_color(7)
+    with pytest.raises(ValueError, match="color must be one of"):
+        imshow_det_bboxes(drawn, boxes, np.array([3, 7]), show=False, bbox_color="classes")
+
+
+def test_labels_avoid_one_another():
+    """Boxes at one place have their texts above, inside and below."""
+    boxes = np.array([[50, 60, 160, 160], [50, 60, 160, 160], [52, 61, 160, 160.0]])
+    image = np.full((240, 240, 3), 128, np.uint8)
+    plates = []
+    for count in (1, 2, 3):
+        drawn = imshow_det_bboxes(image, boxes[:count], np.arange(count), show=False, thickness=1, text_color="white")
+        plates.append((drawn < 60).all(2).sum())  # black plates under white texts
+    assert plates[1] > 1.9 * plates[0] and plates[2] > 2.8 * plates[0]
