@@ -1,5 +1,7 @@
 """How wide a launch's indices are, and what its kernels divide them by (see include/loops.cuh)."""
 
+import functools
+
 LIMIT = 2**31  # 32-bit indices and their products stay below it
 INDICES = ("uint32_t", "int64_t")  # of each kernel that has an `Index`: both are compiled
 
@@ -9,6 +11,7 @@ def index(*sizes: int) -> str:
     return INDICES[max(sizes) >= LIMIT]
 
 
+@functools.lru_cache(4096)
 def divider(index: str, divisor: int) -> int:
     """A divisor as loops::FastDivider<index> takes it: at least 1, and below 2**31 for 32-bit indices."""
     if index == "int64_t" or divisor < 1:  # nothing is launched for sizes of 0

@@ -27,7 +27,7 @@ def forward_max(x, last, rois, scale, sampling, aligned, out, which):
     """Maximum; `which` (K, C, oh, ow) gets the number of the sample it is, -1 for none inside the map."""
     oh, ow = out.shape[2:]
     shape = layout(x, last)
-    for n, divided, part in tasks(len(rois), shape[1], oh * ow, last):
+    for n, divided, part in tasks(rois.shape[0], shape[1], oh * ow, last):
         KERNELS.launch(
             f"pool_max<{c_type(x)}>", n, *divided, x, last, rows(rois, part), *shape, oh, ow, scale, sampling, aligned, rows(out, part),
             rows(which, part),

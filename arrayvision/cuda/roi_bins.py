@@ -1,5 +1,7 @@
 """Launches of roi_bins.cuh's kernels for regions of each kind (region_*.cuh); the functions and arguments of `cpu/roi_bins.py`."""
 
+import functools
+
 from arrayvision.cuda import loops
 from arrayvision.cuda.constants import WARP, constant
 from arrayvision.cuda.loops import rows
@@ -17,13 +19,16 @@ def expressions(kind):
     return [*kernels, *ROUND_SUMS]
 
 
+@functools.lru_cache(256)
 def tasks(regions, channels, bins, last):
     """Launches that pool regions: (threads, the kernel's arguments of them, a slice of the regions for `rows`) of each."""
+    made = []
     groups = -(-channels // ((WARP if last else 1) * CHANNELS))
     each = bins * groups * (WARP if last else 1)
     for some, part in loops.parts(regions, each):
         n = some * each
-        yield n, (n, loops.divider("uint32_t", bins), loops.divider("uint32_t", groups)), part
+        made.append((n, (n, loops.divider("uint32_t", bins), loops.divider("uint32_t", groups)), part))
+    return made
 
 
 def layout(x, last):
@@ -36,7 +41,7 @@ def forward(kernels, kind, x, last, rois, offsets, scale, sampling, aligned, clo
     """Pool features x, (B, H, W, C) if `last` else (B, C, H, W), into out (K, C, oh, ow)."""
     oh, ow = out.shape[2:]
     shape = layout(x, last)
-    for n, divided, part in tasks(len(rois), shape[1], oh * ow, last):
+    for n, divided, part in tasks(rois.shape[0], shape[1], oh * ow, last):
         kernels.launch(
             f"pool<{c_type(x)}, {kind}>", n, *divided, x, last, rows(rois, part), offsets is not None,
             rois if offsets is None else rows(offsets, part), *shape, oh, ow, scale, sampling, aligned, clockwise, gamma,
@@ -57,7 +62,7 @@ def backward(kernels, kind, grad, rois, offsets, scale, sampling, aligned, clock
             *arguments,
         )  # fmt: skip
     else:
-        for n, divided, part in tasks(len(rois), out.shape[1], oh * ow, False):
+        for n, divided, part in tasks(rois.shape[0], out.shape[1], oh * ow, False):
             kernels.launch(
                 f"spread<{c_type(grad)}, {kind}>", n, *divided, rows(grad, part), rows(rois, part), moved,
                 rows(offsets, part) if moved else rois, *arguments,

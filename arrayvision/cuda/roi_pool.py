@@ -16,7 +16,7 @@ def forward(x, last, rois, scale, out, which):
     """Maxima of x, (B, H, W, C) if `last` else (B, C, H, W), into out (K, C, oh, ow); `which` gets pixels, -1 for none."""
     oh, ow = out.shape[2:]
     shape = layout(x, last)
-    for n, divided, part in tasks(len(rois), shape[1], oh * ow, last):
+    for n, divided, part in tasks(rois.shape[0], shape[1], oh * ow, last):
         KERNELS.launch(
             f"pool_pixels<{c_type(x)}>",
             n,

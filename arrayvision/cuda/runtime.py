@@ -198,7 +198,8 @@ class Plan:
 
     def __init__(self, kernel, parameters, bound):
         self.kernel, self.parameters, self.bound = kernel, parameters, bound
-        self.first = parameters.index(None)  # an array, which tells library and device
+        self.arrays = [i for i, p in enumerate(parameters) if p is None]
+        self.first = self.arrays[0]  # which tells library and device
         codes = ["P" if p is None else _CODES[p] for p in parameters]
         self._struct = struct.Struct("@" + "".join(codes))
         self._offsets = [
@@ -236,7 +237,9 @@ class Plan:
             start = ctypes.addressof(buffer)
             table = (ctypes.c_void_p * len(self._offsets))(*[start + offset for offset in self._offsets])
             own.memory = buffer, table
-        values = [pointer(a) if p is None else a for a, p in zip(args, self.parameters, strict=True)]
+        values = list(args)
+        for i in self.arrays:
+            values[i] = pointer(values[i])
         try:
             self._struct.pack_into(buffer, 0, *values)
         except (struct.error, OverflowError):  # a number that its type doesn't hold, or one of NumPy's other types

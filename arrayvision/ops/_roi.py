@@ -54,23 +54,23 @@ def sampling(name: str, value, argument: str = "sampling_ratio") -> int:
 
 def features(at, argument: str, x) -> tuple[str, str]:
     """Check features (B, C, H, W); their result's dtype, and the dtype of RoIs and sums beside them."""
-    at.sizes(**{argument: "B C H W"})
+    n = at.sizes(**{argument: "B C H W"})
     dtype = at.floats(**{argument: x})
-    if x.shape[2] * x.shape[3] >= 2**31:
+    if n.H * n.W >= 2**31:
         raise InvalidValue(f"{at.function}: {argument} must have fewer than 2**31 positions, got {tuple(x.shape)}")
     return dtype, at.accumulator(dtype)
 
 
 def read(at, x, dtype: str):
     """What a kernel sees of features: (B, H, W, C), True if they lie so, else (B, C, H, W), False."""
-    _, c, h, w = x.shape
     if at.gpu:
-        if c > 1 and h * w > 1 and hasattr(x, "permute") and x.permute(0, 2, 3, 1).is_contiguous():
-            return at.read(x.permute(0, 2, 3, 1), dtype), True
-        flags = getattr(x, "flags", None)
-        if c > 1 and h * w > 1 and flags is not None and x.transpose(0, 2, 3, 1).flags.c_contiguous:
-            return at.read(x.transpose(0, 2, 3, 1), dtype), True
-        return at.read(x, dtype), False
+        if hasattr(x, "is_contiguous"):  # torch
+            last = None if x.is_contiguous() else x.permute(0, 2, 3, 1)
+            found = last is not None and last.is_contiguous()
+        else:
+            last = x.transpose(0, 2, 3, 1) if hasattr(x, "flags") and not x.flags.c_contiguous else None
+            found = last is not None and last.flags.c_contiguous
+        return at.read(last if found else x, dtype), found
     if at.backend == "cpu" and dtype != "float64":
         dtype = "float32"
     a = at.library.host(x, dtype)
