@@ -30,7 +30,7 @@ check: .venv/test
 	$(BIN)/mypy
 
 bench: .venv/test
-	$(BIN)/python -m bench
+	$(BIN)/arrayvision bench
 
 # For this Python, platform and Numba, with every kernel compiled: into dist/
 wheel: .venv/test

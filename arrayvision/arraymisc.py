@@ -8,7 +8,7 @@ import numpy as np
 
 from arrayvision import check
 from arrayvision.image._array import images
-from arrayvision.typing import Image
+from arrayvision.typing import ImageArray
 
 
 def _range(name, min_val, max_val, levels):
@@ -20,7 +20,7 @@ def _range(name, min_val, max_val, levels):
 
 
 @images("arr")
-def quantize(arr: Image, min_val: float, max_val: float, levels: int, dtype: Any = np.int64) -> Image:
+def quantize(arr: ImageArray, min_val: float, max_val: float, levels: int, dtype: Any = np.int64) -> ImageArray:
     """Sort values into levels of equal width.
 
     Parameters
@@ -59,7 +59,7 @@ def quantize(arr: Image, min_val: float, max_val: float, levels: int, dtype: Any
 
 
 @images("arr")
-def dequantize(arr: Image, min_val: float, max_val: float, levels: int, dtype: Any = np.float64) -> Image:
+def dequantize(arr: ImageArray, min_val: float, max_val: float, levels: int, dtype: Any = np.float64) -> ImageArray:
     """The middle of each level: undoes `quantize` up to half a level.
 
     Parameters

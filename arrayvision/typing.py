@@ -1,6 +1,6 @@
 """Types of public signatures.
 
-`Array` and `Image` are type variables: what goes into a function comes out of it, and the arrays of one call are of one
+`Array` and `ImageArray` are type variables: what goes into a function comes out of it, and the arrays of one call are of one
 library. CuPy, which has no types, is `Any` to type checkers, and so are torch and JAX where they are not installed.
 """
 
@@ -27,6 +27,6 @@ if TYPE_CHECKING:
 
     # Of those that fit checkers take the last, so what may be missing stands before what is there.
     Array = TypeVar("Array", ArrayLike, jax.Array, torch.Tensor, np.ndarray)  # of any library
-    Image = TypeVar("Image", jax.Array, torch.Tensor, np.ndarray)  # in the CPU's memory
+    ImageArray = TypeVar("ImageArray", jax.Array, torch.Tensor, np.ndarray)  # in the CPU's memory
 else:
-    Array, Image = TypeVar("Array"), TypeVar("Image")
+    Array, ImageArray = TypeVar("Array"), TypeVar("ImageArray")

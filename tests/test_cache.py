@@ -10,7 +10,7 @@ import pytest
 
 import arrayvision
 from arrayvision import cache
-from bench import cold
+from arrayvision.bench import cold
 
 PACKAGE = pathlib.Path(arrayvision.__file__).parent
 ONCE = """

@@ -10,7 +10,7 @@ from arrayvision.cpu import image as kernels
 from arrayvision.cpu.threads import parallel_for
 from arrayvision.image import _array
 from arrayvision.image._array import images
-from arrayvision.typing import Image
+from arrayvision.typing import ImageArray
 
 # ITU-R BT.601 with studio swing, the constants of MATLAB's rgb2ycbcr and ycbcr2rgb: for values in [0, 1], results in
 # [0, 255]; rows Y, Cb, Cr, columns R, G, B.
@@ -29,7 +29,7 @@ def _convert(name, img, code):
 
 
 @images("img")
-def imconvert(img: Image, src: str, dst: str) -> Image:
+def imconvert(img: ImageArray, src: str, dst: str) -> ImageArray:
     """Convert an image from one color space to another.
 
     Parameters
@@ -67,7 +67,7 @@ def imconvert(img: Image, src: str, dst: str) -> Image:
 
 
 @images("img")
-def bgr2gray(img: Image, keepdim: bool = False) -> Image:
+def bgr2gray(img: ImageArray, keepdim: bool = False) -> ImageArray:
     """Convert a BGR image to gray (ITU-R BT.601 luma).
 
     Parameters
@@ -101,7 +101,7 @@ def bgr2gray(img: Image, keepdim: bool = False) -> Image:
 
 
 @images("img")
-def rgb2gray(img: Image, keepdim: bool = False) -> Image:
+def rgb2gray(img: ImageArray, keepdim: bool = False) -> ImageArray:
     """Convert an RGB image to gray; otherwise as `bgr2gray`."""
     check.flag("rgb2gray", "keepdim", keepdim)
     gray = _convert("rgb2gray", img, cv2.COLOR_RGB2GRAY)
@@ -109,49 +109,49 @@ def rgb2gray(img: Image, keepdim: bool = False) -> Image:
 
 
 @images("img")
-def gray2bgr(img: Image) -> Image:
+def gray2bgr(img: ImageArray) -> ImageArray:
     """Repeat a gray image, (H, W) or (H, W, 1), in three channels: (H, W, 3), same dtype."""
     return _convert("gray2bgr", img, cv2.COLOR_GRAY2BGR)
 
 
 @images("img")
-def gray2rgb(img: Image) -> Image:
+def gray2rgb(img: ImageArray) -> ImageArray:
     """Repeat a gray image, (H, W) or (H, W, 1), in three channels: (H, W, 3), same dtype."""
     return _convert("gray2rgb", img, cv2.COLOR_GRAY2RGB)
 
 
 @images("img")
-def bgr2rgb(img: Image) -> Image:
+def bgr2rgb(img: ImageArray) -> ImageArray:
     """Reverse the three channels of an (H, W, 3) image; a new image."""
     return _convert("bgr2rgb", img, cv2.COLOR_BGR2RGB)
 
 
 @images("img")
-def rgb2bgr(img: Image) -> Image:
+def rgb2bgr(img: ImageArray) -> ImageArray:
     """Reverse the three channels of an (H, W, 3) image; a new image."""
     return _convert("rgb2bgr", img, cv2.COLOR_RGB2BGR)
 
 
 @images("img")
-def bgr2hsv(img: Image) -> Image:
+def bgr2hsv(img: ImageArray) -> ImageArray:
     """Convert BGR to HSV: hue in degrees [0, 360] for float32 (the rest in [0, 1]), halved for uint8."""
     return _convert("bgr2hsv", img, cv2.COLOR_BGR2HSV)
 
 
 @images("img")
-def hsv2bgr(img: Image) -> Image:
+def hsv2bgr(img: ImageArray) -> ImageArray:
     """Convert HSV, as `bgr2hsv` gives it, to BGR."""
     return _convert("hsv2bgr", img, cv2.COLOR_HSV2BGR)
 
 
 @images("img")
-def bgr2hls(img: Image) -> Image:
+def bgr2hls(img: ImageArray) -> ImageArray:
     """Convert BGR to HLS: hue in degrees [0, 360] for float32 (the rest in [0, 1]), halved for uint8."""
     return _convert("bgr2hls", img, cv2.COLOR_BGR2HLS)
 
 
 @images("img")
-def hls2bgr(img: Image) -> Image:
+def hls2bgr(img: ImageArray) -> ImageArray:
     """Convert HLS, as `bgr2hls` gives it, to BGR."""
     return _convert("hls2bgr", img, cv2.COLOR_HLS2BGR)
 
@@ -185,7 +185,7 @@ def _mix(name, img, matrix, offset, first_only=False):
 
 
 @images("img")
-def rgb2ycbcr(img: Image, y_only: bool = False) -> Image:
+def rgb2ycbcr(img: ImageArray, y_only: bool = False) -> ImageArray:
     """Convert RGB to YCbCr as MATLAB's `rgb2ycbcr` does (ITU-R BT.601, Y from 16 to 235).
 
     OpenCV's conversion to YCrCb is the full-range one of JPEG, another.
@@ -219,13 +219,13 @@ def rgb2ycbcr(img: Image, y_only: bool = False) -> Image:
 
 
 @images("img")
-def bgr2ycbcr(img: Image, y_only: bool = False) -> Image:
+def bgr2ycbcr(img: ImageArray, y_only: bool = False) -> ImageArray:
     """Convert BGR to YCbCr; otherwise as `rgb2ycbcr`."""
     return _mix("bgr2ycbcr", img, _TO_YCBCR[:, ::-1] / 255, _TO_OFFSET, check.flag("bgr2ycbcr", "y_only", y_only))
 
 
 @images("img")
-def ycbcr2rgb(img: Image) -> Image:
+def ycbcr2rgb(img: ImageArray) -> ImageArray:
     """Convert YCbCr to RGB as MATLAB's `ycbcr2rgb` does.
 
     Parameters
@@ -249,7 +249,7 @@ def ycbcr2rgb(img: Image) -> Image:
 
 
 @images("img")
-def ycbcr2bgr(img: Image) -> Image:
+def ycbcr2bgr(img: ImageArray) -> ImageArray:
     """Convert YCbCr to BGR; otherwise as `ycbcr2rgb`."""
     return _mix("ycbcr2bgr", img, _FROM_YCBCR[::-1], _FROM_OFFSET[::-1])
 

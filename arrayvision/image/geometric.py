@@ -15,7 +15,7 @@ from arrayvision.errors import InvalidKind, InvalidValue
 from arrayvision.image import _array
 from arrayvision.image._array import images
 from arrayvision.image.io import pillow, processing_backend
-from arrayvision.typing import Image
+from arrayvision.typing import ImageArray
 
 cv2_interp_codes = {
     "nearest": cv2.INTER_NEAREST,
@@ -159,38 +159,38 @@ def _resize(name, img, size, interpolation, backend, out=None):
 
 @overload
 def imresize(
-    img: Image,
+    img: ImageArray,
     size: tuple[int, int],
     return_scale: Literal[False] = ...,
     interpolation: str = ...,
-    out: Image | None = ...,
+    out: ImageArray | None = ...,
     backend: str | None = ...,
-) -> Image: ...
+) -> ImageArray: ...
 @overload
 def imresize(
-    img: Image,
+    img: ImageArray,
     size: tuple[int, int],
     return_scale: Literal[True],
     interpolation: str = ...,
-    out: Image | None = ...,
+    out: ImageArray | None = ...,
     backend: str | None = ...,
-) -> tuple[Image, float, float]: ...
+) -> tuple[ImageArray, float, float]: ...
 @overload
 def imresize(
-    img: Image,
+    img: ImageArray,
     size: tuple[int, int],
     return_scale: bool,
     interpolation: str = ...,
-    out: Image | None = ...,
+    out: ImageArray | None = ...,
     backend: str | None = ...,
-) -> Image | tuple[Image, float, float]: ...
+) -> ImageArray | tuple[ImageArray, float, float]: ...
 @images("img", "out")
 def imresize(
-    img: Image,
+    img: ImageArray,
     size: tuple[int, int],
     return_scale: bool = False,
     interpolation: str = "bilinear",
-    out: Image | None = None,
+    out: ImageArray | None = None,
     backend: str | None = None,
 ) -> Any:
     """Resize an image to a given size.
@@ -239,31 +239,31 @@ def imresize(
 
 @overload
 def imresize_like(
-    img: Image,
-    dst_img: Image,
+    img: ImageArray,
+    dst_img: ImageArray,
     return_scale: Literal[False] = ...,
     interpolation: str = ...,
     backend: str | None = ...,
-) -> Image: ...
+) -> ImageArray: ...
 @overload
 def imresize_like(
-    img: Image,
-    dst_img: Image,
+    img: ImageArray,
+    dst_img: ImageArray,
     return_scale: Literal[True],
     interpolation: str = ...,
     backend: str | None = ...,
-) -> tuple[Image, float, float]: ...
+) -> tuple[ImageArray, float, float]: ...
 @overload
 def imresize_like(
-    img: Image,
-    dst_img: Image,
+    img: ImageArray,
+    dst_img: ImageArray,
     return_scale: bool,
     interpolation: str = ...,
     backend: str | None = ...,
-) -> Image | tuple[Image, float, float]: ...
+) -> ImageArray | tuple[ImageArray, float, float]: ...
 def imresize_like(
-    img: Image,
-    dst_img: Image,
+    img: ImageArray,
+    dst_img: ImageArray,
     return_scale: bool = False,
     interpolation: str = "bilinear",
     backend: str | None = None,
@@ -277,30 +277,30 @@ def imresize_like(
 
 @overload
 def imrescale(
-    img: Image,
+    img: ImageArray,
     scale: float | tuple[int, int],
     return_scale: Literal[False] = ...,
     interpolation: str = ...,
     backend: str | None = ...,
-) -> Image: ...
+) -> ImageArray: ...
 @overload
 def imrescale(
-    img: Image,
+    img: ImageArray,
     scale: float | tuple[int, int],
     return_scale: Literal[True],
     interpolation: str = ...,
     backend: str | None = ...,
-) -> tuple[Image, float]: ...
+) -> tuple[ImageArray, float]: ...
 @overload
 def imrescale(
-    img: Image,
+    img: ImageArray,
     scale: float | tuple[int, int],
     return_scale: bool,
     interpolation: str = ...,
     backend: str | None = ...,
-) -> Image | tuple[Image, float]: ...
+) -> ImageArray | tuple[ImageArray, float]: ...
 def imrescale(
-    img: Image,
+    img: ImageArray,
     scale: float | int | tuple[int, int],
     return_scale: bool = False,
     interpolation: str = "bilinear",
@@ -341,19 +341,19 @@ def imrescale(
 
 @overload
 def imresize_to_multiple(
-    img: Image,
+    img: ImageArray,
     divisor: int | tuple[int, int],
     size: int | tuple[int, int] | None = ...,
     scale_factor: float | tuple[float, float] | None = ...,
     keep_ratio: bool = ...,
     return_scale: Literal[False] = ...,
     interpolation: str = ...,
-    out: Image | None = ...,
+    out: ImageArray | None = ...,
     backend: str | None = ...,
-) -> Image: ...
+) -> ImageArray: ...
 @overload
 def imresize_to_multiple(
-    img: Image,
+    img: ImageArray,
     divisor: int | tuple[int, int],
     size: int | tuple[int, int] | None = ...,
     scale_factor: float | tuple[float, float] | None = ...,
@@ -361,12 +361,12 @@ def imresize_to_multiple(
     *,
     return_scale: Literal[True],
     interpolation: str = ...,
-    out: Image | None = ...,
+    out: ImageArray | None = ...,
     backend: str | None = ...,
-) -> tuple[Image, float, float]: ...
+) -> tuple[ImageArray, float, float]: ...
 @overload
 def imresize_to_multiple(
-    img: Image,
+    img: ImageArray,
     divisor: int | tuple[int, int],
     size: int | tuple[int, int] | None = ...,
     scale_factor: float | tuple[float, float] | None = ...,
@@ -374,18 +374,18 @@ def imresize_to_multiple(
     *,
     return_scale: bool,
     interpolation: str = ...,
-    out: Image | None = ...,
+    out: ImageArray | None = ...,
     backend: str | None = ...,
-) -> Image | tuple[Image, float, float]: ...
+) -> ImageArray | tuple[ImageArray, float, float]: ...
 def imresize_to_multiple(
-    img: Image,
+    img: ImageArray,
     divisor: int | tuple[int, int],
     size: int | tuple[int, int] | None = None,
     scale_factor: float | int | tuple[float, float] | tuple[int, int] | None = None,
     keep_ratio: bool = False,
     return_scale: bool = False,
     interpolation: str = "bilinear",
-    out: Image | None = None,
+    out: ImageArray | None = None,
     backend: str | None = None,
 ) -> Any:
     """Resize an image to a size or by a factor, then up to the next multiples of a divisor.
@@ -442,7 +442,7 @@ def imresize_to_multiple(
 
 # ---- flipping --------------------------------------------------------------------------------------------------------
 @images("img")
-def imflip(img: Image, direction: str = "horizontal") -> Image:
+def imflip(img: ImageArray, direction: str = "horizontal") -> ImageArray:
     """Flip an image.
 
     Parameters
@@ -483,7 +483,7 @@ def _flipped(img, direction):
 
 
 @images("img")
-def imflip_(img: Image, direction: str = "horizontal") -> Image:
+def imflip_(img: ImageArray, direction: str = "horizontal") -> ImageArray:
     """Flip an image in its own memory, and return it; otherwise as `imflip`. No JAX array, nothing read-only."""
     choice("imflip_", "direction", direction, _DIRECTIONS)
     if img.ndim < 2:
@@ -496,7 +496,9 @@ def imflip_(img: Image, direction: str = "horizontal") -> Image:
 
 # ---- cropping --------------------------------------------------------------------------------------------------------
 @images("img", "bboxes")
-def imcrop(img: Image, bboxes: Image, scale: float = 1.0, pad_fill: float | list | None = None) -> Image | list[Image]:
+def imcrop(
+    img: ImageArray, bboxes: ImageArray, scale: float = 1.0, pad_fill: float | list | None = None
+) -> ImageArray | list[ImageArray]:
     """Crop patches out of an image.
 
     Parameters
@@ -578,13 +580,13 @@ def _patch(img, box, pad_fill):
 # ---- padding ---------------------------------------------------------------------------------------------------------
 @images("img")
 def impad(
-    img: Image,
+    img: ImageArray,
     *,
     shape: tuple[int, int] | None = None,
     padding: int | tuple | None = None,
     pad_val: float | list = 0,
     padding_mode: str = "constant",
-) -> Image:
+) -> ImageArray:
     """Pad an image on its sides, or to a shape.
 
     Parameters
@@ -658,7 +660,7 @@ def _pad(img, top, bottom, left, right, kind, value):
     return cv2.copyMakeBorder(img, top, bottom, left, right, kind, value=value)
 
 
-def impad_to_multiple(img: Image, divisor: int, pad_val: float | list = 0) -> Image:
+def impad_to_multiple(img: ImageArray, divisor: int, pad_val: float | list = 0) -> ImageArray:
     """Pad an image on the right and at the bottom until both edges are multiples of a divisor.
 
     Parameters
@@ -688,7 +690,7 @@ def impad_to_multiple(img: Image, divisor: int, pad_val: float | list = 0) -> Im
 
 
 @images("img")
-def cutout(img: Image, shape: int | tuple[int, int], pad_val: int | float | tuple = 0) -> Image:
+def cutout(img: ImageArray, shape: int | tuple[int, int], pad_val: int | float | tuple = 0) -> ImageArray:
     """Fill a rectangle at a random place of an image.
 
     Parameters
@@ -751,7 +753,7 @@ def _warp(name, img, matrix, size, border, interpolation, mode="constant"):
 
 @images("img")
 def imrotate(
-    img: Image,
+    img: ImageArray,
     angle: float,
     center: tuple[float, float] | None = None,
     scale: float = 1.0,
@@ -759,7 +761,7 @@ def imrotate(
     interpolation: str = "bilinear",
     auto_bound: bool = False,
     border_mode: str = "constant",
-) -> Image:
+) -> ImageArray:
     """Rotate an image.
 
     Parameters
@@ -833,12 +835,12 @@ def imrotate(
 
 @images("img")
 def imshear(
-    img: Image,
+    img: ImageArray,
     magnitude: int | float,
     direction: str = "horizontal",
     border_value: int | tuple[int, int] = 0,
     interpolation: str = "bilinear",
-) -> Image:
+) -> ImageArray:
     """Shear an image: x moves by magnitude * y ("horizontal"), or y by magnitude * x ("vertical").
 
     Parameters
@@ -874,12 +876,12 @@ def imshear(
 
 @images("img")
 def imtranslate(
-    img: Image,
+    img: ImageArray,
     offset: int | float,
     direction: str = "horizontal",
     border_value: int | tuple = 0,
     interpolation: str = "bilinear",
-) -> Image:
+) -> ImageArray:
     """Move an image to the right ("horizontal") or down ("vertical") by an offset in pixels; otherwise as `imshear`."""
     name = "imtranslate"
     offset = _moved(name, img, "offset", offset, direction)

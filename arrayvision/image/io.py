@@ -18,7 +18,7 @@ from arrayvision.errors import InvalidValue
 from arrayvision.image import _files
 from arrayvision.image._array import images
 from arrayvision.image._damage import damage, kind, orientation
-from arrayvision.typing import Image
+from arrayvision.typing import ImageArray
 
 supported_backends = ["cv2", "turbojpeg", "pillow", "tifffile"]
 imread_backend = "cv2"
@@ -117,14 +117,14 @@ def imread(
 ) -> np.ndarray: ...
 @overload
 def imread(
-    img_or_path: Image,
+    img_or_path: ImageArray,
     flag: str = ...,
     channel_order: str = ...,
     backend: str | None = ...,
     file_client_args: dict | None = ...,
     *,
     backend_args: dict | None = ...,
-) -> Image: ...
+) -> ImageArray: ...
 def imread(
     img_or_path: Any,
     flag: str = "color",
@@ -333,7 +333,7 @@ _DECODERS = {"cv2": _by_cv2, "turbojpeg": _by_turbojpeg, "pillow": _by_pillow, "
 # ---- writing ---------------------------------------------------------------------------------------------------------
 @images("img")
 def imwrite(
-    img: Image,
+    img: ImageArray,
     file_path: str,
     params: list | None = None,
     auto_mkdir: bool | None = None,

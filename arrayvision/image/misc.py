@@ -11,11 +11,11 @@ from arrayvision.array import FLOATS
 from arrayvision.errors import InvalidKind, InvalidValue
 from arrayvision.image._array import to_numpy
 from arrayvision.image.photometric import imdenormalize
-from arrayvision.typing import Image
+from arrayvision.typing import ImageArray
 
 
 def tensor2imgs(
-    tensor: Image, mean: Sequence[float] | None = None, std: Sequence[float] | None = None, to_rgb: bool = True
+    tensor: ImageArray, mean: Sequence[float] | None = None, std: Sequence[float] | None = None, to_rgb: bool = True
 ) -> list[np.ndarray]:
     """Turn a batch of normalized images into uint8 images.
 

@@ -12,7 +12,7 @@ from arrayvision.errors import InvalidKind, InvalidValue
 from arrayvision.image import _array
 from arrayvision.image._array import images
 from arrayvision.image.io import pillow, processing_backend
-from arrayvision.typing import Image
+from arrayvision.typing import ImageArray
 
 _LEVELS = np.arange(256)
 _MOST = 1 << 21
@@ -57,7 +57,7 @@ def _statistics(name, img, mean, std, swap, argument):
 
 
 @images("img")
-def imnormalize(img: Image, mean: Image, std: Image, to_rgb: bool = True) -> Image:
+def imnormalize(img: ImageArray, mean: ImageArray, std: ImageArray, to_rgb: bool = True) -> ImageArray:
     """Subtract a mean and divide by a standard deviation, channel by channel, and turn BGR into RGB, in one pass.
 
     Parameters
@@ -109,7 +109,7 @@ def _normalize(pixels, mean, std, swap, out):
 
 
 @images("img")
-def imnormalize_(img: Image, mean: Image, std: Image, to_rgb: bool = True) -> Image:
+def imnormalize_(img: ImageArray, mean: ImageArray, std: ImageArray, to_rgb: bool = True) -> ImageArray:
     """Normalize a float image in its own memory; otherwise as `imnormalize`.
 
     Parameters
@@ -151,7 +151,7 @@ def _writable(name, img):
 
 
 @images("img")
-def imdenormalize(img: Image, mean: Image, std: Image, to_bgr: bool = True) -> Image:
+def imdenormalize(img: ImageArray, mean: ImageArray, std: ImageArray, to_bgr: bool = True) -> ImageArray:
     """Undo `imnormalize`: multiply by std, add mean, and turn RGB into BGR, in one pass.
 
     Parameters
@@ -202,7 +202,7 @@ def imdenormalize(img: Image, mean: Image, std: Image, to_bgr: bool = True) -> I
 
 # ---- value by value --------------------------------------------------------------------------------------------------
 @images("img")
-def iminvert(img: Image) -> Image:
+def iminvert(img: ImageArray) -> ImageArray:
     """255 minus the image, in its own dtype (of integers, modulo their range).
 
     Examples
@@ -218,7 +218,7 @@ def iminvert(img: Image) -> Image:
 
 
 @images("img")
-def solarize(img: Image, thr: float = 128) -> Image:
+def solarize(img: ImageArray, thr: float = 128) -> ImageArray:
     """Invert the values that aren't below a threshold: x where x < thr, else 255 - x.
 
     Parameters
@@ -264,7 +264,7 @@ def solarize(img: Image, thr: float = 128) -> Image:
 
 
 @images("img")
-def posterize(img: Image, bits: int) -> Image:
+def posterize(img: ImageArray, bits: int) -> ImageArray:
     """Keep the upper bits of each value.
 
     Parameters
@@ -306,7 +306,7 @@ def posterize(img: Image, bits: int) -> Image:
 
 
 @images("img", "lut_table")
-def lut_transform(img: Image, lut_table: Image) -> Image:
+def lut_transform(img: ImageArray, lut_table: ImageArray) -> ImageArray:
     """Replace each value by its entry in a table.
 
     Parameters
@@ -380,7 +380,7 @@ def _weight(value):
 
 
 @images("img")
-def adjust_brightness(img: Image, factor: float = 1.0, backend: str | None = None) -> Image:
+def adjust_brightness(img: ImageArray, factor: float = 1.0, backend: str | None = None) -> ImageArray:
     """Multiply an image's values: 0 gives black, 1 the image.
 
     Parameters
@@ -426,7 +426,7 @@ def _finite(name, argument, value):
 
 
 @images("img")
-def adjust_contrast(img: Image, factor: float = 1.0, backend: str | None = None) -> Image:
+def adjust_contrast(img: ImageArray, factor: float = 1.0, backend: str | None = None) -> ImageArray:
     """Blend an image with its mean gray: 0 gives that gray, 1 the image.
 
     Parameters
@@ -471,8 +471,8 @@ def adjust_contrast(img: Image, factor: float = 1.0, backend: str | None = None)
 
 @images("img")
 def adjust_color(
-    img: Image, alpha: float = 1, beta: float | None = None, gamma: float = 0, backend: str | None = None
-) -> Image:
+    img: ImageArray, alpha: float = 1, beta: float | None = None, gamma: float = 0, backend: str | None = None
+) -> ImageArray:
     """Blend an image with its gray version: img * alpha + gray * beta + gamma.
 
     Parameters
@@ -516,7 +516,7 @@ def adjust_color(
 
 
 @images("img")
-def adjust_hue(img: Image, hue_factor: float, backend: str | None = None) -> Image:
+def adjust_hue(img: ImageArray, hue_factor: float, backend: str | None = None) -> ImageArray:
     """Turn an image's hues round the color circle.
 
     Parameters
@@ -561,7 +561,7 @@ def adjust_hue(img: Image, hue_factor: float, backend: str | None = None) -> Ima
 
 
 @images("img")
-def imequalize(img: Image) -> Image:
+def imequalize(img: ImageArray) -> ImageArray:
     """Equalize the histogram of each channel.
 
     Parameters
@@ -602,7 +602,7 @@ def _equalizing(counts):
 
 
 @images("img")
-def auto_contrast(img: Image, cutoff: float | tuple[float, float] = 0) -> Image:
+def auto_contrast(img: ImageArray, cutoff: float | tuple[float, float] = 0) -> ImageArray:
     """Stretch each channel so that its darkest value becomes 0 and its lightest 255 (or 254, as float64 rounds).
 
     Parameters
@@ -674,7 +674,7 @@ def _by_histogram(name, img, table_of):
 
 
 @images("img")
-def adjust_sharpness(img: Image, factor: float = 1.0, kernel: np.ndarray | None = None) -> Image:
+def adjust_sharpness(img: ImageArray, factor: float = 1.0, kernel: np.ndarray | None = None) -> ImageArray:
     """Blend an image with a smoothed version of it: 0 gives that version, 1 the image, more sharpens.
 
     Parameters
@@ -719,8 +719,8 @@ def adjust_sharpness(img: Image, factor: float = 1.0, kernel: np.ndarray | None 
 
 @images("img")
 def adjust_lighting(
-    img: Image, eigval: np.ndarray, eigvec: np.ndarray, alphastd: float = 0.1, to_rgb: bool = True
-) -> Image:
+    img: ImageArray, eigval: np.ndarray, eigvec: np.ndarray, alphastd: float = 0.1, to_rgb: bool = True
+) -> ImageArray:
     """Add a random multiple of each principal component of the colors, one for the whole image.
 
     Parameters
@@ -772,7 +772,7 @@ def adjust_lighting(
 
 
 @images("img")
-def clahe(img: Image, clip_limit: float = 40.0, tile_grid_size: tuple[int, int] = (8, 8)) -> Image:
+def clahe(img: ImageArray, clip_limit: float = 40.0, tile_grid_size: tuple[int, int] = (8, 8)) -> ImageArray:
     """Equalize a gray image's histogram tile by tile, with limited contrast (CLAHE).
 
     Parameters

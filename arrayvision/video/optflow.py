@@ -19,7 +19,7 @@ from arrayvision.image import _array, _files
 from arrayvision.image._array import images
 from arrayvision.image._damage import damage
 from arrayvision.image.io import imread, imwrite
-from arrayvision.typing import Image
+from arrayvision.typing import ImageArray
 
 _MAGIC = b"PIEH"
 
@@ -37,7 +37,7 @@ def _flow(name, argument, flow):
 
 # ---- files -----------------------------------------------------------------------------------------------------------
 def flowread(
-    flow_or_path: Image | str, quantize: bool = False, concat_axis: int = 0, *args: Any, **kwargs: Any
+    flow_or_path: ImageArray | str, quantize: bool = False, concat_axis: int = 0, *args: Any, **kwargs: Any
 ) -> np.ndarray:
     """Read optical flow.
 
@@ -174,7 +174,7 @@ def sparse_flow_from_bytes(content: bytes) -> tuple[np.ndarray, np.ndarray]:
 
 @images("flow")
 def flowwrite(
-    flow: Image, filename: str, quantize: bool = False, concat_axis: int = 0, *args: Any, **kwargs: Any
+    flow: ImageArray, filename: str, quantize: bool = False, concat_axis: int = 0, *args: Any, **kwargs: Any
 ) -> None:
     """Write optical flow, and the file's parent folders.
 
@@ -215,7 +215,7 @@ def flowwrite(
 
 # ---- quantization ----------------------------------------------------------------------------------------------------
 @images("flow")
-def quantize_flow(flow: Image, max_val: float = 0.02, norm: bool = True) -> tuple[Image, Image]:
+def quantize_flow(flow: ImageArray, max_val: float = 0.02, norm: bool = True) -> tuple[ImageArray, ImageArray]:
     """Quantize flow to 255 levels, in one pass: 255 and not 256, so that no motion stays no motion.
 
     Parameters
@@ -267,7 +267,7 @@ def _above_zero(name, max_val):
 
 
 @images("dx", "dy")
-def dequantize_flow(dx: Image, dy: Image, max_val: float = 0.02, denorm: bool = True) -> Image:
+def dequantize_flow(dx: ImageArray, dy: ImageArray, max_val: float = 0.02, denorm: bool = True) -> ImageArray:
     """Undo `quantize_flow`, up to half a level.
 
     Parameters
@@ -307,7 +307,9 @@ def dequantize_flow(dx: Image, dy: Image, max_val: float = 0.02, denorm: bool = 
 
 # ---- warping ---------------------------------------------------------------------------------------------------------
 @images("img", "flow")
-def flow_warp(img: Image, flow: Image, filling_value: int = 0, interpolate_mode: str = "nearest") -> Image:
+def flow_warp(
+    img: ImageArray, flow: ImageArray, filling_value: int = 0, interpolate_mode: str = "nearest"
+) -> ImageArray:
     """Warp an image by optical flow: each pixel is taken from where its flow points.
 
     Parameters

@@ -14,7 +14,7 @@ from arrayvision import check
 from arrayvision.errors import InvalidKind, InvalidValue
 from arrayvision.image._array import packed, to_numpy
 from arrayvision.image.io import imread, imwrite
-from arrayvision.typing import Image
+from arrayvision.typing import ImageArray
 from arrayvision.visualization.color import Color, class_color, color_val
 
 ColorLike = Color | str | tuple | int | np.ndarray
@@ -22,7 +22,7 @@ FAR = 1 << 20  # pixels beyond which a corner isn't followed
 
 
 # ---- showing ---------------------------------------------------------------------------------------------------------
-def imshow(img: str | Image, win_name: str = "", wait_time: int = 0) -> np.ndarray:
+def imshow(img: str | ImageArray, win_name: str = "", wait_time: int = 0) -> np.ndarray:
     """Show an image: in a notebook below the cell, else in a window.
 
     Parameters
@@ -80,9 +80,9 @@ def _bytes(image):
 def _show(image, title, wait_time):
     """Show it somewhere; False where that can't be."""
     if _notebook():
-        from IPython.display import Image, display
+        from IPython.display import ImageArray, display
 
-        display(Image(data=_png(image)))
+        display(ImageArray(data=_png(image)))
         return True
     if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         return False  # asked without one, OpenCV's window library ends the process
@@ -151,8 +151,8 @@ def _tk_window(image, title, wait_time):
 
 # ---- boxes -----------------------------------------------------------------------------------------------------------
 def imshow_bboxes(
-    img: str | Image,
-    bboxes: list | Image,
+    img: str | ImageArray,
+    bboxes: list | ImageArray,
     colors: ColorLike | list = "green",
     top_k: int = -1,
     thickness: int = 1,
@@ -216,9 +216,9 @@ def imshow_bboxes(
 
 
 def imshow_det_bboxes(
-    img: str | Image,
-    bboxes: Image,
-    labels: Image,
+    img: str | ImageArray,
+    bboxes: ImageArray,
+    labels: ImageArray,
     class_names: Sequence[str] | None = None,
     score_thr: float = 0,
     bbox_color: ColorLike = "green",

@@ -13,12 +13,12 @@ from arrayvision.cpu.threads import parallel_for
 from arrayvision.errors import InvalidValue
 from arrayvision.image import _array
 from arrayvision.image._array import images, to_numpy
-from arrayvision.typing import Image
+from arrayvision.typing import ImageArray
 from arrayvision.video.optflow import _flow, flowread
 from arrayvision.visualization.image import imshow
 
 
-def flowshow(flow: Image | str, win_name: str = "", wait_time: int = 0) -> np.ndarray:
+def flowshow(flow: ImageArray | str, win_name: str = "", wait_time: int = 0) -> np.ndarray:
     """Show optical flow as colors.
 
     Parameters
@@ -43,7 +43,7 @@ def flowshow(flow: Image | str, win_name: str = "", wait_time: int = 0) -> np.nd
 
 
 @images("flow")
-def flow2rgb(flow: Image, color_wheel: np.ndarray | None = None, unknown_thr: float = 1e6) -> Image:
+def flow2rgb(flow: ImageArray, color_wheel: np.ndarray | None = None, unknown_thr: float = 1e6) -> ImageArray:
     """Turn optical flow into colors: the hue is its direction; the longer, the stronger; no motion is white.
 
     Parameters

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from arrayvision import array, ops, warmup
+from arrayvision.bench import stub
 from arrayvision.cuda import driver, emulator, nvrtc, runtime
-from bench import stub
 from tests.ops.test_nms import make, plain_nms
 
 

@@ -7,7 +7,7 @@ import functools
 import numpy as np
 
 from arrayvision import cases as operators, ops
-from bench.measure import Case, peer, to_numpy
+from arrayvision.bench.measure import Case, peer, to_numpy
 
 
 def close(a, b):

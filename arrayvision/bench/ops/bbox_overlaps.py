@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from arrayvision import ops
-from bench.measure import Case, peer, to_numpy
-from bench.ops.nms import boxes
+from arrayvision.bench.measure import Case, peer, to_numpy
+from arrayvision.bench.ops.nms import boxes
 
 
 def close(a, b):

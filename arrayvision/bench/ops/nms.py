@@ -6,7 +6,7 @@ import numba
 import numpy as np
 
 from arrayvision import ops
-from bench.measure import Case, peer, same, same_set
+from arrayvision.bench.measure import Case, peer, same, same_set
 
 SHAPES = (
     "one over everything", "one a million px away", "all equal", "stacked on one spot", "concentric", "needles",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from arrayvision import get_num_threads, ops
-from bench.measure import Case, peer, to_numpy
+from arrayvision.bench.measure import Case, peer, to_numpy
 
 
 def limit(elements, operations, bytes_each):

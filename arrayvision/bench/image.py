@@ -13,7 +13,7 @@ import numpy as np
 
 import arrayvision
 from arrayvision import image
-from bench.measure import Case
+from arrayvision.bench.measure import Case
 
 H, W = 1080, 1920
 MEAN, STD = np.array([123.675, 116.28, 103.53]), np.array([58.395, 57.12, 57.375])

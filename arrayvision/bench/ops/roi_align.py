@@ -15,7 +15,7 @@ import numpy as np
 
 import arrayvision
 from arrayvision import ops
-from bench.measure import Case, peer, to_numpy
+from arrayvision.bench.measure import Case, peer, to_numpy
 
 SHAPE, SCALE, COUNT = (2, 256, 100, 152), 0.125, 512
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from arrayvision import ops
-from bench.measure import Case, peer
+from arrayvision.bench.measure import Case, peer
 
 
 def boxes(n, side=500, low=5, high=85, seed=0):

@@ -9,11 +9,11 @@ import contextlib
 import os
 
 from arrayvision import array, ops
+from arrayvision.bench import stub
+from arrayvision.bench.measure import Case, peer
+from arrayvision.bench.ops.nms import boxes
 from arrayvision.cuda import driver
 from arrayvision.cuda.bbox_overlaps import KERNELS
-from bench import stub
-from bench.measure import Case, peer
-from bench.ops.nms import boxes
 
 
 def cases():

@@ -1,6 +1,6 @@
 """Video and optical flow beside bare OpenCV and NumPy, 1080p, 2 threads each.
 
-`CASES` is as in `bench/image.py`.
+`CASES` is as in `image.py`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 
 from arrayvision import arraymisc, video, visualization
+from arrayvision.bench.image import IMG, H, W, as_cases
 from arrayvision.video.processing import ffmpeg
-from bench.image import IMG, H, W, as_cases
 
 
 def motion():

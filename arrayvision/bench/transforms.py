@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 import arrayvision
-from bench.measure import Case, peer
+from arrayvision.bench.measure import Case, peer
 
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
 

@@ -1,14 +1,12 @@
-"""`python -m bench [NAMES] [--out FILE] [--seconds S]`: times cases whose names contain one of NAMES."""
+"""`arrayvision bench [NAMES]`: times every file's cases, and tells on what machine."""
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import json
 import os
 import pathlib
 import platform
-import sys
 
 HERE = pathlib.Path(__file__).parent
 
@@ -17,7 +15,9 @@ def modules():
     """Every file with a function `cases()`."""
     for path in sorted([*HERE.glob("*.py"), *HERE.glob("ops/*.py")]):
         if not path.name.startswith("_") and path.name != "measure.py":
-            module = importlib.import_module(".".join(("bench", *path.relative_to(HERE).with_suffix("").parts)))
+            module = importlib.import_module(
+                ".".join(("arrayvision.bench", *path.relative_to(HERE).with_suffix("").parts))
+            )
             if hasattr(module, "cases"):
                 yield module
 
@@ -28,7 +28,7 @@ def machine():
     import numpy
 
     from arrayvision import __version__, get_num_threads
-    from bench.measure import peer
+    from arrayvision.bench.measure import peer
 
     found = {"arrayvision": __version__, "Python": platform.python_version(), "NumPy": numpy.__version__}
     found |= {"Numba": numba.__version__, "processor": _processor(), "threads": get_num_threads()}
@@ -53,14 +53,11 @@ def _processor():
         return platform.processor() or platform.machine()
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Time, print a table, and write JSON if asked."""
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("names", nargs="*")
-    parser.add_argument("--out", help="write the results to this file, as JSON (bench/results/NAME.json)")
-    parser.add_argument("--seconds", type=float, default=2.0, help="how long to time each case, about")
-    args = parser.parse_args(arguments)
-    from bench.measure import run
+def report(names=(), out: str | None = None, seconds: float = 2.0) -> None:
+    """Time cases whose names contain one of `names` (all, without any) for about `seconds` each; print a table, and write
+    JSON to the file `out`."""
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
+    from arrayvision.bench.measure import run
 
     about = machine()
     print(", ".join(f"{k} {v}" for k, v in about.items()))
@@ -68,9 +65,9 @@ def main(arguments: list[str] | None = None) -> int:
     results = []
     for module in modules():
         for case in module.cases():
-            if args.names and not any(n in case.name for n in args.names):
+            if names and not any(n in case.name for n in names):
                 continue
-            row = run(case, args.seconds)
+            row = run(case, seconds)
             results.append(row)
             peers = "  ".join(
                 f"{n} {row['milliseconds'][n]:.3f} ({r:.1f}x{'' if row['agree'].get(n, True) else ', RESULTS DIFFER'})"
@@ -80,13 +77,7 @@ def main(arguments: list[str] | None = None) -> int:
             goal += f"within {case.within:g} ms" if case.within else ""
             mark = "" if row["reached"] else "  MISSED"
             print(f"{case.name:58} {row['milliseconds']['arrayvision']:10.4f}  {peers}  {goal}{mark}", flush=True)
-    if args.out:
-        path = pathlib.Path(args.out)
+    if out:
+        path = pathlib.Path(out)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({"machine": about, "results": results}, indent=1) + "\n")
-    return 0
-
-
-if __name__ == "__main__":
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
-    sys.exit(main())

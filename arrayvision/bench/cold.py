@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 
-from bench.measure import Case
+from arrayvision.bench.measure import Case
 
 SCRIPT = """
 import time
@@ -44,7 +44,7 @@ CALLS = {  # few boxes, then many; and the seconds that we mean them to take
 def measure(call: str) -> tuple[int, float]:
     """How many functions a call compiles, and the CPU seconds it takes."""
     with tempfile.TemporaryDirectory() as cache:
-        root = str(pathlib.Path(__file__).parents[1])
+        root = str(pathlib.Path(__file__).parents[2])
         environment = {**os.environ, "PYTHONPATH": root, "ARRAYVISION_CACHE": cache, "ARRAYVISION_QUIET": "1"}
         command = [sys.executable, "-c", SCRIPT.replace("CALL", call)]
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from arrayvision import ops
-from bench.measure import Case, peer, same
-from bench.ops.nms import boxes
-from bench.ops.roi_align import close
+from arrayvision.bench.measure import Case, peer, same
+from arrayvision.bench.ops.nms import boxes
+from arrayvision.bench.ops.roi_align import close
 
 
 def flush():

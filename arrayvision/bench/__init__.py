@@ -1,0 +1,1 @@
+"""Timings of every operator beside its peers: `arrayvision bench [NAMES]`."""

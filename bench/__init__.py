@@ -1,1 +1,0 @@
-"""Timings of every operator beside its peers: `python -m bench [NAMES]`."""
