@@ -7,10 +7,13 @@ gigabytes is one before they are allocated.
 
 from __future__ import annotations
 
+import contextlib
+import re
 import struct
 import zlib
 
 _LARGE = 1 << 22  # pixels from which a header must be borne out by the file's size
+DENSEST = 1 << 18  # bytes of pixels that a byte of any format stands for, at most
 
 
 def kind(content: bytes) -> str | None:
@@ -39,6 +42,134 @@ def damage(content: bytes) -> str | None:
         return check(content)
     except (struct.error, IndexError):
         return "it is cut off"
+
+
+# ---- what headers promise ---------------------------------------------------------------------------------------------
+def size(content: bytes) -> tuple[int, int, int] | None:
+    """Width, height and channels that a file's header gives, whatever its format; None if it isn't known here."""
+    for matches, read in _READERS:
+        if matches(content):
+            try:
+                return read(content)
+            except (struct.error, IndexError, ValueError, StopIteration):
+                return None
+    return None
+
+
+def promise(width: int, height: int, channels: int, length: int, limit: int) -> str | None:
+    """What is wrong with so many pixels in a file so long; more than four channels count as several pixels."""
+    pixels = width * height * max(channels, 4) // 4
+    if pixels > _LARGE and pixels // DENSEST > length:
+        return f"it is too short for the {width} x {height} pixels of its header"
+    if pixels > limit:
+        what = f"{width} x {height} pixels" + (f" of {channels} channels" if channels > 4 else "")
+        return (
+            f"it has {what} by its header, more than the limit of {limit}: "
+            f"image.set_max_pixels({pixels}), or ARRAYVISION_MAX_PIXELS={pixels}, allows them"
+        )
+    return None
+
+
+def _jpeg_size(content):
+    for marker, start, _ in segments(content):
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height, width, channels = struct.unpack_from(">HHB", content, start + 1)
+            return width, height, channels
+    return None
+
+
+def _tiff_size(content):
+    tags = tiff_tags(content)
+    return _first(tags, "width"), _first(tags, "height"), _first(tags, "samples", 1)
+
+
+def _webp_size(content):
+    name = content[12:16]
+    if name == b"VP8X":
+        w, h = (int.from_bytes(content[at : at + 3], "little") + 1 for at in (24, 27))
+        return w, h, 4
+    if name == b"VP8L":
+        bits = int.from_bytes(content[21:25], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1, 4
+    width, height = struct.unpack_from("<HH", content, 26)
+    return width & 0x3FFF, height & 0x3FFF, 3
+
+
+def _bmp_size(content):
+    if struct.unpack_from("<I", content, 14)[0] == 12:
+        return *struct.unpack_from("<HH", content, 18), 3
+    width, height = struct.unpack_from("<ii", content, 18)
+    return abs(width), abs(height), 4
+
+
+def _gif_size(content):
+    """The screen, or the first frame if that is larger: decoders allocate either."""
+    width, height, flags = struct.unpack_from("<HHB", content, 6)
+    at = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
+    with contextlib.suppress(struct.error, IndexError):  # the screen's size stands
+        while content[at] == 0x21:
+            at += 2
+            while content[at]:
+                at += content[at] + 1
+            at += 1
+        if content[at] == 0x2C:
+            left, top, w, h = struct.unpack_from("<HHHH", content, at + 1)
+            width, height = max(width, left + w), max(height, top + h)
+    return width, height, 3
+
+
+def _netpbm_size(content):
+    head = re.sub(rb"#[^\n]*\n", b" ", content[:4096])
+    if content[:2] == b"P7":
+        values = dict(line.split(None, 1) for line in head.split(b"\n") if b" " in line.strip())
+        return int(values[b"WIDTH"]), int(values[b"HEIGHT"]), int(values.get(b"DEPTH", b"1"))
+    _, width, height = head.split(None, 3)[:3]
+    return int(width), int(height), 3
+
+
+def _radiance_size(content):
+    match = re.search(rb"\n[-+]([XY]) (\d+) [-+][XY] (\d+)\s*\n", content[: 1 << 16])
+    if match is None:
+        return None
+    first, second = int(match[2]), int(match[3])
+    return (second, first, 3) if match[1] == b"Y" else (first, second, 3)
+
+
+def _exr_size(content):
+    at = content.index(b"dataWindow\0box2i\0") + 21
+    left, top, right, bottom = struct.unpack_from("<iiii", content, at)
+    return right - left + 1, bottom - top + 1, 4
+
+
+def _jpeg2000_size(content):
+    at = content.find(b"\xff\x4f\xff\x51")  # the codestream's own, which a decoder allocates
+    if at < 0:
+        return None
+    right, bottom, left, top = struct.unpack_from(">IIII", content, at + 8)
+    (channels,) = struct.unpack_from(">H", content, at + 40)
+    return right - left, bottom - top, channels
+
+
+def _heif_size(content):
+    sizes = [struct.unpack_from(">II", content, m.end() + 4) for m in re.finditer(b"ispe", content[: 1 << 20])]
+    return (*max(sizes, key=lambda s: s[0] * s[1]), 4) if sizes else None
+
+
+_NETPBM = re.compile(rb"P[1-7Ff]\s")
+_READERS = [
+    (lambda c: c[:3] == b"\xff\xd8\xff", _jpeg_size),
+    (lambda c: c[:8] == b"\x89PNG\r\n\x1a\n", lambda c: (*struct.unpack_from(">II", c, 16), 4)),
+    (lambda c: kind(c) == "tiff", _tiff_size),
+    (lambda c: kind(c) == "webp", _webp_size),
+    (lambda c: c[:2] == b"BM", _bmp_size),
+    (lambda c: kind(c) == "gif", _gif_size),
+    (lambda c: _NETPBM.match(c) is not None, _netpbm_size),
+    (lambda c: c[:2] == b"#?", _radiance_size),
+    (lambda c: c[:4] == b"\x59\xa6\x6a\x95", lambda c: (*struct.unpack_from(">II", c, 4), 3)),
+    (lambda c: c[:4] == b"\x76\x2f\x31\x01", _exr_size),
+    (lambda c: c[:4] == b"\xff\x4f\xff\x51" or c[4:8] == b"jP  ", _jpeg2000_size),
+    (lambda c: c[4:8] == b"ftyp", _heif_size),
+]
 
 
 # ---- JPEG ------------------------------------------------------------------------------------------------------------
@@ -144,63 +275,99 @@ def _png(content):
 # ---- TIFF ------------------------------------------------------------------------------------------------------------
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _CODES = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
-_DENSE = {1: 1, 5: 2000, 8: 1100, 32946: 1100, 32773: 70, 50000: 1 << 15}  # compression: the most it packs
+# Compression: the most bytes that one packs. Of others `DENSEST`: CCITT, WebP, LERC, JPEG XL pack empty areas into bits.
+_DENSE = {1: 1, 5: 2000, 6: 4096, 7: 4096, 8: 1100, 32946: 1100, 32773: 70, 34925: 1 << 14, 50000: 1 << 15}
+_GENERAL = (8, 32946, 34925, 50000)  # a strip of these may unpack to more than its pixels
 
 
-def _tiff(content):
+_TAGS = {  # what of a directory is read
+    256: "width",
+    257: "height",
+    258: "bits",
+    259: "compression",
+    262: "photometric",
+    273: "offsets",
+    274: "orientation",
+    277: "samples",
+    279: "counts",
+    284: "planar",
+    324: "offsets",
+    325: "counts",
+    338: "extra",
+    339: "format",
+}
+
+
+def _directories(content):
+    """The tags in `_TAGS` of each directory, as tuples of ints; of those after the first none, only their structure."""
     order = "<" if content[:2] == b"II" else ">"
     big = struct.unpack_from(order + "H", content, 2)[0] == 43
     word, entry, count_code, head = ("Q", 20, "Q", 8) if big else ("I", 12, "H", 4)
     (at,) = struct.unpack_from(order + word, content, head)
-    seen = set()
+    seen: set[int] = set()
     while at:
         if at in seen or len(seen) > 1 << 12:
-            return "its directories run in a circle"
-        if at + struct.calcsize(count_code) > len(content):
-            return "it is cut off"
-        seen.add(at)
+            raise ValueError("its directories run in a circle")
         (count,) = struct.unpack_from(order + count_code, content, at)
         start = at + struct.calcsize(count_code)
         if start + entry * count > len(content):
-            return "it is cut off"
+            raise IndexError
         tags = {}
         for i in range(count):
             here = start + entry * i
             tag, form = struct.unpack_from(order + "HH", content, here)
             (values,) = struct.unpack_from(order + word, content, here + 4)
             size = _SIZES.get(form, 1) * values
-            inline = size <= (8 if big else 4)
             where = here + (12 if big else 8)
-            if not inline:
+            if size > (8 if big else 4):
                 (where,) = struct.unpack_from(order + word, content, where)
                 if where + size > len(content):
-                    return "it is cut off"
-            if form in _CODES and tag in (256, 257, 258, 259, 273, 277, 279, 324, 325):
-                tags[tag] = struct.unpack_from(f"{order}{values}{_CODES[form]}", content, where)
-        wrong = _directory(tags, len(content)) if len(seen) == 1 else None
-        if wrong:
-            return wrong
+                    raise IndexError
+            if not seen and form in _CODES and tag in _TAGS:
+                tags[_TAGS[tag]] = struct.unpack_from(f"{order}{values}{_CODES[form]}", content, where)
+        seen.add(at)
+        yield tags
         (at,) = struct.unpack_from(order + word, content, start + entry * count)
-    return None if seen else "it has no image"
+
+
+def tiff_tags(content: bytes) -> dict[str, tuple[int, ...]]:
+    """The first directory of a TIFF: `_TAGS`' names and their values, where it has them."""
+    return next(_directories(content))
+
+
+def _tiff(content):
+    first = None
+    try:
+        for tags in _directories(content):
+            first = tags if first is None else first
+    except ValueError as error:
+        return str(error)
+    return "it has no image" if first is None else _directory(first, len(content))
+
+
+def _first(tags, name, default=0):
+    return (tags.get(name) or (default,))[0]
 
 
 def _directory(tags, length):
-    width, height = (tags.get(t, (0,))[0] if tags.get(t) else 0 for t in (256, 257))
+    width, height = _first(tags, "width"), _first(tags, "height")
     if not width or not height:
         return f"its header gives {width} x {height} pixels"
-    offsets = tags.get(273) or tags.get(324)
-    counts = tags.get(279) or tags.get(325)
+    offsets, counts = tags.get("offsets"), tags.get("counts")
     if not offsets:
         return "it has no image data"
+    samples = _first(tags, "samples", 1)
+    need = width * height * _first(tags, "bits", 1) * samples // 8
+    packing = _first(tags, "compression", 1)
     if counts:
         if len(counts) != len(offsets):
             return "its strips have no lengths"
         if max(o + c for o, c in zip(offsets, counts, strict=True)) > length:
             return "it is cut off"
-    bits = (tags.get(258) or (1,))[0] * (tags.get(277) or (1,))[0]
-    dense = _DENSE.get((tags.get(259) or (1,))[0])
-    need = width * height * bits // 8
-    if dense and need > (_LARGE if dense > 1 else 0) and need // dense > length:
+        if packing in _GENERAL and sum(counts) > 4 * need + (1 << 16):
+            return f"its {sum(counts)} bytes of data are more than {width} x {height} pixels take"
+    dense = _DENSE.get(packing, DENSEST)
+    if need > (_LARGE if dense > 1 else 0) and need // dense > length:
         return f"it is too short for the {width} x {height} pixels of its header"
     return None
 

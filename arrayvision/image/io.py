@@ -5,16 +5,19 @@ from __future__ import annotations
 import functools
 import importlib
 import io
+import math
 import os
+import threading
 import warnings
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from arrayvision import check
 from arrayvision.array import library_of
 from arrayvision.errors import InvalidValue
-from arrayvision.image import _files
+from arrayvision.image import _damage, _files
 from arrayvision.image._array import images
 from arrayvision.image._damage import damage, kind, orientation
 from arrayvision.typing import Array
@@ -101,6 +104,50 @@ def processing_backend(function: str, backend: str | None) -> str:
     if backend not in ("cv2", "pillow"):
         raise ValueError(f"{function}: backend must be 'cv2', 'pillow' or None, got {backend!r}")
     return backend
+
+
+# ---- how large -------------------------------------------------------------------------------------------------------
+_max_pixels: int | None = None
+
+
+def set_max_pixels(count: int) -> None:
+    """Let files have this many pixels at most: larger ones are refused by their headers, before memory is taken.
+
+    Parameters
+    ----------
+    count : int
+        Width times height; of more than four channels, each four count once. `ARRAYVISION_MAX_PIXELS` sets it, too;
+        without either it is 2**28, 16,384 x 16,384. OpenCV has a limit of its own, 2**30, which
+        `OPENCV_IO_MAX_IMAGE_PIXELS` raises if it is set before OpenCV is imported.
+
+    Raises
+    ------
+    TypeError
+        If count is no int.
+    ValueError
+        If it is less than 1.
+    """
+    global _max_pixels
+    _max_pixels = check.integer("set_max_pixels", "count", count, 1)
+
+
+def get_max_pixels() -> int:
+    """How many pixels a file may have."""
+    if _max_pixels is not None:
+        return _max_pixels
+    wanted = os.environ.get("ARRAYVISION_MAX_PIXELS", "")
+    return int(wanted) if wanted.isdigit() and int(wanted) > 0 else 1 << 28
+
+
+def _allowed(width, height, channels, length):
+    """Refuse what is too large for the limit, or for the file: one rule for every format and back end."""
+    wrong = _damage.promise(width, height, channels, length, get_max_pixels())
+    if wrong:
+        raise _TooLarge(wrong)
+
+
+class _TooLarge(InvalidValue):
+    pass
 
 
 # ---- reading ---------------------------------------------------------------------------------------------------------
@@ -227,10 +274,16 @@ def _decode(name, content, file, flag, order, backend):
     wrong = damage(content)
     if wrong:
         raise InvalidValue(f"{name}: {file} is damaged: {wrong}")
+    declared = _damage.size(content)
+    wrong = declared and _damage.promise(*declared, len(content), get_max_pixels())
+    if wrong:
+        raise InvalidValue(f"{name}: {file} is not read: {wrong}")
     try:
         img = _DECODERS[backend](content, flag, order)
     except ImportError:
         raise
+    except _TooLarge as error:
+        raise InvalidValue(f"{name}: {file} is not read: {error}") from None
     except Exception as error:  # decoders raise whatever they like
         reason = str(getattr(error, "err", "") or error).strip().split("\n")[0]
         raise InvalidValue(f"{name}: {file} can't be decoded by {backend}: {reason or type(error).__name__}") from error
@@ -274,12 +327,21 @@ def _by_turbojpeg(content, flag, order):
     return img if turn is None else np.ascontiguousarray(turn(img))
 
 
+_opening = threading.Lock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_opening._at_fork_reinit)  # type: ignore[attr-defined]
+
+
 def _by_pillow(content, flag, order):
     image = pillow("Image")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", image.DecompressionBombWarning)
-        picture = image.open(io.BytesIO(content))
-        picture.load()
+    with _opening:  # Pillow's own limit can't be set for one file
+        limit, image.MAX_IMAGE_PIXELS = image.MAX_IMAGE_PIXELS, None
+        try:
+            picture = image.open(io.BytesIO(content))
+        finally:
+            image.MAX_IMAGE_PIXELS = limit
+    _allowed(*picture.size, len(picture.getbands()), len(content))
+    picture.load()
     if flag == "unchanged":
         array = np.array(picture)
         if order == "bgr" and array.ndim == 3 and array.shape[2] >= 3:
@@ -303,6 +365,7 @@ def _by_pillow(content, flag, order):
 
 def _by_tifffile(content, flag, order):
     with _module_of("tifffile").TiffFile(io.BytesIO(content)) as file:
+        _allowed(-(-math.prod(file.series[0].shape) // 4), 1, 1, len(content))  # pages of a stack, too
         return np.asarray(file.asarray())
 
 
