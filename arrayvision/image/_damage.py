@@ -12,12 +12,15 @@ import re
 import struct
 import zlib
 
+from arrayvision.image import _netpbm
+
+CUT = "it is cut off"
 _LARGE = 1 << 22  # pixels from which a header must be borne out by the file's size
 DENSEST = 1 << 18  # bytes of pixels that a byte of any format stands for, at most
 
 
 def kind(content: bytes) -> str | None:
-    """The format that the first bytes tell: "jpeg", "png", "tiff", "webp", "bmp", "gif" or None."""
+    """The format that the first bytes tell: "jpeg", "png", "tiff", "webp", "bmp", "gif", "netpbm" or None."""
     if content[:3] == b"\xff\xd8\xff":
         return "jpeg"
     if content[:8] == b"\x89PNG\r\n\x1a\n":
@@ -30,6 +33,8 @@ def kind(content: bytes) -> str | None:
         return "bmp"
     if content[:6] in (b"GIF87a", b"GIF89a"):
         return "gif"
+    if content[:1] == b"P" and content[1:2] in b"1234567Ff" and content[2:3] in b" \t\r\n#":
+        return "netpbm"
     return None
 
 
@@ -40,8 +45,8 @@ def damage(content: bytes) -> str | None:
         return None
     try:
         return check(content)
-    except (struct.error, IndexError):
-        return "it is cut off"
+    except (struct.error, IndexError, OverflowError):  # beyond the end, or beyond any
+        return CUT
 
 
 # ---- what headers promise ---------------------------------------------------------------------------------------------
@@ -51,9 +56,22 @@ def size(content: bytes) -> tuple[int, int, int] | None:
         if matches(content):
             try:
                 return read(content)
-            except (struct.error, IndexError, ValueError, StopIteration):
+            except (struct.error, IndexError, OverflowError, ValueError, StopIteration):
                 return None
     return None
+
+
+def depth(content: bytes) -> int:
+    """How many bits a sample of the file has, where its header says so in a way known here; 8 otherwise."""
+    if kind(content) == "png":
+        return content[24]
+    if content[:2] == b"\x01\xda":  # SGI
+        return 8 * content[3]
+    if content[4:8] == b"ftyp":
+        at = content.find(b"av1C")
+        return (12 if content[at + 6] & 0x20 else 10) if at >= 0 and content[at + 6] & 0x40 else 8
+    at = content.find(b"\xff\x4f\xff\x51") if content[4:8] == b"jP  " or content[:2] == b"\xff\x4f" else -1
+    return (content[at + 42] & 0x7F) + 1 if at >= 0 else 8
 
 
 def promise(width: int, height: int, channels: int, length: int, limit: int) -> str | None:
@@ -119,12 +137,8 @@ def _gif_size(content):
 
 
 def _netpbm_size(content):
-    head = re.sub(rb"#[^\n]*\n", b" ", content[:4096])
-    if content[:2] == b"P7":
-        values = dict(line.split(None, 1) for line in head.split(b"\n") if b" " in line.strip())
-        return int(values[b"WIDTH"]), int(values[b"HEIGHT"]), int(values.get(b"DEPTH", b"1"))
-    _, width, height = head.split(None, 3)[:3]
-    return int(width), int(height), 3
+    head = _netpbm.header(content)
+    return head.width, head.height, head.channels
 
 
 def _radiance_size(content):
@@ -155,7 +169,6 @@ def _heif_size(content):
     return (*max(sizes, key=lambda s: s[0] * s[1]), 4) if sizes else None
 
 
-_NETPBM = re.compile(rb"P[1-7Ff]\s")
 _READERS = [
     (lambda c: c[:3] == b"\xff\xd8\xff", _jpeg_size),
     (lambda c: c[:8] == b"\x89PNG\r\n\x1a\n", lambda c: (*struct.unpack_from(">II", c, 16), 4)),
@@ -163,7 +176,7 @@ _READERS = [
     (lambda c: kind(c) == "webp", _webp_size),
     (lambda c: c[:2] == b"BM", _bmp_size),
     (lambda c: kind(c) == "gif", _gif_size),
-    (lambda c: _NETPBM.match(c) is not None, _netpbm_size),
+    (lambda c: kind(c) == "netpbm", _netpbm_size),
     (lambda c: c[:2] == b"#?", _radiance_size),
     (lambda c: c[:4] == b"\x59\xa6\x6a\x95", lambda c: (*struct.unpack_from(">II", c, 4), 3)),
     (lambda c: c[:4] == b"\x76\x2f\x31\x01", _exr_size),
@@ -206,7 +219,7 @@ def _jpeg(content):
     area = 0
     for marker, start, stop in segments(content):
         if stop > len(content):
-            return "it is cut off"
+            return CUT
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             height, width = struct.unpack_from(">HH", content, start + 1)
             if not height or not width:
@@ -217,7 +230,7 @@ def _jpeg(content):
                 return "it has no frame header"
             if area > _LARGE and area // 2048 > len(content) - stop:  # a block of 64 pixels takes a bit or more
                 return f"it is too short for the {width} x {height} pixels of its header"
-            return None if content.rfind(b"\xff\xd9", stop) >= 0 else "it is cut off"
+            return None if content.rfind(b"\xff\xd9", stop) >= 0 else CUT
     return "it has no image data"
 
 
@@ -249,7 +262,7 @@ def _png(content):
         length, name = struct.unpack_from(">I4s", content, at)
         stop = at + 12 + length
         if stop > len(content):
-            return "it is cut off"
+            return CUT
         if not name[0] & 0x20:  # critical: the decoder can't do without
             (checksum,) = struct.unpack_from(">I", content, stop - 4)
             if zlib.crc32(view[at + 4 : stop - 4]) != checksum:
@@ -286,14 +299,19 @@ _TAGS = {  # what of a directory is read
     258: "bits",
     259: "compression",
     262: "photometric",
+    266: "fill order",
     273: "offsets",
     274: "orientation",
     277: "samples",
+    278: "rows",
     279: "counts",
     284: "planar",
+    317: "predictor",
+    320: "colors",
+    322: "tile width",
+    323: "tile height",
     324: "offsets",
     325: "counts",
-    338: "extra",
     339: "format",
 }
 
@@ -323,8 +341,10 @@ def _directories(content):
                 (where,) = struct.unpack_from(order + word, content, where)
                 if where + size > len(content):
                     raise IndexError
-            if not seen and form in _CODES and tag in _TAGS:
+            if not seen and form in _CODES and tag in _TAGS and (tag != 274 or form == 3):
                 tags[_TAGS[tag]] = struct.unpack_from(f"{order}{values}{_CODES[form]}", content, where)
+                if tag == 274:
+                    tags["orientation at"] = (where,)
         seen.add(at)
         yield tags
         (at,) = struct.unpack_from(order + word, content, start + entry * count)
@@ -363,7 +383,7 @@ def _directory(tags, length):
         if len(counts) != len(offsets):
             return "its strips have no lengths"
         if max(o + c for o, c in zip(offsets, counts, strict=True)) > length:
-            return "it is cut off"
+            return CUT
         if packing in _GENERAL and sum(counts) > 4 * need + (1 << 16):
             return f"its {sum(counts)} bytes of data are more than {width} x {height} pixels take"
     dense = _DENSE.get(packing, DENSEST)
@@ -374,25 +394,43 @@ def _directory(tags, length):
 
 # ---- others ----------------------------------------------------------------------------------------------------------
 def _webp(content):
-    return "it is cut off" if struct.unpack_from("<I", content, 4)[0] + 8 > len(content) else None
+    return CUT if struct.unpack_from("<I", content, 4)[0] + 8 > len(content) else None
 
 
 def _bmp(content):
     (start,) = struct.unpack_from("<I", content, 10)
     if start > len(content):
-        return "it is cut off"
+        return CUT
     if struct.unpack_from("<I", content, 14)[0] < 40:
         return None
     width, height, _, bits, packing = struct.unpack_from("<iiHHI", content, 18)
     if width <= 0 or not height:
         return f"its header gives {width} x {height} pixels"
     if packing in (0, 3) and (width * bits + 31) // 32 * 4 * abs(height) > len(content) - start:
-        return "it is cut off"
+        return CUT
     return None
 
 
+def gif_blocks(content: bytes) -> tuple[int, int]:
+    """Where a GIF's blocks end, and how many frames are among them; what runs over the end is an IndexError."""
+    at, frames = 13 + (3 << (content[10] & 7) + 1 if content[10] & 0x80 else 0), 0
+    while at < len(content) and content[at] in (0x21, 0x2C):
+        if content[at] == 0x2C:
+            at += 11 + (3 << (content[at + 9] & 7) + 1 if content[at + 9] & 0x80 else 0)
+            frames += 1
+        else:
+            at += 2
+        while content[at]:
+            at += content[at] + 1
+        at += 1
+    return at, frames
+
+
 def _gif(content):
-    return None if content.rstrip(b"\0").endswith(b";") or b";" in content[-64:] else "it is cut off"
+    at, frames = gif_blocks(content)
+    if at >= len(content):
+        return CUT
+    return None if frames else "it has no image data"  # what follows the blocks but the trailer is passed over
 
 
 _CHECKS = {"jpeg": _jpeg, "png": _png, "tiff": _tiff, "webp": _webp, "bmp": _bmp, "gif": _gif}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import io
@@ -17,7 +18,7 @@ import numpy as np
 from arrayvision import check
 from arrayvision.array import library_of
 from arrayvision.errors import InvalidValue
-from arrayvision.image import _damage, _files
+from arrayvision.image import _damage, _ends, _files, _netpbm, _tiff
 from arrayvision.image._array import images
 from arrayvision.image._damage import damage, kind, orientation
 from arrayvision.typing import Array
@@ -80,8 +81,8 @@ def use_backend(backend: str) -> None:
     Parameters
     ----------
     backend : {"cv2", "turbojpeg", "pillow", "tifffile"}
-        "cv2" at first. "turbojpeg" is the fastest for JPEG and reads nothing else; "tifffile" reads TIFF of any number
-        of channels.
+        "cv2" at first. "turbojpeg" is the fastest for JPEG and reads nothing else; "tifffile" reads TIFF as it is
+        stored, stacks of pages too. "cv2" and "pillow" read TIFF and Netpbm files alike, sample by sample.
 
     Raises
     ------
@@ -170,10 +171,12 @@ def imread(
     flag : str
         - "color": (H, W, 3) uint8, turned upright as its EXIF orientation says;
         - "grayscale": (H, W) uint8, turned upright;
-        - "unchanged": as it is stored: alpha, 16 bits, one channel; not turned;
+        - "unchanged": as it is stored: alpha, 16 bits, floats, any number of channels of a TIFF; not turned. Palettes
+          and inks become colors, less than 8 bits fill the range of 8, and where 0 is white it becomes black;
         - "color_ignore_orientation", "grayscale_ignore_orientation": not turned.
 
-        Or OpenCV's number for it. "tifffile" always reads as "unchanged"; "turbojpeg" can't.
+        Or OpenCV's number for it. "tifffile" always reads as "unchanged", and leaves all numbers as they are;
+        "turbojpeg" can't. Floats, signed numbers and 32 bits have no form of 8 bits: they take "unchanged".
     channel_order : {"bgr", "rgb"}
         Of 3 or 4 channels (alpha stays last). "tifffile" gives the order of the file.
     backend : {None, "cv2", "turbojpeg", "pillow", "tifffile"}
@@ -193,12 +196,17 @@ def imread(
     TypeError
         If img_or_path is none of these.
     ValueError
-        If it is no image, or a damaged or cut one (the message names the file), or a flag, order or back end is
-        unknown.
+        If it is no image, or a damaged or cut one (the message names the file), or one with more pixels than
+        `set_max_pixels` allows, or a flag, order or back end is unknown.
     OSError
         If it can't be read; FileNotFoundError if there is none.
     ImportError
         If the back end's package is missing.
+
+    Warns
+    -----
+    UserWarning
+        If the file lacks nothing but what follows its pixels: a JPEG's end marker, a PNG's IEND.
 
     Examples
     --------
@@ -272,16 +280,19 @@ def _decode(name, content, file, flag, order, backend):
     if not content:
         raise InvalidValue(f"{name}: {file} is empty")
     wrong = damage(content)
-    if wrong:
-        raise InvalidValue(f"{name}: {file} is damaged: {wrong}")
     declared = _damage.size(content)
-    wrong = declared and _damage.promise(*declared, len(content), get_max_pixels())
+    beyond = declared and _damage.promise(*declared, len(content), get_max_pixels())
     if wrong:
-        raise InvalidValue(f"{name}: {file} is not read: {wrong}")
+        whole = None if beyond else _ends.completed(content)
+        if whole is None:
+            raise InvalidValue(f"{name}: {file} is damaged: {wrong}")
+        content, lacked = whole
+        warnings.warn(f"{name}: {file} lacks {lacked}; its pixels are all there", stacklevel=3)
+    if beyond:
+        raise InvalidValue(f"{name}: {file} is not read: {beyond}")
+    _module_of(backend)  # an ImportError if it isn't there
     try:
         img = _DECODERS[backend](content, flag, order)
-    except ImportError:
-        raise
     except _TooLarge as error:
         raise InvalidValue(f"{name}: {file} is not read: {error}") from None
     except Exception as error:  # decoders raise whatever they like
@@ -293,6 +304,15 @@ def _decode(name, content, file, flag, order, backend):
 
 
 def _by_cv2(content, flag, order):
+    if not isinstance(flag, int):
+        if kind(content) == "tiff":
+            return _by_tiff(content, flag, order, _plain_cv2, _plain_pillow)
+        if kind(content) == "netpbm":
+            return _netpbm.read(content, flag, order)
+    return _plain_cv2(content, flag, order)
+
+
+def _plain_cv2(content, flag, order):
     code = flag if isinstance(flag, int) else imread_flags[flag]
     if content[:4] == b"\x59\xa6\x6a\x95" and content[12:16] == b"\0\0\0\x08" and not any(content[24:32]):
         return _by_pillow(content, _NAMES.get(code, "unchanged"), order)  # gray Sun rasters: black by OpenCV
@@ -314,6 +334,24 @@ _TURNS = {  # EXIF orientation: how to turn the image upright
 }
 
 
+def _by_tiff(content, flag, order, *readers):
+    """A TIFF's samples, or what the first of the readers makes of one whose samples can't be told apart."""
+    plain, img = _tiff.upright(content), None
+    if readers[0] is _plain_cv2 and _tiff.suits_opencv(content):
+        img = _plain_cv2(plain, flag, order)
+    if img is None:
+        img = _tiff.read(content, flag, order)
+    for reader in readers if img is None else ():
+        with contextlib.suppress(Exception):  # of whatever kind; the next may read it
+            img = reader(plain, flag, order)
+        if img is not None:
+            break
+    if flag == "unchanged" or flag.endswith("ignore_orientation") or img is None:
+        return img
+    turn = _TURNS.get(_tiff.orientation(content))
+    return img if turn is None else np.ascontiguousarray(turn(img))
+
+
 def _by_turbojpeg(content, flag, order):
     simplejpeg = _module_of("turbojpeg")
     if kind(content) != "jpeg":
@@ -333,6 +371,14 @@ if hasattr(os, "register_at_fork"):
 
 
 def _by_pillow(content, flag, order):
+    if kind(content) == "tiff":
+        return _by_tiff(content, flag, order, _plain_pillow, _plain_cv2)
+    if kind(content) == "netpbm":
+        return _netpbm.read(content, flag, order)
+    return _plain_pillow(content, flag, order)
+
+
+def _plain_pillow(content, flag, order):
     image = pillow("Image")
     with _opening:  # Pillow's own limit can't be set for one file
         limit, image.MAX_IMAGE_PIXELS = image.MAX_IMAGE_PIXELS, None
@@ -342,13 +388,23 @@ def _by_pillow(content, flag, order):
             image.MAX_IMAGE_PIXELS = limit
     _allowed(*picture.size, len(picture.getbands()), len(content))
     picture.load()
+    deep = _damage.depth(content)
+    if picture.mode == "I" and deep <= 16:
+        picture = image.fromarray(np.array(picture).astype(np.uint16))
     if flag == "unchanged":
+        if deep > 8 and "16" not in picture.mode and picture.mode not in ("I", "F"):
+            raise ValueError(f"Pillow gives 8 of its {deep} bits; backend 'cv2' gives all")
+        if picture.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
+            picture = picture.convert("RGB")
         array = np.array(picture)
+        array = array.astype(array.dtype.newbyteorder("="), copy=False)
         if order == "bgr" and array.ndim == 3 and array.shape[2] >= 3:
             array[:, :, :3] = array[:, :, 2::-1].copy()
         return array
     if not flag.endswith("ignore_orientation"):
         picture = pillow("ImageOps").exif_transpose(picture)
+    if picture.mode in ("I", "F"):
+        raise ValueError(f"its {np.array(picture).dtype} values have no form of 8 bits: read it with flag 'unchanged'")
     if picture.mode.startswith("I;16"):  # its 8 upper bits, as OpenCV takes them
         picture = image.fromarray((np.array(picture) >> 8).astype(np.uint8))
     if picture.mode in ("LA", "La", "PA"):  # on black, dark things would vanish where they are transparent
@@ -365,8 +421,12 @@ def _by_pillow(content, flag, order):
 
 def _by_tifffile(content, flag, order):
     with _module_of("tifffile").TiffFile(io.BytesIO(content)) as file:
-        _allowed(-(-math.prod(file.series[0].shape) // 4), 1, 1, len(content))  # pages of a stack, too
-        return np.asarray(file.asarray())
+        pages = file.series[0]
+        _allowed(-(-math.prod(pages.shape) // 4), 1, 1, len(content))  # of a stack all
+        array = np.asarray(file.asarray())
+        if "S" in pages.axes and array.shape == pages.shape:  # samples: planes of them come first in some files
+            array = np.moveaxis(array, pages.axes.index("S"), -1)
+        return np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="), copy=False))
 
 
 _DECODERS = {"cv2": _by_cv2, "turbojpeg": _by_turbojpeg, "pillow": _by_pillow, "tifffile": _by_tifffile}
@@ -509,6 +569,8 @@ def _encode(name, img, path, params):
         raise UnknownFormat(f"{name}: file_path must end in an extension that OpenCV writes, got {path!r}")
     what = f"img of shape {img.shape} and dtype {img.dtype}"
     img = _held(name, img, extension)
+    if extension == ".pam" and img.ndim == 3 and img.shape[2] in (3, 4):  # OpenCV takes its red for blue
+        img = cv2.cvtColor(img, cv2.COLOR_BGR2RGB if img.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
     if tiff and img.dtype.kind == "f" and not params:
         params = [cv2.IMWRITE_TIFF_COMPRESSION, 5]  # LZW: some OpenCVs would store floats as logarithms, with losses
     try:
