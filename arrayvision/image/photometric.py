@@ -709,6 +709,7 @@ def adjust_sharpness(img: Array, factor: float = 1.0, kernel: np.ndarray | None 
         raise InvalidKind(f"{name}: kernel must be an array, got {type(kernel).__name__}")
     if len(kernel.shape) != 2:
         raise InvalidValue(f"{name}: kernel must have shape (h, w), got {tuple(kernel.shape)}")
+    _array.measured(name, "kernel", kernel.shape)
     smooth = _array.like(cv2.filter2D(img, -1, _array.to_numpy(name, "kernel", kernel)), img)
     if default:  # Pillow smooths what has all eight neighbors
         smooth[:1], smooth[-1:], smooth[:, :1], smooth[:, -1:] = img[:1], img[-1:], img[:, :1], img[:, -1:]
