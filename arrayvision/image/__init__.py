@@ -33,7 +33,15 @@ from arrayvision.image.geometric import (
     imtranslate,
     rescale_size,
 )
-from arrayvision.image.io import imfrombytes, imread, imwrite, supported_backends, use_backend
+from arrayvision.image.io import (
+    get_max_pixels,
+    imfrombytes,
+    imread,
+    imwrite,
+    set_max_pixels,
+    supported_backends,
+    use_backend,
+)
 from arrayvision.image.misc import tensor2imgs
 from arrayvision.image.photometric import (
     adjust_brightness,
@@ -69,6 +77,7 @@ __all__ = [
     "bgr2ycbcr",
     "clahe",
     "cutout",
+    "get_max_pixels",
     "gray2bgr",
     "gray2rgb",
     "hls2bgr",
@@ -100,6 +109,7 @@ __all__ = [
     "rgb2bgr",
     "rgb2gray",
     "rgb2ycbcr",
+    "set_max_pixels",
     "solarize",
     "supported_backends",
     "tensor2imgs",

@@ -41,7 +41,7 @@ def images(*names: str) -> Callable[[F], F]:
             for n, i in places:
                 x = args[i] if i < len(args) else kwargs.get(n)
                 if getattr(x, "shape", None) is not None and max(x.shape, default=0) > _EDGE:
-                    _measured(name, n, x.shape)
+                    measured(name, n, x.shape)
                 plain = type(x) is np.ndarray and x.dtype.char != "e" and x.dtype.isnative
                 if not plain and (x is not None or n == first):
                     return _convert(function, signature, names, args, kwargs)
@@ -59,7 +59,7 @@ def images(*names: str) -> Callable[[F], F]:
 _EDGE = 1 << 15  # within which no image has too many pixels
 
 
-def _measured(function, argument, shape):
+def measured(function: str, argument: str, shape: tuple[int, ...]) -> None:
     """Refuse what OpenCV's sizes, ints of 32 bits, can't hold: it would crash."""
     if math.prod(shape[:2]) >= 1 << 31:
         raise InvalidValue(f"{function}: {argument} must have fewer than {1 << 31} pixels, got shape {tuple(shape)}")

@@ -51,7 +51,7 @@ def _pair(function, argument, value):
     for v in value:
         v = check.number(function, argument, v)
         if v != v // 1 or v < 1 or v > 1 << 30:
-            raise ValueError(f"{function}: {argument} must be two ints of at least 1, got {tuple(value)}")
+            raise ValueError(f"{function}: {argument} must be two ints from 1 to {1 << 30}, got {tuple(value)}")
         pair.append(int(v))
     if pair[0] * pair[1] > _PIXELS:
         raise ValueError(f"{function}: {argument} must have at most {_PIXELS} pixels, got {tuple(pair)}")

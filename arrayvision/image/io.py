@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import io
+import math
 import os
+import threading
 import warnings
 from pathlib import Path
 from typing import Any, overload
@@ -13,9 +16,10 @@ from typing import Any, overload
 import cv2
 import numpy as np
 
+from arrayvision import check
 from arrayvision.array import library_of
 from arrayvision.errors import InvalidValue
-from arrayvision.image import _files
+from arrayvision.image import _damage, _ends, _files, _netpbm, _tiff
 from arrayvision.image._array import images
 from arrayvision.image._damage import damage, kind, orientation
 from arrayvision.typing import ImageArray
@@ -78,8 +82,8 @@ def use_backend(backend: str) -> None:
     Parameters
     ----------
     backend : {"cv2", "turbojpeg", "pillow", "tifffile"}
-        "cv2" at first. "turbojpeg" is the fastest for JPEG and reads nothing else; "tifffile" reads TIFF of any number
-        of channels.
+        "cv2" at first. "turbojpeg" is the fastest for JPEG and reads nothing else; "tifffile" reads TIFF as it is
+        stored, stacks of pages too. "cv2" and "pillow" read TIFF and Netpbm files alike, sample by sample.
 
     Raises
     ------
@@ -102,6 +106,50 @@ def processing_backend(function: str, backend: str | None) -> str:
     if backend not in ("cv2", "pillow"):
         raise ValueError(f"{function}: backend must be 'cv2', 'pillow' or None, got {backend!r}")
     return backend
+
+
+# ---- how large -------------------------------------------------------------------------------------------------------
+_max_pixels: int | None = None
+
+
+def set_max_pixels(count: int) -> None:
+    """Let files have this many pixels at most: larger ones are refused by their headers, before memory is taken.
+
+    Parameters
+    ----------
+    count : int
+        Width times height; of more than four channels, each four count once. `ARRAYVISION_MAX_PIXELS` sets it, too;
+        without either it is 2**28, 16,384 x 16,384. OpenCV has a limit of its own, 2**30, which
+        `OPENCV_IO_MAX_IMAGE_PIXELS` raises if it is set before OpenCV is imported.
+
+    Raises
+    ------
+    TypeError
+        If count is no int.
+    ValueError
+        If it is less than 1.
+    """
+    global _max_pixels
+    _max_pixels = check.integer("set_max_pixels", "count", count, 1)
+
+
+def get_max_pixels() -> int:
+    """How many pixels a file may have."""
+    if _max_pixels is not None:
+        return _max_pixels
+    wanted = os.environ.get("ARRAYVISION_MAX_PIXELS", "")
+    return int(wanted) if wanted.isdigit() and int(wanted) > 0 else 1 << 28
+
+
+def _allowed(width, height, channels, length):
+    """Refuse what is too large for the limit, or for the file: one rule for every format and back end."""
+    wrong = _damage.promise(width, height, channels, length, get_max_pixels())
+    if wrong:
+        raise _TooLarge(wrong)
+
+
+class _TooLarge(InvalidValue):
+    pass
 
 
 # ---- reading ---------------------------------------------------------------------------------------------------------
@@ -144,10 +192,12 @@ def imread(
     flag : str
         - "color": (H, W, 3) uint8, turned upright as its EXIF orientation says;
         - "grayscale": (H, W) uint8, turned upright;
-        - "unchanged": as it is stored: alpha, 16 bits, one channel; not turned;
+        - "unchanged": as it is stored: alpha, 16 bits, floats, any number of channels of a TIFF; not turned. Palettes
+          and inks become colors, less than 8 bits fill the range of 8, and where 0 is white it becomes black;
         - "color_ignore_orientation", "grayscale_ignore_orientation": not turned.
 
-        Or OpenCV's number for it. "tifffile" always reads as "unchanged"; "turbojpeg" can't.
+        Or OpenCV's number for it. "tifffile" always reads as "unchanged", and leaves all numbers as they are;
+        "turbojpeg" can't. Floats, signed numbers and 32 bits have no form of 8 bits: they take "unchanged".
     channel_order : {"bgr", "rgb"}
         Of 3 or 4 channels (alpha stays last). "tifffile" gives the order of the file.
     backend : {None, "cv2", "turbojpeg", "pillow", "tifffile"}
@@ -167,12 +217,17 @@ def imread(
     TypeError
         If img_or_path is none of these.
     ValueError
-        If it is no image, or a damaged or cut one (the message names the file), or a flag, order or back end is
-        unknown.
+        If it is no image, or a damaged or cut one (the message names the file), or one with more pixels than
+        `set_max_pixels` allows, or a flag, order or back end is unknown.
     OSError
         If it can't be read; FileNotFoundError if there is none.
     ImportError
         If the back end's package is missing.
+
+    Warns
+    -----
+    UserWarning
+        If the file lacks nothing but what follows its pixels: a JPEG's end marker, a PNG's IEND.
 
     Examples
     --------
@@ -246,12 +301,21 @@ def _decode(name, content, file, flag, order, backend):
     if not content:
         raise InvalidValue(f"{name}: {file} is empty")
     wrong = damage(content)
+    declared = _damage.size(content)
+    beyond = declared and _damage.promise(*declared, len(content), get_max_pixels())
     if wrong:
-        raise InvalidValue(f"{name}: {file} is damaged: {wrong}")
+        whole = None if beyond else _ends.completed(content)
+        if whole is None:
+            raise InvalidValue(f"{name}: {file} is damaged: {wrong}")
+        content, lacked = whole
+        warnings.warn(f"{name}: {file} lacks {lacked}; its pixels are all there", stacklevel=3)
+    if beyond:
+        raise InvalidValue(f"{name}: {file} is not read: {beyond}")
+    _module_of(backend)  # an ImportError if it isn't there
     try:
         img = _DECODERS[backend](content, flag, order)
-    except ImportError:
-        raise
+    except _TooLarge as error:
+        raise InvalidValue(f"{name}: {file} is not read: {error}") from None
     except Exception as error:  # decoders raise whatever they like
         reason = str(getattr(error, "err", "") or error).strip().split("\n")[0]
         raise InvalidValue(f"{name}: {file} can't be decoded by {backend}: {reason or type(error).__name__}") from error
@@ -261,6 +325,15 @@ def _decode(name, content, file, flag, order, backend):
 
 
 def _by_cv2(content, flag, order):
+    if not isinstance(flag, int):
+        if kind(content) == "tiff":
+            return _by_tiff(content, flag, order, _plain_cv2, _plain_pillow)
+        if kind(content) == "netpbm":
+            return _netpbm.read(content, flag, order)
+    return _plain_cv2(content, flag, order)
+
+
+def _plain_cv2(content, flag, order):
     code = flag if isinstance(flag, int) else imread_flags[flag]
     if content[:4] == b"\x59\xa6\x6a\x95" and content[12:16] == b"\0\0\0\x08" and not any(content[24:32]):
         return _by_pillow(content, _NAMES.get(code, "unchanged"), order)  # gray Sun rasters: black by OpenCV
@@ -282,6 +355,24 @@ _TURNS = {  # EXIF orientation: how to turn the image upright
 }
 
 
+def _by_tiff(content, flag, order, *readers):
+    """A TIFF's samples, or what the first of the readers makes of one whose samples can't be told apart."""
+    plain, img = _tiff.upright(content), None
+    if readers[0] is _plain_cv2 and _tiff.suits_opencv(content):
+        img = _plain_cv2(plain, flag, order)
+    if img is None:
+        img = _tiff.read(content, flag, order)
+    for reader in readers if img is None else ():
+        with contextlib.suppress(Exception):  # of whatever kind; the next may read it
+            img = reader(plain, flag, order)
+        if img is not None:
+            break
+    if flag == "unchanged" or flag.endswith("ignore_orientation") or img is None:
+        return img
+    turn = _TURNS.get(_tiff.orientation(content))
+    return img if turn is None else np.ascontiguousarray(turn(img))
+
+
 def _by_turbojpeg(content, flag, order):
     simplejpeg = _module_of("turbojpeg")
     if kind(content) != "jpeg":
@@ -295,19 +386,46 @@ def _by_turbojpeg(content, flag, order):
     return img if turn is None else np.ascontiguousarray(turn(img))
 
 
+_opening = threading.Lock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_opening._at_fork_reinit)  # type: ignore[attr-defined]
+
+
 def _by_pillow(content, flag, order):
+    if kind(content) == "tiff":
+        return _by_tiff(content, flag, order, _plain_pillow, _plain_cv2)
+    if kind(content) == "netpbm":
+        return _netpbm.read(content, flag, order)
+    return _plain_pillow(content, flag, order)
+
+
+def _plain_pillow(content, flag, order):
     image = pillow("Image")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", image.DecompressionBombWarning)
-        picture = image.open(io.BytesIO(content))
-        picture.load()
+    with _opening:  # Pillow's own limit can't be set for one file
+        limit, image.MAX_IMAGE_PIXELS = image.MAX_IMAGE_PIXELS, None
+        try:
+            picture = image.open(io.BytesIO(content))
+        finally:
+            image.MAX_IMAGE_PIXELS = limit
+    _allowed(*picture.size, len(picture.getbands()), len(content))
+    picture.load()
+    deep = _damage.depth(content)
+    if picture.mode == "I" and deep <= 16:
+        picture = image.fromarray(np.array(picture).astype(np.uint16))
     if flag == "unchanged":
+        if deep > 8 and "16" not in picture.mode and picture.mode not in ("I", "F"):
+            raise ValueError(f"Pillow gives 8 of its {deep} bits; backend 'cv2' gives all")
+        if picture.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
+            picture = picture.convert("RGB")
         array = np.array(picture)
+        array = array.astype(array.dtype.newbyteorder("="), copy=False)
         if order == "bgr" and array.ndim == 3 and array.shape[2] >= 3:
             array[:, :, :3] = array[:, :, 2::-1].copy()
         return array
     if not flag.endswith("ignore_orientation"):
         picture = pillow("ImageOps").exif_transpose(picture)
+    if picture.mode in ("I", "F"):
+        raise ValueError(f"its {np.array(picture).dtype} values have no form of 8 bits: read it with flag 'unchanged'")
     if picture.mode.startswith("I;16"):  # its 8 upper bits, as OpenCV takes them
         picture = image.fromarray((np.array(picture) >> 8).astype(np.uint8))
     if picture.mode in ("LA", "La", "PA"):  # on black, dark things would vanish where they are transparent
@@ -324,7 +442,12 @@ def _by_pillow(content, flag, order):
 
 def _by_tifffile(content, flag, order):
     with _module_of("tifffile").TiffFile(io.BytesIO(content)) as file:
-        return np.asarray(file.asarray())
+        pages = file.series[0]
+        _allowed(-(-math.prod(pages.shape) // 4), 1, 1, len(content))  # of a stack all
+        array = np.asarray(file.asarray())
+        if "S" in pages.axes and array.shape == pages.shape:  # samples: planes of them come first in some files
+            array = np.moveaxis(array, pages.axes.index("S"), -1)
+        return np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="), copy=False))
 
 
 _DECODERS = {"cv2": _by_cv2, "turbojpeg": _by_turbojpeg, "pillow": _by_pillow, "tifffile": _by_tifffile}
@@ -467,6 +590,8 @@ def _encode(name, img, path, params):
         raise UnknownFormat(f"{name}: file_path must end in an extension that OpenCV writes, got {path!r}")
     what = f"img of shape {img.shape} and dtype {img.dtype}"
     img = _held(name, img, extension)
+    if extension == ".pam" and img.ndim == 3 and img.shape[2] in (3, 4):  # OpenCV takes its red for blue
+        img = cv2.cvtColor(img, cv2.COLOR_BGR2RGB if img.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
     if tiff and img.dtype.kind == "f" and not params:
         params = [cv2.IMWRITE_TIFF_COMPRESSION, 5]  # LZW: some OpenCVs would store floats as logarithms, with losses
     try:

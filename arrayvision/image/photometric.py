@@ -709,12 +709,14 @@ def adjust_sharpness(img: ImageArray, factor: float = 1.0, kernel: np.ndarray | 
         raise InvalidKind(f"{name}: kernel must be an array, got {type(kernel).__name__}")
     if len(kernel.shape) != 2:
         raise InvalidValue(f"{name}: kernel must have shape (h, w), got {tuple(kernel.shape)}")
+    _array.measured(name, "kernel", kernel.shape)
     smooth = _array.like(cv2.filter2D(img, -1, _array.to_numpy(name, "kernel", kernel)), img)
     if default:  # Pillow smooths what has all eight neighbors
         smooth[:1], smooth[-1:], smooth[:, :1], smooth[:, -1:] = img[:1], img[-1:], img[:, :1], img[:, -1:]
     more = cv2.subtract(img, smooth, dtype=cv2.CV_32F)  # 0 where it is smooth already: what is flat stays as it is
-    blended = cv2.scaleAdd(more, factor, smooth.astype(np.float32).reshape(more.shape))
-    return _array.like(np.clip(blended, 0, 255, out=blended).astype(img.dtype), img)
+    more *= np.float32(factor)  # rounded before the sum, as by Pillow; cv2.scaleAdd rounds once
+    more += smooth.reshape(more.shape)
+    return _array.like(np.clip(more, 0, 255, out=more).astype(img.dtype), img)
 
 
 @images("img")

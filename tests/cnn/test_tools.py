@@ -368,13 +368,28 @@ def test_arrays_of_every_allowed_dtype_come_back(tmp_path):
     assert found["itself"][1] is found["itself"]
 
 
-def test_a_cut_checkpoint_is_named(tmp_path):
-    torch.save(model().state_dict(), tmp_path / "net.pth", _use_new_zipfile_serialization=False)
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_damaged_checkpoint_is_named(tmp_path, zipped):
+    """Cut, or with bytes changed: an error that names the file, or weights; never anything else."""
+    content = {"state_dict": model().state_dict(), "meta": {"a": np.arange(6.0), "b": np.float32(2), "c": ["x"]}}
+    torch.save(content, tmp_path / "net.pth", _use_new_zipfile_serialization=zipped)
     content = (tmp_path / "net.pth").read_bytes()
-    for length in (0, 1, 20, len(content) // 2):
-        (tmp_path / "cut.pth").write_bytes(content[:length])
-        with pytest.raises((ValueError, RuntimeError)):
-            load_checkpoint(model(), tmp_path / "cut.pth")
+    rng = np.random.default_rng(0)
+    damaged = [content[:length] for length in (0, 1, 20, *range(50, len(content), 97))]
+    for _ in range(150):
+        copy = bytearray(content)
+        for where in rng.integers(0, len(copy) if rng.random() < 0.5 else 400, rng.integers(1, 5)):
+            copy[where] = rng.integers(256)
+        damaged.append(bytes(copy))
+    for bad in damaged:
+        (tmp_path / "bad.pth").write_bytes(bad)
+        try:
+            load_checkpoint(model(), tmp_path / "bad.pth")
+        except (ValueError, RuntimeError) as error:
+            assert "bad.pth" in str(error) or "state_dict" in str(error)
+        else:
+            assert len(bad) == len(content)
 
 
 def test_several_threads_load_arrays_at_once(tmp_path):

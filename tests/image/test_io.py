@@ -3,6 +3,7 @@ import os
 import pathlib
 import struct
 import sys
+import warnings
 
 import cv2
 import fsspec
@@ -485,7 +486,7 @@ def test_thumbnail_does_not_hide_a_cut():
     content = large[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + large[2:]
     assert image.imfrombytes(content).shape == (300, 400, 3)
     with pytest.raises(ValueError, match=r"it is cut off"):
-        image.imfrombytes(content[:-2])
+        image.imfrombytes(content[:-20])
 
 
 def test_promises_of_millions():
@@ -507,3 +508,128 @@ def test_promises_of_millions():
         for backend in ("cv2", "pillow"):
             with pytest.raises(ValueError, match=r"too short for the"):
                 image.imfrombytes(content, backend=backend)
+
+
+def tiff(width, height, compression, data=b"\x00" * 40, samples=1, bits=8):
+    """A small TIFF with what header one likes."""
+    tags = [(256, 4, width), (257, 4, height), (258, 3, bits), (259, 3, compression), (262, 3, 1), (273, 4, 8)]
+    tags += [(277, 3, samples), (278, 4, height), (279, 4, len(data)), (284, 3, 1)]
+    entries = b"".join(struct.pack("<HHII", tag, form, 1, value) for tag, form, value in tags)
+    return b"II*\0" + struct.pack("<I", 8 + len(data)) + data + struct.pack("<H", len(tags)) + entries + bytes(4)
+
+
+def webp(chunk, content):
+    body = b"WEBP" + chunk + struct.pack("<I", len(content)) + content + bytes(len(content) % 2)
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+SIDE = 16000
+HUGE = {
+    **{
+        f"tiff {code}": tiff(4, SIDE**2 // 4, code)
+        for code in (1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 33003, 34712, 34887)
+    },
+    **{f"tiff {code}": tiff(SIDE, SIDE, code) for code in (34925, 34926, 50000, 50001, 50002, 52546, 65000)},
+    "tiff of many channels": tiff(500, 500, 34925, samples=60000),
+    "webp canvas": webp(b"VP8X", bytes(4) + 2 * (SIDE - 1).to_bytes(3, "little")),
+    "webp lossless": webp(b"VP8L", b"\x2f" + (SIDE - 1 | SIDE - 1 << 14).to_bytes(4, "little") + bytes(20)),
+    "webp lossy": webp(b"VP8 ", bytes(3) + b"\x9d\x01\x2a" + struct.pack("<HH", SIDE, SIDE) + bytes(20)),
+    "gif screen": b"GIF89a" + struct.pack("<HHBBB", SIDE, SIDE, 0, 0, 0) + b",;",
+    "gif frame": b"GIF89a"
+    + struct.pack("<HHBBB", 4, 4, 0, 0, 0)
+    + b","
+    + struct.pack("<HHHH", 0, 0, SIDE, SIDE)
+    + b"\0\2\0;",
+    "bmp run lengths": b"BM"
+    + struct.pack("<IIIIiiHHIIiiII", 70, 0, 54, 40, SIDE, SIDE, 1, 8, 1, 0, 0, 0, 0, 0)
+    + b"\0\1",
+    "pgm": b"P5 %d %d 255\n" % (SIDE, SIDE) + bytes(9),
+    "pgm with a comment": b"P5 # 4 4\n%d\n%d 255\n" % (SIDE, SIDE) + bytes(9),
+    "pbm text": b"P1\n%d %d\n" % (SIDE, SIDE) + b"0 1",
+    "pam": b"P7\nWIDTH %d\nHEIGHT %d\nDEPTH 3\nMAXVAL 255\nTUPLTYPE RGB\nENDHDR\n" % (SIDE, SIDE),
+    "pfm": b"PF\n%d %d\n-1.0\n" % (SIDE, SIDE),
+    "hdr": b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y %d +X %d\n" % (SIDE, SIDE),
+    "sun raster": struct.pack(">8I", 0x59A66A95, SIDE, SIDE, 24, SIDE * SIDE * 3 % 2**32, 1, 0, 0),
+    "exr": b"\x76\x2f\x31\x01\2\0\0\0dataWindow\0box2i\0" + struct.pack("<I4i", 16, 0, 0, SIDE - 1, SIDE - 1),
+    "jpeg 2000": b"\xff\x4f\xff\x51" + struct.pack(">HH8IH", 41, 0, SIDE, SIDE, 0, 0, SIDE, SIDE, 0, 0, 1) + b"\7\1\1",
+    "avif": b"\0\0\0\x1cftypavif" + bytes(12) + b"\0\0\0\x14ispe\0\0\0\0" + struct.pack(">II", SIDE, SIDE),
+}
+
+
+@pytest.mark.parametrize("name", HUGE)
+def test_small_files_that_promise_millions(name):
+    """In each format, what takes memory by the header alone is refused before, quickly, by each back end."""
+    for backend in ("cv2", "pillow", "tifffile"):
+        with pytest.raises(ValueError, match=r"too short for the|cut off"):
+            image.imfrombytes(HUGE[name], "unchanged", backend=backend)
+
+
+@pytest.fixture
+def limit():
+    yield image.set_max_pixels
+    image.io._max_pixels = None
+
+
+@pytest.mark.parametrize(
+    "extension", [".png", ".jpg", ".tif", ".webp", ".bmp", ".pgm", ".jp2", ".ras", ".hdr", ".gif", ".avif"]
+)
+def test_a_limit_of_pixels_that_users_raise(limit, monkeypatch, extension):
+    if not cv2.haveImageWriter(f"x{extension}"):
+        pytest.skip(f"this OpenCV writes no {extension}")
+    img = photo(100, 120)[..., 0] if extension == ".pgm" else photo(100, 120)
+    img = img.astype(np.float32) if extension == ".hdr" else img
+    content = cv2.imencode(extension, img)[1].tobytes()
+    limit(100 * 120 - 1)
+    for backend in ("cv2", "pillow", "tifffile", "turbojpeg"):
+        with pytest.raises(
+            ValueError, match=r"120 x 100 pixels .*set_max_pixels\(12000\), or ARRAYVISION_MAX_PIXELS=12000"
+        ):
+            image.imfrombytes(content, backend=backend)
+    limit(100 * 120)
+    assert image.imfrombytes(content).shape == (100, 120, 3)
+    image.io._max_pixels = None
+    monkeypatch.setenv("ARRAYVISION_MAX_PIXELS", "11999")
+    assert image.get_max_pixels() == 11999
+    with pytest.raises(ValueError, match=r"more than the limit of 11999"):
+        image.imfrombytes(content)
+
+
+def test_formats_that_pillow_alone_knows(limit):
+    buffer = io.BytesIO()
+    Image.fromarray(photo(100, 120)).save(buffer, "TGA")
+    assert image.imfrombytes(buffer.getvalue(), backend="pillow").shape == (100, 120, 3)
+    limit(100)
+    with pytest.raises(ValueError, match=r"120 x 100 pixels by its header, more than the limit of 100"):
+        image.imfrombytes(buffer.getvalue(), backend="pillow")
+    limit(1 << 20)
+    stack = io.BytesIO()
+    tifffile.imwrite(stack, np.zeros((50, 300, 400), np.uint8), photometric="minisblack")
+    assert image.imfrombytes(stack.getvalue()).shape == (300, 400, 3)
+    with pytest.raises(ValueError, match=r"more than the limit"):
+        image.imfrombytes(stack.getvalue(), backend="tifffile")
+
+
+def test_pillow_reads_what_it_warns_of(monkeypatch):
+    content = cv2.imencode(".png", photo())[1].tobytes()
+    for limit in (60 * 80 - 1, 100):  # Pillow warns from its limit, and refuses from twice as much
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert image.imfrombytes(content, backend="pillow").shape == (60, 80, 3)
+        assert limit == Image.MAX_IMAGE_PIXELS
+
+
+def test_strips_longer_than_their_pixels():
+    """A strip that unpacks to gigabytes, in a file whose header is modest."""
+    import lzma
+    import zlib
+
+    for code, data in ((34925, lzma.compress(bytes(1 << 24))), (8, zlib.compress(bytes(1 << 24)))):
+        with pytest.raises(ValueError, match=r"bytes of data are more than 4 x 4 pixels take"):
+            image.imfrombytes(tiff(4, 4, code, data + bytes(1 << 16)), backend="tifffile")
+
+
+def test_refuses_a_limit_that_is_none():
+    for wrong, error in ((0, ValueError), (-1, ValueError), (1.5, TypeError), (True, TypeError), ("9", TypeError)):
+        with pytest.raises(error, match="set_max_pixels: count must be"):
+            image.set_max_pixels(wrong)

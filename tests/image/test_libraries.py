@@ -262,6 +262,12 @@ for shape in ((1 << 17, 1 << 17), (1 << 31, 1), (1, 1 << 31)):
         assert "gray2bgr: img must have fewer than 2147483648 pixels" in str(error)
     else:
         raise AssertionError
+    try:
+        image.adjust_sharpness(np.zeros((9, 9), np.uint8), 2.0, np.broadcast_to(np.ones(1), shape))
+    except ValueError as error:
+        assert "adjust_sharpness: kernel must have fewer than 2147483648 pixels" in str(error)
+    else:
+        raise AssertionError
 print("fine")
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100, check=False)

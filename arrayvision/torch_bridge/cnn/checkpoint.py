@@ -185,7 +185,18 @@ def _read(path: pathlib.Path, map_location):
             "Nothing of it was loaded. If you trust the file, save its weights alone: "
             'torch.save(torch.load(path, weights_only=False)["state_dict"], path)'
         ) from error
-    except (EOFError, LookupError, TypeError, ValueError, AttributeError, AssertionError, struct.error) as error:
+    except (
+        EOFError,
+        LookupError,
+        TypeError,
+        ValueError,
+        RuntimeError,
+        AssertionError,
+        AttributeError,
+        struct.error,
+    ) as error:
+        if isinstance(error, torch.OutOfMemoryError) or "deserialize object on" in str(error):  # of map_location
+            raise
         raise ValueError(f"load_checkpoint: {path} is damaged or no checkpoint: {_cause(error)}") from error
 
 
