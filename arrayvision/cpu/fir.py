@@ -79,7 +79,7 @@ def height(up, down, rows, columns, enough=ENOUGH):
 
 
 def plans(weights, flip, gain, up, down, before, band):
-    """How planes are filtered: (the first step, the second, whether there are two).
+    """How planes are filtered: (the first step, the second, how many there are).
 
     A filter that is the product of a column and a row is applied in two steps where that is less work.
 
@@ -98,8 +98,8 @@ def plans(weights, flip, gain, up, down, before, band):
     """
     weights = weights if flip else np.flip(weights)
     rows, columns = weights.shape[0], weights.shape[-1]
-    whole = -(-rows // up[0]) * -(-columns // up[1])  # terms of an output; 4 for writing what is between two steps
-    apart = -(-rows // up[0]) * down[1] / up[1] + -(-columns // up[1]) + 4
+    whole = -(-rows // up[0]) * -(-columns // up[1])  # terms of an output; 8 for what a second step costs
+    apart = -(-rows // up[0]) * down[1] / up[1] + -(-columns // up[1]) + 8
     factors = None
     if weights.ndim == 1:
         factors, weights = (weights, weights), np.outer(weights, weights)
@@ -110,12 +110,12 @@ def plans(weights, flip, gain, up, down, before, band):
     dtype, (height, width, inputs) = weights.dtype, band
     if factors is None:
         only = _plan((weights * gain).astype(dtype), up, down, before, (height, width))
-        return only, only, False
+        return only, only, 1
     column, row = factors
     return (
         _plan((column[:, None] * gain).astype(dtype), (up[0], 1), (down[0], 1), (before[0], 0), (height, inputs)),
         _plan(row[None], (1, up[1]), (1, down[1]), (0, before[1]), (height, width)),
-        True,
+        2,
     )
 
 
@@ -136,35 +136,25 @@ def room(plan):
 @kernel(fastmath=SUMS)
 def weigh(out, n, x, at, weights, count):
     """out[j] = the sum of weights[k] * x[at[k] + j] over k < count, for j < n."""
-    k = count % 4
-    if count == 0:
+    k = 0
+    if count < 4:
         for j in range(n):
             out[j] = 0
-    elif k == 1:
-        a, p = weights[0], np.uint64(at[0])
-        for j in range(n):
-            out[j] = a * x[p + j]
-    elif k == 2:
-        a, b, p, q = weights[0], weights[1], np.uint64(at[0]), np.uint64(at[1])
-        for j in range(n):
-            out[j] = a * x[p + j] + b * x[q + j]
-    elif k == 3:
-        a, b, c = weights[0], weights[1], weights[2]
-        p, q, r = np.uint64(at[0]), np.uint64(at[1]), np.uint64(at[2])
-        for j in range(n):
-            out[j] = a * x[p + j] + b * x[q + j] + c * x[r + j]
-    else:
-        a, b, c, d = weights[0], weights[1], weights[2], weights[3]
-        p, q, r, s = np.uint64(at[0]), np.uint64(at[1]), np.uint64(at[2]), np.uint64(at[3])
-        for j in range(n):
-            out[j] = a * x[p + j] + b * x[q + j] + c * x[r + j] + d * x[s + j]
-        k = 4
-    while k < count:
+    while k + 4 <= count:
         a, b, c, d = weights[k], weights[k + 1], weights[k + 2], weights[k + 3]
         p, q, r, s = np.uint64(at[k]), np.uint64(at[k + 1]), np.uint64(at[k + 2]), np.uint64(at[k + 3])
-        for j in range(n):
-            out[j] += a * x[p + j] + b * x[q + j] + c * x[r + j] + d * x[s + j]
+        if k == 0:
+            for j in range(n):
+                out[j] = a * x[p + j] + b * x[q + j] + c * x[r + j] + d * x[s + j]
+        else:
+            for j in range(n):
+                out[j] += a * x[p + j] + b * x[q + j] + c * x[r + j] + d * x[s + j]
         k += 4
+    while k < count:
+        a, p = weights[k], np.uint64(at[k])
+        for j in range(n):
+            out[j] += a * x[p + j]
+        k += 1
 
 
 @kernel

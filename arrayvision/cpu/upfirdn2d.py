@@ -8,23 +8,25 @@ from arrayvision.cpu.threads import claim, parallel_for
 
 
 @kernel
-def bands(first, second, two, x, out, per_plane, turn, grain, n):
+def bands(first, second, steps, x, out, per_plane, turn, grain, n):
     height, width, rows, columns = x.shape[1], x.shape[2], out.shape[1], out.shape[2]
-    zero, source, target = first.weights.dtype.type(0), x.reshape(-1), out.reshape(-1)
     tall = second.rows.outputs * second.rows.phases
-    mine, next_ = room(first), room(second)
-    between = np.empty(tall * width if two else 0, first.weights.dtype)
+    mine, other = room(first), room(second)
+    between = np.empty(tall * width if steps == 2 else 0, x.dtype)
     start = claim(turn, grain)
     while start < n:
         for block in range(start, min(start + grain, n)):
             plane, band = block // per_plane, block % per_plane
             top = band * tall
-            many, at = min(tall, rows - top), (plane * rows + top) * columns
-            if two:
-                filter_band(first, source, -plane * height, height, width, zero, band, mine, between, 0, many, width)
-                filter_band(second, between, top, rows, width, zero, band, next_, target, at, many, columns)
-            else:
-                filter_band(first, source, -plane * height, height, width, zero, band, mine, target, at, many, columns)
+            many = min(tall, rows - top)
+            for step in range(steps):  # down the columns, and along the rows; or both at once
+                last = step == steps - 1
+                plan, memory = (first, mine) if step == 0 else (second, other)
+                source, origin, high = (x.reshape(-1), -plane * height, height) if step == 0 else (between, top, rows)
+                target, at, wide = (
+                    (out.reshape(-1), (plane * rows + top) * columns, columns) if last else (between, 0, width)
+                )
+                filter_band(plan, source, origin, high, width, x.dtype.type(0), band, memory, target, at, many, wide)
         start = claim(turn, grain)
 
 
@@ -33,7 +35,9 @@ def upfirdn2d(x, weights, flip, gain, up, down, before, out):
     planes, rows, columns = out.shape
     if out.size:
         height = fir.height(up[0], down[0], rows, columns)
-        first, second, two = fir.plans(weights, flip, gain, up, down, before, (height, columns, x.shape[2]))
+        first, second, steps = fir.plans(weights, flip, gain, up, down, before, (height, columns, x.shape[2]))
         per_plane, area = -(-rows // height), height * columns
-        cost = area * (0.3 + 0.05 * (fir.terms(first) + fir.terms(second) * two))
-        parallel_for(bands, planes * per_plane, max(1, 8192 // area), first, second, two, x, out, per_plane, cost=cost)
+        cost = area * (0.5 + 0.06 * (fir.terms(first) + fir.terms(second) * (steps - 1)))
+        parallel_for(
+            bands, planes * per_plane, max(1, 8192 // area), first, second, steps, x, out, per_plane, cost=cost
+        )
