@@ -69,6 +69,8 @@ OPERATORS = (
         "backward",
     ),
     _row("diff_iou_rotated_3d", "diff_iou_rotated", "once", "the same of upright boxes in space", "backward"),
+    _row("downsample2d", "upfirdn2d", "any", "images filtered and reduced"),
+    _row("filter2d", "upfirdn2d", "any", "images filtered, in their size"),
     _row("min_area_polygons", "min_area_polygons", "", "the smallest rectangles round 9 points"),
     _row("nms", "nms", "any", "non-maximum suppression"),
     _row("nms_match", "nms", "", "suppression that tells which box suppressed which"),
@@ -106,6 +108,8 @@ OPERATORS = (
         "backward", "SoftmaxFocalLoss", "SoftmaxFocalLossFunction",
     ),
     _row("tin_shift", "tin_shift", "any", "groups of channels moved along time", "", "TINShift", "TINShiftFunction"),
+    _row("upfirdn2d", "upfirdn2d", "any", "images upsampled, padded, filtered and downsampled in one pass", "backward"),
+    _row("upsample2d", "upfirdn2d", "any", "images enlarged and filtered"),
 )  # fmt: skip
 
 # Functions without kernels of their own: the arrays' library computes them.

@@ -44,6 +44,8 @@ class Case:
     indexed : str
         The letters of sizes that indices point into. With 0 that is an error on the CPU; a GPU's indices aren't looked at
         before, and its kernels read nothing for them.
+    any_axes : tuple of str
+        Inputs that may have more axes or fewer than they have here, with another meaning.
     tolerance : float
         The error that is allowed, in units of the dtype's rounding of the greatest number that comes.
     """
@@ -59,6 +61,7 @@ class Case:
     derivatives: str = ""
     never_empty: str = ""
     indexed: str = ""
+    any_axes: tuple[str, ...] = ()
     tolerance: float = 8.0
 
     def __str__(self):

@@ -68,5 +68,12 @@ from arrayvision.ops.rotated_feature_align import (
 )
 from arrayvision.ops.soft_nms import soft_nms as soft_nms
 from arrayvision.ops.tin_shift import tin_shift as tin_shift
+from arrayvision.ops.upfirdn2d import (
+    downsample2d as downsample2d,
+    filter2d as filter2d,
+    upfirdn2d as upfirdn2d,
+    upfirdn2d_backward as upfirdn2d_backward,
+    upsample2d as upsample2d,
+)
 
 __all__ = operators.array_names()

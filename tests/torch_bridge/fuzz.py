@@ -75,6 +75,7 @@ ALSO = {  # a function's errors may name one that it is made of, and a module's 
     "DeformRoIPoolPack": ("deform_roi_pool",),
     "ModulatedDeformRoIPoolPack": ("deform_roi_pool",),
     "rel_roi_point_to_rel_img_point": ("rel_roi_point_to_abs_img_point", "abs_img_point_to_rel_img_point"),
+    **dict.fromkeys(("filter2d", "upsample2d", "downsample2d"), ("upfirdn2d",)),
     "abs_img_point_to_rel_img_point": ("get_shape_from_feature_map",),
 }
 NUMBERS = (

@@ -58,6 +58,12 @@ from arrayvision.torch_bridge.ops.roi_align_rotated import (
 from arrayvision.torch_bridge.ops.roi_pool import RoIPool as RoIPool, roi_pool as roi_pool
 from arrayvision.torch_bridge.ops.rotated_feature_align import rotated_feature_align as rotated_feature_align
 from arrayvision.torch_bridge.ops.tin_shift import TINShift as TINShift, tin_shift as tin_shift
+from arrayvision.torch_bridge.ops.upfirdn2d import (
+    downsample2d as downsample2d,
+    filter2d as filter2d,
+    upfirdn2d as upfirdn2d,
+    upsample2d as upsample2d,
+)
 
 __all__ = operators.torch_names()
 
