@@ -67,6 +67,12 @@ from arrayvision.ops.rotated_feature_align import (
     rotated_feature_align_backward as rotated_feature_align_backward,
 )
 from arrayvision.ops.soft_nms import soft_nms as soft_nms
+from arrayvision.ops.text_growth import (
+    contour_expand as contour_expand,
+    contour_expand_labels as contour_expand_labels,
+    pixel_group as pixel_group,
+    pixel_group_labels as pixel_group_labels,
+)
 from arrayvision.ops.tin_shift import tin_shift as tin_shift
 
 __all__ = operators.array_names()
