@@ -46,6 +46,10 @@ def _row(name, file, gradients, does, parts="", modules="", older=""):
 
 
 OPERATORS = (
+    _row(
+        "active_rotated_filter", "active_rotated_filter", "any", "filters in several orientations", "backward",
+        "", "ActiveRotatedFilterFunction",
+    ),
     _row("batched_nms", "nms", "any", "suppression within classes or images, of any kind below"),
     _row("bbox_overlaps", "bbox_overlaps", "", "IoU of axis-aligned boxes"),
     _row(
