@@ -86,6 +86,10 @@ OPERATORS = (
         "backward", "PrRoIPool", "PrRoIPoolFunction",
     ),
     _row(
+        "psa_mask", "psa_mask", "any", "attention masks of pixels laid over the map",
+        "backward", "PSAMask", "PSAMaskFunction",
+    ),
+    _row(
         "riroi_align_rotated", "riroi_align_rotated", "any", "pooling of rotated regions of oriented features",
         "backward", "RiRoIAlignRotated", "RiRoIAlignRotatedFunction",
     ),

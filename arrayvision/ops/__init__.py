@@ -41,6 +41,7 @@ from arrayvision.ops.point_sample import (
 )
 from arrayvision.ops.points_in_polygons import points_in_polygons as points_in_polygons
 from arrayvision.ops.prroi_pool import prroi_pool as prroi_pool, prroi_pool_backward as prroi_pool_backward
+from arrayvision.ops.psa_mask import psa_mask as psa_mask, psa_mask_backward as psa_mask_backward
 from arrayvision.ops.riroi_align_rotated import (
     riroi_align_rotated as riroi_align_rotated,
     riroi_align_rotated_backward as riroi_align_rotated_backward,

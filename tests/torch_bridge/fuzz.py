@@ -65,6 +65,7 @@ MODULES: dict = {  # the constructor's arguments, and the call's
     "DeformRoIPoolPack": (_SIZED | dict(output_channels=4, deform_fc_channels=8), dict(input=FEATURES, rois=ROIS)),
     "ModulatedDeformRoIPoolPack": (_SIZED | dict(output_channels=4, deform_fc_channels=8), dict(input=FEATURES, rois=ROIS)),
     "PrRoIPool": (_SIZED, dict(features=FEATURES, rois=ROIS)),
+    "PSAMask": (dict(psa_type="collect", mask_size=(2, 2)), dict(input=FEATURES)),
     "RiRoIAlignRotated": (
         dict(out_size=2, spatial_scale=0.5, num_samples=2, num_orientations=4, clockwise=False),
         dict(features=FEATURES, rois=ROTATED),

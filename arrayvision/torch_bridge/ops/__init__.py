@@ -49,6 +49,7 @@ from arrayvision.torch_bridge.ops.point_sample import (
 )
 from arrayvision.torch_bridge.ops.points_in_polygons import points_in_polygons as points_in_polygons
 from arrayvision.torch_bridge.ops.prroi_pool import PrRoIPool as PrRoIPool, prroi_pool as prroi_pool
+from arrayvision.torch_bridge.ops.psa_mask import PSAMask as PSAMask, psa_mask as psa_mask
 from arrayvision.torch_bridge.ops.roi_align import RoIAlign as RoIAlign, roi_align as roi_align
 from arrayvision.torch_bridge.ops.roi_align_rotated import (
     RiRoIAlignRotated as RiRoIAlignRotated,
