@@ -68,5 +68,5 @@ def test_module():
     np.testing.assert_array_equal(torch_ops.PSAMaskFunction.apply(x, 1, (4, 4)).detach().numpy(), expected)
     out.sum().backward()
     assert x.grad.max() == 1
-    with pytest.raises(AssertionError, match="^PSAMask: psa_type must be 'collect' or 'distribute', got 'x'"):
+    with pytest.raises(AssertionError, match=r"^PSAMask: psa_type must be 'collect' or 'distribute', got 'x'"):
         torch_ops.PSAMask("x")
