@@ -102,6 +102,10 @@ class NumPy:
         """The least and the greatest value of integers, or of floats without NaN."""
         return x.min().item(), x.max().item()
 
+    def fetched(self, x):
+        """The values of what a kernel saw or filled, in the CPU's memory."""
+        return x
+
     def empty(self, shape, dtype, device):
         """A result to fill, and the kernel's view of it."""
         array = np.empty(shape, numpy_dtype(dtype))
@@ -264,6 +268,9 @@ class Torch(NumPy):
     def given_back(self, array):
         return self.torch.from_numpy(array)
 
+    def fetched(self, x):
+        return x.cpu().numpy()
+
     def pointer(self, x):
         return x.data_ptr()
 
@@ -316,6 +323,9 @@ class CuPy(NumPy):
     def from_host(self, array, dtype, device):
         with self.cupy.cuda.Device(device):
             return self.cupy.asarray(array, numpy_dtype(dtype))
+
+    def fetched(self, x):
+        return x.get()
 
     def pointer(self, x):
         return x.data.ptr

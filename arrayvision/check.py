@@ -91,6 +91,30 @@ def integer(function: str, argument: str, value, least=None, most=2**63 - 1) -> 
     return value
 
 
+def integers(function: str, argument: str, value, count: int, least=None, most=2**63 - 1) -> tuple[int, ...]:
+    """So many ints, as a tuple, each at least `least`, at most `most`."""
+    try:
+        value = tuple(value)
+    except TypeError:
+        raise InvalidKind(f"{function}: {argument} must be {count} ints, got {type(value).__name__}") from None
+    if len(value) != count:
+        raise InvalidValue(f"{function}: {argument} must be {count} ints, got {len(value)}")
+    return tuple(integer(function, argument, v, least, most) for v in value)
+
+
+def pair(function: str, argument: str, value, least=None, most=2**31 - 1) -> tuple[int, int]:
+    """Two ints (vertical, horizontal), given so or as one for both."""
+    if isinstance(value, (tuple, list)):
+        if len(value) != 2:
+            raise InvalidValue(f"{function}: {argument} must be an int or two, got {len(value)}")
+        first, second = value
+    elif hasattr(value, "__index__"):
+        first = second = value
+    else:
+        raise InvalidKind(f"{function}: {argument} must be an int or two, got {type(value).__name__}")
+    return integer(function, argument, first, least, most), integer(function, argument, second, least, most)
+
+
 def _limit(most, value):
     return f"at least {-(2**63)}" if value < 0 else f"at most {most}"
 

@@ -46,6 +46,10 @@ def _row(name, file, gradients, does, parts="", modules="", older=""):
 
 
 OPERATORS = (
+    _row(
+        "active_rotated_filter", "active_rotated_filter", "any", "filters in several orientations", "backward",
+        "", "ActiveRotatedFilterFunction",
+    ),
     _row("batched_nms", "nms", "any", "suppression within classes or images, of any kind below"),
     _row("bbox_overlaps", "bbox_overlaps", "", "IoU of axis-aligned boxes"),
     _row(
@@ -58,6 +62,7 @@ OPERATORS = (
     ),
     _row("box_iou_quadri", "rotated_boxes", "", "IoU of quadrilaterals, convex or not"),
     _row("box_iou_rotated", "rotated_boxes", "", "IoU of rotated boxes, exact for needles and equal boxes too"),
+    _row("contour_expand", "text_growth", "", "kernels of text grown over a mask", "labels"),
     _row("convex_giou", "convex_iou", "once", "generalized IoU of the hulls of 9 points and quadrilaterals, and its gradient"),
     _row("convex_iou", "convex_iou", "", "IoU of the hulls of 9 points and quadrilaterals"),
     _row(
@@ -76,10 +81,15 @@ OPERATORS = (
     _row("nms_match", "nms", "", "suppression that tells which box suppressed which"),
     _row("nms_quadri", "rotated_boxes", "any", "suppression of quadrilaterals"),
     _row("nms_rotated", "rotated_boxes", "any", "suppression of rotated boxes"),
+    _row("pixel_group", "text_growth", "", "kernels of text grown to pixels with like embeddings", "labels"),
     _row("points_in_polygons", "points_in_polygons", "", "which points lie inside which quadrilaterals"),
     _row(
         "prroi_pool", "prroi_pool", "once", "pooling by exact integrals, differentiable in the regions too",
         "backward", "PrRoIPool", "PrRoIPoolFunction",
+    ),
+    _row(
+        "psa_mask", "psa_mask", "any", "attention masks of pixels laid over the map",
+        "backward", "PSAMask", "PSAMaskFunction",
     ),
     _row(
         "riroi_align_rotated", "riroi_align_rotated", "any", "pooling of rotated regions of oriented features",

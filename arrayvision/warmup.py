@@ -70,6 +70,17 @@ def _rotated_boxes(dtype):
     ops.nms_quadri(quads, scores, 0.5)
 
 
+def _text_growth(dtype):
+    import numpy as np
+
+    from arrayvision import ops
+
+    ones, labels = np.ones((2, 4, 5), dtype), np.zeros((4, 5), np.int32)
+    labels[1, 1:3] = 1, 2
+    ops.contour_expand(ones, labels, 2, 2)
+    ops.pixel_group(ones[0], ones[0], ones.transpose(1, 2, 0)[:, :1].repeat(5, 1), labels, labels, 3, 0.5)
+
+
 def _pooling(name, dtype):
     """For features in both layouts and few regions and many."""
     import numpy as np
@@ -145,6 +156,7 @@ def _planes():
 
 # Files whose cases are not all that there is to compile.
 _MORE: dict[str, Callable[[str], None]] = {"nms": _nms, "rotated_boxes": _rotated_boxes, "soft_nms": _soft_nms}
+_MORE |= {"text_growth": _text_growth}
 _REGIONS = (
     "bezier_align", "deform_roi_pool", "prroi_pool", "riroi_align_rotated", "roi_align", "roi_align_rotated", "roi_pool",
 )  # fmt: skip

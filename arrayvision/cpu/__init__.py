@@ -154,7 +154,7 @@ class _Waiting(event.Listener):
     def on_start(self, happening):
         self.depth += 1
         function = getattr(happening.data.get("dispatcher"), "py_func", None)
-        name = getattr(function, "__module__", "")
+        name = getattr(function, "__module__", None) or ""  # a function that was made by exec has none
         if self.depth > 1 or not name.startswith("arrayvision.cpu."):
             return
         self.collects = gc.isenabled()

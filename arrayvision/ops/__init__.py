@@ -1,6 +1,10 @@
 """The operators: functions on arrays of NumPy, CuPy, torch, JAX or any library with DLPack."""
 
 from arrayvision import operators
+from arrayvision.ops.active_rotated_filter import (
+    active_rotated_filter as active_rotated_filter,
+    active_rotated_filter_backward as active_rotated_filter_backward,
+)
 from arrayvision.ops.bbox_overlaps import bbox_overlaps as bbox_overlaps
 from arrayvision.ops.bezier_align import bezier_align as bezier_align, bezier_align_backward as bezier_align_backward
 from arrayvision.ops.border_align import (
@@ -37,6 +41,7 @@ from arrayvision.ops.point_sample import (
 )
 from arrayvision.ops.points_in_polygons import points_in_polygons as points_in_polygons
 from arrayvision.ops.prroi_pool import prroi_pool as prroi_pool, prroi_pool_backward as prroi_pool_backward
+from arrayvision.ops.psa_mask import psa_mask as psa_mask, psa_mask_backward as psa_mask_backward
 from arrayvision.ops.riroi_align_rotated import (
     riroi_align_rotated as riroi_align_rotated,
     riroi_align_rotated_backward as riroi_align_rotated_backward,
@@ -67,6 +72,12 @@ from arrayvision.ops.rotated_feature_align import (
     rotated_feature_align_backward as rotated_feature_align_backward,
 )
 from arrayvision.ops.soft_nms import soft_nms as soft_nms
+from arrayvision.ops.text_growth import (
+    contour_expand as contour_expand,
+    contour_expand_labels as contour_expand_labels,
+    pixel_group as pixel_group,
+    pixel_group_labels as pixel_group_labels,
+)
 from arrayvision.ops.tin_shift import tin_shift as tin_shift
 from arrayvision.ops.upfirdn2d import (
     downsample2d as downsample2d,

@@ -22,6 +22,7 @@ BOXES = np.array([[0, 0, 4, 4], [1, 1, 5, 5], [9, 9, 11, 12.0]])
 SCORES = np.array([0.5, 0.25, 0.75])
 LABELS = np.array([0, 1, 0])
 FEATURES = np.linspace(-1, 1, 2 * 4 * 5 * 6).reshape(2, 4, 5, 6)
+KERNELS = np.array([[0, 1, 1, 0, 0, 0], *[[0] * 6] * 3, [0, 0, 0, 2, 2, 0]])
 ROIS = np.array([[0, 0.5, 0.5, 3, 3], [1, 1, 0, 4, 5]])
 ROTATED = np.array([[0, 2, 2, 3, 3, 0.5], [1, 1, 2, 4, 5, -1]])
 POINTS = np.array([[[0.25, 0.5]], [[0.75, 0.5]]])
@@ -31,6 +32,11 @@ QUADS = BOXES[:, [0, 1, 2, 1, 2, 3, 0, 3]]
 
 FUNCTIONS: dict = {
     "batched_nms": dict(boxes=BOXES, scores=SCORES, idxs=LABELS, nms_cfg=dict(type="nms", iou_threshold=0.5), class_agnostic=False),
+    "contour_expand": dict(kernel_mask=FEATURES[:, 0], internal_kernel_label=KERNELS, min_kernel_area=1, kernel_num=2),
+    "pixel_group": dict(
+        score=FEATURES[0, 0], mask=FEATURES[1, 0], embedding=FEATURES[0].transpose(1, 2, 0), kernel_label=KERNELS,
+        kernel_contour=KERNELS, kernel_region_num=3, distance_threshold=0.8,
+    ),
     "nms": dict(boxes=BOXES, scores=SCORES, iou_threshold=0.5, offset=0, score_threshold=0.0, max_num=-1),
     "nms_match": dict(dets=FIVE, iou_threshold=0.5),
     "nms_quadri": dict(dets=QUADS, scores=SCORES, iou_threshold=0.5, labels=None),
@@ -59,6 +65,7 @@ MODULES: dict = {  # the constructor's arguments, and the call's
     "DeformRoIPoolPack": (_SIZED | dict(output_channels=4, deform_fc_channels=8), dict(input=FEATURES, rois=ROIS)),
     "ModulatedDeformRoIPoolPack": (_SIZED | dict(output_channels=4, deform_fc_channels=8), dict(input=FEATURES, rois=ROIS)),
     "PrRoIPool": (_SIZED, dict(features=FEATURES, rois=ROIS)),
+    "PSAMask": (dict(psa_type="collect", mask_size=(2, 2)), dict(input=FEATURES)),
     "RiRoIAlignRotated": (
         dict(out_size=2, spatial_scale=0.5, num_samples=2, num_orientations=4, clockwise=False),
         dict(features=FEATURES, rois=ROTATED),

@@ -4,6 +4,7 @@ Results in the CPU's memory can't be resized (``resize_``, or ``out=`` of anothe
 """
 
 from arrayvision import operators
+from arrayvision.torch_bridge.ops.active_rotated_filter import active_rotated_filter as active_rotated_filter
 from arrayvision.torch_bridge.ops.bezier_align import BezierAlign as BezierAlign, bezier_align as bezier_align
 from arrayvision.torch_bridge.ops.border_align import BorderAlign as BorderAlign, border_align as border_align
 from arrayvision.torch_bridge.ops.boxes import (
@@ -48,6 +49,7 @@ from arrayvision.torch_bridge.ops.point_sample import (
 )
 from arrayvision.torch_bridge.ops.points_in_polygons import points_in_polygons as points_in_polygons
 from arrayvision.torch_bridge.ops.prroi_pool import PrRoIPool as PrRoIPool, prroi_pool as prroi_pool
+from arrayvision.torch_bridge.ops.psa_mask import PSAMask as PSAMask, psa_mask as psa_mask
 from arrayvision.torch_bridge.ops.roi_align import RoIAlign as RoIAlign, roi_align as roi_align
 from arrayvision.torch_bridge.ops.roi_align_rotated import (
     RiRoIAlignRotated as RiRoIAlignRotated,
@@ -57,6 +59,7 @@ from arrayvision.torch_bridge.ops.roi_align_rotated import (
 )
 from arrayvision.torch_bridge.ops.roi_pool import RoIPool as RoIPool, roi_pool as roi_pool
 from arrayvision.torch_bridge.ops.rotated_feature_align import rotated_feature_align as rotated_feature_align
+from arrayvision.torch_bridge.ops.text_growth import contour_expand as contour_expand, pixel_group as pixel_group
 from arrayvision.torch_bridge.ops.tin_shift import TINShift as TINShift, tin_shift as tin_shift
 from arrayvision.torch_bridge.ops.upfirdn2d import (
     downsample2d as downsample2d,
