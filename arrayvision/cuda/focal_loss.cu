@@ -51,7 +51,7 @@ __device__ inline double block_sum(double mine) {
     __syncthreads();
     if (threadIdx.x < half) sums[threadIdx.x] += sums[threadIdx.x + half];
   }
-  return sums[0];
+  return threadIdx.x == 0 ? sums[0] : 0;  // the others would read what thread 0 writes
 }
 
 template <class T, class Index>
