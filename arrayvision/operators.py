@@ -106,6 +106,11 @@ OPERATORS = (
         "backward", "SoftmaxFocalLoss", "SoftmaxFocalLossFunction",
     ),
     _row("tin_shift", "tin_shift", "any", "groups of channels moved along time", "", "TINShift", "TINShiftFunction"),
+    _row("three_nn", "three_nn", "", "the three nearest points of each point", older="ThreeNN"),
+    _row(
+        "three_interpolate", "three_interpolate", "any", "features interpolated from three points each", "backward",
+        older="ThreeInterpolate",
+    ),
 )  # fmt: skip
 
 # Functions without kernels of their own: the arrays' library computes them.

@@ -67,6 +67,11 @@ from arrayvision.ops.rotated_feature_align import (
     rotated_feature_align_backward as rotated_feature_align_backward,
 )
 from arrayvision.ops.soft_nms import soft_nms as soft_nms
+from arrayvision.ops.three_interpolate import (
+    three_interpolate as three_interpolate,
+    three_interpolate_backward as three_interpolate_backward,
+)
+from arrayvision.ops.three_nn import three_nn as three_nn
 from arrayvision.ops.tin_shift import tin_shift as tin_shift
 
 __all__ = operators.array_names()

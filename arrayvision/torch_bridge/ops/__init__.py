@@ -57,6 +57,8 @@ from arrayvision.torch_bridge.ops.roi_align_rotated import (
 )
 from arrayvision.torch_bridge.ops.roi_pool import RoIPool as RoIPool, roi_pool as roi_pool
 from arrayvision.torch_bridge.ops.rotated_feature_align import rotated_feature_align as rotated_feature_align
+from arrayvision.torch_bridge.ops.three_interpolate import three_interpolate as three_interpolate
+from arrayvision.torch_bridge.ops.three_nn import three_nn as three_nn
 from arrayvision.torch_bridge.ops.tin_shift import TINShift as TINShift, tin_shift as tin_shift
 
 __all__ = operators.torch_names()
