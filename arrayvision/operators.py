@@ -111,6 +111,11 @@ OPERATORS = (
         "three_interpolate", "three_interpolate", "any", "features interpolated from three points each", "backward",
         older="ThreeInterpolate",
     ),
+    _row("knn", "knn", "", "the k nearest points of each point", older="KNN"),
+    _row(
+        "chamfer_distance", "chamfer_distance", "once", "distances of each point from the nearest of another cloud, both ways",
+        "backward", older="ChamferDistanceFunction",
+    ),
 )  # fmt: skip
 
 # Functions without kernels of their own: the arrays' library computes them.

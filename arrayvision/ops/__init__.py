@@ -8,6 +8,10 @@ from arrayvision.ops.border_align import (
     border_align_backward as border_align_backward,
     border_align_with_argmax as border_align_with_argmax,
 )
+from arrayvision.ops.chamfer_distance import (
+    chamfer_distance as chamfer_distance,
+    chamfer_distance_backward as chamfer_distance_backward,
+)
 from arrayvision.ops.convex_iou import convex_giou as convex_giou, convex_iou as convex_iou
 from arrayvision.ops.deform_roi_pool import (
     deform_roi_pool as deform_roi_pool,
@@ -25,6 +29,7 @@ from arrayvision.ops.focal_loss import (
     softmax_focal_loss as softmax_focal_loss,
     softmax_focal_loss_backward as softmax_focal_loss_backward,
 )
+from arrayvision.ops.knn import knn as knn
 from arrayvision.ops.min_area_polygons import min_area_polygons as min_area_polygons
 from arrayvision.ops.nms import batched_nms as batched_nms, nms as nms, nms_match as nms_match
 from arrayvision.ops.point_sample import (

@@ -17,6 +17,7 @@ from arrayvision.torch_bridge.ops.boxes import (
     nms_rotated as nms_rotated,
     soft_nms as soft_nms,
 )
+from arrayvision.torch_bridge.ops.chamfer_distance import chamfer_distance as chamfer_distance
 from arrayvision.torch_bridge.ops.convex_iou import convex_giou as convex_giou, convex_iou as convex_iou
 from arrayvision.torch_bridge.ops.deform_roi_pool import (
     DeformRoIPool as DeformRoIPool,
@@ -34,6 +35,7 @@ from arrayvision.torch_bridge.ops.focal_loss import (
     sigmoid_focal_loss as sigmoid_focal_loss,
     softmax_focal_loss as softmax_focal_loss,
 )
+from arrayvision.torch_bridge.ops.knn import knn as knn
 from arrayvision.torch_bridge.ops.min_area_polygons import min_area_polygons as min_area_polygons
 from arrayvision.torch_bridge.ops.point_sample import (
     SimpleRoIAlign as SimpleRoIAlign,
