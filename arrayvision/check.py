@@ -124,6 +124,21 @@ def _short(value):
     return str(value) if value.bit_length() < 1000 else f"one of {value.bit_length()} bits"
 
 
+_WORDS = {2: "two", 3: "three", 4: "four"}
+
+
+def sizes(function: str, argument: str, value, count: int) -> tuple[int, ...]:
+    """The shape of an array of `count` axes: as many ints of at least 0."""
+    wanted = f"{_WORDS[count]} ints"
+    try:
+        value = tuple(value)
+    except TypeError:
+        raise InvalidKind(f"{function}: {argument} must be {wanted}, got {type(value).__name__}") from None
+    if len(value) != count:
+        raise InvalidValue(f"{function}: {argument} must be {wanted}, got {len(value)}")
+    return tuple(integer(function, argument, v, 0) for v in value)
+
+
 def flag(function: str, argument: str, value) -> bool:
     """True or False, NumPy's too."""
     if type(value) is bool:

@@ -120,6 +120,16 @@ OPERATORS = (
     _row("tin_shift", "tin_shift", "any", "groups of channels moved along time", "", "TINShift", "TINShiftFunction"),
     _row("upfirdn2d", "upfirdn2d", "any", "images upsampled, padded, filtered and downsampled in one pass", "backward"),
     _row("upsample2d", "upfirdn2d", "any", "images enlarged and filtered"),
+    _row("three_nn", "three_nn", "", "the three nearest points of each point", older="ThreeNN"),
+    _row(
+        "three_interpolate", "three_interpolate", "any", "features interpolated from three points each", "backward",
+        older="ThreeInterpolate",
+    ),
+    _row("knn", "knn", "", "the k nearest points of each point", older="KNN"),
+    _row(
+        "chamfer_distance", "chamfer_distance", "once", "distances of each point from the nearest of another cloud, both ways",
+        "backward", older="ChamferDistanceFunction",
+    ),
 )  # fmt: skip
 
 # Functions without kernels of their own: the arrays' library computes them.

@@ -12,6 +12,10 @@ from arrayvision.ops.border_align import (
     border_align_backward as border_align_backward,
     border_align_with_argmax as border_align_with_argmax,
 )
+from arrayvision.ops.chamfer_distance import (
+    chamfer_distance as chamfer_distance,
+    chamfer_distance_backward as chamfer_distance_backward,
+)
 from arrayvision.ops.convex_iou import convex_giou as convex_giou, convex_iou as convex_iou
 from arrayvision.ops.deform_roi_pool import (
     deform_roi_pool as deform_roi_pool,
@@ -29,6 +33,7 @@ from arrayvision.ops.focal_loss import (
     softmax_focal_loss as softmax_focal_loss,
     softmax_focal_loss_backward as softmax_focal_loss_backward,
 )
+from arrayvision.ops.knn import knn as knn
 from arrayvision.ops.min_area_polygons import min_area_polygons as min_area_polygons
 from arrayvision.ops.nms import batched_nms as batched_nms, nms as nms, nms_match as nms_match
 from arrayvision.ops.point_sample import (
@@ -78,6 +83,11 @@ from arrayvision.ops.text_growth import (
     pixel_group as pixel_group,
     pixel_group_labels as pixel_group_labels,
 )
+from arrayvision.ops.three_interpolate import (
+    three_interpolate as three_interpolate,
+    three_interpolate_backward as three_interpolate_backward,
+)
+from arrayvision.ops.three_nn import three_nn as three_nn
 from arrayvision.ops.tin_shift import tin_shift as tin_shift
 from arrayvision.ops.upfirdn2d import (
     downsample2d as downsample2d,

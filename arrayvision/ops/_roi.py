@@ -29,13 +29,7 @@ def size(name: str, argument: str, value) -> tuple[int, int]:
 
 def input_shape(name: str, value) -> tuple[int, int, int, int]:
     """The shape (B, C, H, W) of the features that a gradient is for."""
-    try:
-        value = tuple(value)
-    except TypeError:
-        raise InvalidKind(f"{name}: input_shape must be four ints, got {type(value).__name__}") from None
-    if len(value) != 4:
-        raise InvalidValue(f"{name}: input_shape must be four ints, got {len(value)}")
-    b, c, h, w = (check.integer(name, "input_shape", v, 0) for v in value)
+    b, c, h, w = check.sizes(name, "input_shape", value, 4)
     return b, c, h, w
 
 

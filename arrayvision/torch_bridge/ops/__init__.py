@@ -18,6 +18,7 @@ from arrayvision.torch_bridge.ops.boxes import (
     nms_rotated as nms_rotated,
     soft_nms as soft_nms,
 )
+from arrayvision.torch_bridge.ops.chamfer_distance import chamfer_distance as chamfer_distance
 from arrayvision.torch_bridge.ops.convex_iou import convex_giou as convex_giou, convex_iou as convex_iou
 from arrayvision.torch_bridge.ops.deform_roi_pool import (
     DeformRoIPool as DeformRoIPool,
@@ -35,6 +36,7 @@ from arrayvision.torch_bridge.ops.focal_loss import (
     sigmoid_focal_loss as sigmoid_focal_loss,
     softmax_focal_loss as softmax_focal_loss,
 )
+from arrayvision.torch_bridge.ops.knn import knn as knn
 from arrayvision.torch_bridge.ops.min_area_polygons import min_area_polygons as min_area_polygons
 from arrayvision.torch_bridge.ops.point_sample import (
     SimpleRoIAlign as SimpleRoIAlign,
@@ -60,6 +62,8 @@ from arrayvision.torch_bridge.ops.roi_align_rotated import (
 from arrayvision.torch_bridge.ops.roi_pool import RoIPool as RoIPool, roi_pool as roi_pool
 from arrayvision.torch_bridge.ops.rotated_feature_align import rotated_feature_align as rotated_feature_align
 from arrayvision.torch_bridge.ops.text_growth import contour_expand as contour_expand, pixel_group as pixel_group
+from arrayvision.torch_bridge.ops.three_interpolate import three_interpolate as three_interpolate
+from arrayvision.torch_bridge.ops.three_nn import three_nn as three_nn
 from arrayvision.torch_bridge.ops.tin_shift import TINShift as TINShift, tin_shift as tin_shift
 from arrayvision.torch_bridge.ops.upfirdn2d import (
     downsample2d as downsample2d,

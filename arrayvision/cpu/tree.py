@@ -1,0 +1,493 @@
+"""A tree of boxes over points, without pointers: what is near a point is found without looking at all.
+
+Points are put along a Z curve and then split at medians of their longest side, down to leaves of `LEAF` of them. A node has
+`WIDE` children, nodes or leaves, whose boxes one vector pass compares with a query, as another does with a leaf's points. A
+node also knows the lowest index of its points, so that clouds of equal points are searched as fast as others.
+
+Several clouds are one `Tree`: the points of cloud b are those from ``starts[b]`` to ``starts[b + 1]``. Squares of distances
+are summed in the order of the coordinates, and a box's own square is never greater than that of a point in it, roundings
+included: what is found is to the bit what a plain loop finds. Points that aren't finite are in no leaf.
+
+Helpers of the inner loops are inlined by Numba: a call of a compiled function counts references to each array that it takes.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from arrayvision.cpu import kernel
+from arrayvision.cpu.morton import arrange
+from arrayvision.cpu.threads import claim, parallel_for
+from arrayvision.cpu.vectors import WIDE, boxes_within, first_bit, nearest_box, points_within, within
+
+LEAF = WIDE
+BINS = 256  # of a side, in which a median is looked for
+LAST = 2**31 - 1  # the index of no point: after all others
+HEAP = 32  # lists of more neighbours are heaps
+STACK = 8 * WIDE  # nodes that wait: at most WIDE a level, of which 2**31 points have no more
+
+
+class Tree(NamedTuple):
+    """Clouds of points (points, D), as `build` makes them. Boxes are along three axes, the longest where there are more.
+
+    Nodes of all clouds are numbered, and then leaves; a cloud's root is its first node.
+    """
+
+    starts: np.ndarray  # (clouds + 1,) where each cloud's points begin
+    finite: np.ndarray  # (clouds,) how many of them are in leaves
+    order: (
+        np.ndarray
+    )  # (points,) their indices within the cloud: of those in leaves in order, then of the others rising
+    axes: np.ndarray  # (clouds, 3) of the boxes, rising; beyond D for one that isn't there, along which all is 0
+    leaves: np.ndarray  # (clouds + 1,) where each cloud's leaves begin
+    columns: np.ndarray  # (leaves, max(D, 3), LEAF) coordinates, infinite where a leaf has fewer points
+    names: np.ndarray  # (leaves, LEAF) the points' indices, LAST there
+    nodes: np.ndarray  # (clouds + 1,) where each cloud's nodes begin
+    boxes: np.ndarray  # (nodes, 6, WIDE) least and greatest coordinates of a node's children
+    lowest: np.ndarray  # (nodes, WIDE) the lowest index of each child's points
+    children: np.ndarray  # (nodes,) the number of a node's first child, a node or a leaf
+
+
+# ---- building ----------------------------------------------------------------------------------------------------------
+@kernel(_nrt=False)
+def finite_first(points, order):
+    """Fill order with the rows of points: first those that are finite. How many they are."""
+    n, columns = points.shape
+    count, out = 0, n
+    for i in range(n):
+        total = points.dtype.type(0)
+        for c in range(columns):
+            total += points[i, c] - points[i, c]
+        if total == 0:
+            order[count] = i
+            count += 1
+        else:
+            out -= 1
+            order[out] = i
+    for i in range((n - count) // 2):  # they were written from the end
+        order[count + i], order[n - 1 - i] = order[n - 1 - i], order[count + i]
+    return count
+
+
+@kernel
+def longest_axes(points, order, axes):
+    """Fill axes with the three columns of points in which those that order names extend farthest, rising."""
+    columns = points.shape[1]
+    if columns <= 3 or order.shape[0] == 0:
+        for k in range(3):
+            axes[k] = k
+        return
+    sides = np.empty(columns, points.dtype)
+    for c in range(columns):
+        low = high = points[order[0], c]
+        for i in range(order.shape[0]):
+            low, high = min(low, points[order[i], c]), max(high, points[order[i], c])
+        sides[c] = high - low
+    for k in range(3):
+        best = 0
+        for c in range(columns):
+            if sides[c] > sides[best]:
+                best = c
+        axes[k], sides[best] = best, -1
+    for k in (0, 1, 0):
+        if axes[k] > axes[k + 1]:
+            axes[k], axes[k + 1] = axes[k + 1], axes[k]
+
+
+@kernel(_nrt=False)
+def along_axes(points, axes, out):
+    """Fill out (N, 3) with these columns of points; with zeros for those that aren't there."""
+    for k in range(3):
+        c = axes[k]
+        for i in range(points.shape[0]):
+            out[i, k] = points[i, c] if c < points.shape[1] else 0
+
+
+@kernel
+def arrange_some(points, starts, axes, choose, curved, order, finite, turn, grain, n):
+    start = claim(turn, grain)
+    while start < n:
+        for cloud in range(start, min(start + grain, n)):
+            own, inside = points[starts[cloud] : starts[cloud + 1]], order[starts[cloud] : starts[cloud + 1]]
+            finite[cloud] = finite_first(own, inside)
+            inside = inside[: finite[cloud]]
+            if choose:
+                longest_axes(own, inside, axes[cloud])
+            if curved:
+                x = np.empty((own.shape[0], 3), points.dtype)
+                along_axes(own, axes[cloud], x)
+                arrange(x, inside)
+        start = claim(turn, grain)
+
+
+def along_curves(points, starts, axes, choose=False, curved=True):
+    """The order (points,) of each cloud's points along a Z curve, those that aren't finite behind; how many are (clouds,).
+
+    Cloud b's points are those from ``starts[b]`` to ``starts[b + 1]``, and the curve is along its three `axes`, which are
+    filled if they are to be chosen. Not `curved`, the order is that of the indices.
+    """
+    clouds = len(starts) - 1
+    order, finite = np.empty(len(points), np.int32), np.empty(clouds, np.int64)
+    cost = 20 * len(points) // max(clouds, 1)
+    parallel_for(arrange_some, clouds, 1, points, starts, axes, choose, curved, order, finite, cost=cost)
+    return order, finite
+
+
+@kernel(_nrt=False)
+def nth(values, n):
+    """The n-th least of values, which it rearranges (C. Hoare's selection)."""
+    left, right = 0, values.shape[0] - 1
+    while left < right:
+        pivot = values[(left + right) >> 1]
+        i, j = left, right
+        while i <= j:
+            while values[i] < pivot:
+                i += 1
+            while values[j] > pivot:
+                j -= 1
+            if i <= j:
+                values[i], values[j] = values[j], values[i]
+                i += 1
+                j -= 1
+        if n <= j:
+            right = j
+        elif n >= i:
+            left = i
+        else:
+            break
+    return values[n]
+
+
+@kernel
+def split(x, order):
+    """Split points x (N, 3) at medians down to leaves, by sorting order, stable within leaves and halves.
+
+    The left half of a node has a power of two of leaves, all full. A median is looked for in the one of BINS in which it is.
+    """
+    stack = np.empty((64, 2), np.int64)
+    stack[0, 0], stack[0, 1] = 0, order.shape[0]
+    counts, spare, values = np.empty(BINS, np.int64), np.empty_like(order), np.empty(order.shape[0], x.dtype)
+    top = 1
+    while top:
+        top -= 1
+        first, stop = stack[top, 0], stack[top, 1]
+        if stop - first <= LEAF:
+            continue
+        own = order[first:stop]
+        x0, y0, z0 = x[own[0], 0], x[own[0], 1], x[own[0], 2]
+        x1, y1, z1 = x0, y0, z0
+        for i in range(own.shape[0]):
+            k = own[i]
+            x0, y0, z0 = min(x0, x[k, 0]), min(y0, x[k, 1]), min(z0, x[k, 2])
+            x1, y1, z1 = max(x1, x[k, 0]), max(y1, x[k, 1]), max(z1, x[k, 2])
+        axis, low, side = 0, x0, x1 - x0
+        if y1 - y0 > side:
+            axis, low, side = 1, y0, y1 - y0
+        if z1 - z0 > side:
+            axis, low, side = 2, z0, z1 - z0
+        scale = x.dtype.type(BINS - 1) / side
+        if not 0 < scale < math.inf:  # all are equal, or as far apart as floats can be
+            continue
+        half = LEAF
+        while 2 * half < stop - first:
+            half *= 2
+        for b in range(BINS):
+            counts[b] = 0
+        for i in range(own.shape[0]):
+            counts[np.int64((x[own[i], axis] - low) * scale)] += 1
+        before = b = 0
+        while before + counts[b] < half:
+            before += counts[b]
+            b += 1
+        some = 0
+        for i in range(own.shape[0]):
+            value = x[own[i], axis]
+            values[some] = value
+            some += 1 if np.int64((value - low) * scale) == b else 0
+        median = nth(values[:some], half - before - 1)
+        equal = half - before  # points equal to the median that go left
+        for i in range(some):
+            equal -= 1 if values[i] < median else 0
+        left, right = 0, half
+        for i in range(own.shape[0]):
+            value = x[own[i], axis]
+            goes = value < median
+            if value == median and equal > 0:
+                goes, equal = True, equal - 1
+            spare[left if goes else right] = own[i]
+            left += 1 if goes else 0
+            right += 0 if goes else 1
+        for i in range(own.shape[0]):
+            own[i] = spare[i]
+        stack[top, 0], stack[top, 1] = first, first + half
+        stack[top + 1, 0], stack[top + 1, 1] = first + half, stop
+        top += 2
+
+
+@kernel(_nrt=False)
+def enclose(x, place, indices, first_leaf, count, end, boxes, lowest, children):
+    """Fill a cloud's nodes, which end before `end`: its leaves hold points x (N, 3) in the order of place, of these indices."""
+    n, infinite = place.shape[0], x.dtype.type(math.inf)
+    below, leaves = boxes.shape[0] + first_leaf, True  # the first child of the level that is built
+    while True:
+        size = -(-count // WIDE)
+        first = end - size
+        for child in range(size * WIDE):
+            x0 = y0 = z0 = infinite
+            x1 = y1 = z1 = -infinite
+            least = LAST
+            if leaves:
+                for i in range(child * LEAF, min(child * LEAF + LEAF, n)):
+                    k = place[i]
+                    x0, y0, z0 = min(x0, x[k, 0]), min(y0, x[k, 1]), min(z0, x[k, 2])
+                    x1, y1, z1 = max(x1, x[k, 0]), max(y1, x[k, 1]), max(z1, x[k, 2])
+                    least = min(least, np.int64(indices[k]))
+            elif child < count:
+                k = below + child
+                for i in range(WIDE):
+                    x0, y0, z0 = min(x0, boxes[k, 0, i]), min(y0, boxes[k, 1, i]), min(z0, boxes[k, 2, i])
+                    x1, y1, z1 = max(x1, boxes[k, 3, i]), max(y1, boxes[k, 4, i]), max(z1, boxes[k, 5, i])
+                    least = min(least, np.int64(lowest[k, i]))
+            node, i = first + child // WIDE, child % WIDE
+            boxes[node, 0, i], boxes[node, 1, i], boxes[node, 2, i] = x0, y0, z0
+            boxes[node, 3, i], boxes[node, 4, i], boxes[node, 5, i] = x1, y1, z1
+            lowest[node, i] = least
+            if i == 0:
+                children[node] = below + child
+        if size == 1:
+            break
+        below, end, count, leaves = first, first, size, False
+
+
+@kernel
+def build_some(
+    points, starts, finite, order, axes, leaves, columns, names, nodes, boxes, lowest, children, turn, grain, n
+):
+    start = claim(turn, grain)
+    while start < n:
+        for cloud in range(start, min(start + grain, n)):
+            own, count = points[starts[cloud] : starts[cloud + 1]], finite[cloud]
+            if count == 0:
+                continue
+            inside = order[starts[cloud] : starts[cloud] + count]
+            x, place, curve = np.empty((count, 3), points.dtype), np.empty(count, np.int32), np.empty(count, np.int32)
+            for i in range(count):
+                place[i], curve[i] = i, inside[i]
+                for k in range(3):
+                    x[i, k] = own[inside[i], axes[cloud, k]] if axes[cloud, k] < own.shape[1] else 0
+            first, stop = leaves[cloud], leaves[cloud + 1]
+            if boxes.shape[0]:
+                split(x, place)
+                for i in range(count):
+                    inside[i] = curve[place[i]]
+                enclose(x, place, curve, first, stop - first, nodes[cloud + 1], boxes, lowest, children)
+            for leaf in range(first, stop):
+                for i in range(LEAF):
+                    k = (leaf - first) * LEAF + i
+                    names[leaf, i] = inside[k] if k < count else LAST
+                    for c in range(columns.shape[1]):
+                        columns[leaf, c, i] = math.inf if k >= count else own[inside[k], c] if c < own.shape[1] else 0
+        start = claim(turn, grain)
+
+
+def build(points, starts, bare=False):
+    """The `Tree` of clouds: of points (points, D), those of cloud b from ``starts[b]`` to ``starts[b + 1]``.
+
+    A `bare` one has no nodes, and its leaves are in the order of the indices: all are looked at, which is sooner done where
+    there are few points, or few queries.
+    """
+    clouds, dimensions = len(starts) - 1, points.shape[1]
+    leaves, nodes = np.zeros(clouds + 1, np.int64), np.zeros(clouds + 1, np.int64)
+    for b in range(clouds):
+        size = -(-int(starts[b + 1] - starts[b]) // LEAF)
+        leaves[b + 1], nodes[b + 1] = leaves[b] + size, nodes[b]
+        while size and not bare:
+            size = -(-size // WIDE)
+            nodes[b + 1] += size
+            if size == 1:
+                break
+    axes = np.zeros((clouds, 3), np.int64)
+    order, finite = along_curves(points, starts, axes, not bare, not bare)
+    tree = Tree(
+        starts, finite, order, axes,
+        leaves, np.empty((leaves[-1], max(dimensions, 3), LEAF), points.dtype), np.empty((leaves[-1], LEAF), np.int32),
+        nodes, np.empty((nodes[-1], 6, WIDE), points.dtype), np.empty((nodes[-1], WIDE), np.int32),
+        np.empty(nodes[-1], np.int64),
+    )  # fmt: skip
+    each = 5 if bare else 60
+    parallel_for(build_some, clouds, 1, points, *tree, cost=each * len(points) // max(clouds, 1))
+    return tree
+
+
+# ---- lists of neighbours -----------------------------------------------------------------------------------------------
+# A list is two arrays: squares of distances, and indices. Of equal squares the lower index is nearer. Up to `HEAP` it is
+# sorted; a longer one is a heap, whose farthest is at 0, until `sort_list`.
+@kernel(inline="always")
+def nearer(d, i, e, j):
+    return d < e or (d == e and i < j)
+
+
+@kernel(inline="always")
+def farthest(index):
+    """Where a list's farthest is."""
+    return index.shape[0] - 1 if index.shape[0] <= HEAP else 0
+
+
+@kernel(_nrt=False)
+def sink(squares, index, size, d, i):
+    """Put (d, i) in the place of a heap's farthest."""
+    at = 0
+    while True:
+        child = 2 * at + 1
+        if child >= size:
+            break
+        if child + 1 < size and nearer(squares[child], index[child], squares[child + 1], index[child + 1]):
+            child += 1
+        if not nearer(d, i, squares[child], index[child]):
+            break
+        squares[at], index[at] = squares[child], index[child]
+        at = child
+    squares[at], index[at] = d, i
+
+
+@kernel(inline="always")
+def replace_farthest(squares, index, d, i):
+    """Put (d, i), which is nearer than a list's farthest, in its place."""
+    size = squares.shape[0]
+    if size > HEAP:
+        sink(squares, index, size, d, i)
+    else:
+        at = size - 1
+        while at > 0 and squares[at - 1] > d:
+            squares[at], index[at] = squares[at - 1], index[at - 1]
+            at -= 1
+        while at > 0 and squares[at - 1] == d and index[at - 1] > i:
+            squares[at], index[at] = squares[at - 1], index[at - 1]
+            at -= 1
+        squares[at], index[at] = d, i
+
+
+@kernel(_nrt=False)
+def sort_list(squares, index):
+    """Sort a list."""
+    if squares.shape[0] > HEAP:
+        for size in range(squares.shape[0] - 1, 0, -1):
+            d, i = squares[size], index[size]
+            squares[size], index[size] = squares[0], index[0]
+            sink(squares, index, size, d, i)
+
+
+# ---- searching ---------------------------------------------------------------------------------------------------------
+@kernel(inline="always")
+def visit_leaf(columns, names, leaf, query, found, near, last, squares):
+    """Put the points of a leaf that are nearer than a list's farthest, which is at last, into it."""
+    size = columns.shape[1]
+    hits = points_within(columns, leaf * size * LEAF, query[0], query[1], query[2], squares, found[last])
+    if size > 3:
+        for c in range(3, size):
+            q = query[c]
+            for i in range(LEAF):
+                d = columns[leaf, c, i] - q
+                squares[i] += d * d
+        hits = within(squares, found[last])
+    while hits:
+        i = first_bit(hits)
+        hits &= hits - 1
+        if nearer(squares[i], names[leaf, i], found[last], near[last]):
+            replace_farthest(found, near, squares[i], names[leaf, i])
+
+
+@kernel(inline="always")
+def wait(stack, far, low, base, top, node, square, least):
+    """Put a child on the stack among those from base on, the nearest on top."""
+    at = top
+    while at > base and nearer(far[at - 1], low[at - 1], square, least):
+        stack[at], far[at], low[at] = stack[at - 1], far[at - 1], low[at - 1]
+        at -= 1
+    stack[at], far[at], low[at] = node, square, least
+
+
+@kernel(_nrt=False)
+def search_block(
+    start, stop, starts, finite, points, axes, leaves, columns, names, nodes, boxes, lowest, children,
+    queries, query_starts, order, found, near, stack, low, far, squares, query, own, whose,
+):  # fmt: skip
+    size, dimensions, leaf = found.shape[1], queries.shape[1], boxes.shape[0]
+    last, cloud, infinite = farthest(whose), 0, found.dtype.type(math.inf)
+    for s in range(start, stop):
+        while s >= query_starts[cloud + 1]:
+            cloud += 1
+        row, total = query_starts[cloud] + order[s], found.dtype.type(0)
+        for c in range(dimensions):
+            query[c] = queries[row, c]
+            total += query[c] - query[c]
+        for i in range(size):
+            own[i], whose[i] = infinite, LAST
+        inside, count = finite[cloud], starts[cloud + 1] - starts[cloud]
+        if total != 0:  # not finite: all points are infinitely far
+            for i in range(min(size, count)):
+                whose[i] = i
+        elif inside and leaf == 0:  # there are no nodes
+            for here in range(leaves[cloud], leaves[cloud + 1]):
+                visit_leaf(columns, names, here, query, own, whose, last, squares)
+        elif inside:
+            # It begins with the leaf where it would itself lie, whose points show how far to look for others.
+            x, y, z = query[axes[cloud, 0]], query[axes[cloud, 1]], query[axes[cloud, 2]]
+            home = nodes[cloud]
+            while home < leaf:
+                home = children[home] + nearest_box(boxes, home * 6 * WIDE, x, y, z)
+            visit_leaf(columns, names, home - leaf, query, own, whose, last, squares)
+            top, stack[0], far[0], low[0] = 1, nodes[cloud], 0, -1
+            while top:
+                top -= 1
+                node = stack[top]
+                if node == home or not nearer(far[top], low[top], own[last], whose[last]):
+                    continue
+                if node >= leaf:
+                    visit_leaf(columns, names, node - leaf, query, own, whose, last, squares)
+                    continue
+                hits, base = boxes_within(boxes, node * 6 * WIDE, x, y, z, squares, own[last]), top
+                while hits:
+                    i = first_bit(hits)
+                    hits &= hits - 1
+                    wait(stack, far, low, base, top, children[node] + i, squares[i], lowest[node, i])
+                    top += 1
+        if total == 0:
+            for i in range(starts[cloud] + (inside if own[last] == infinite else count), starts[cloud] + count):
+                if points[i] > whose[last]:
+                    break
+                replace_farthest(own, whose, infinite, points[i])  # a point that isn't finite
+            sort_list(own, whose)
+        for i in range(size):
+            found[row, i], near[row, i] = own[i], whose[i] if whose[i] != LAST else 0
+
+
+@kernel
+def search_some(
+    starts, finite, points, axes, leaves, columns, names, nodes, boxes, lowest, children,
+    queries, query_starts, order, found, near, turn, grain, n,
+):  # fmt: skip
+    stack, low = np.empty(STACK, np.int64), np.empty(STACK, np.int32)
+    far, squares = np.empty(STACK, found.dtype), np.empty(WIDE, found.dtype)
+    query = np.zeros(max(queries.shape[1], 3), found.dtype)
+    own, whose = np.empty(found.shape[1], found.dtype), np.empty(found.shape[1], np.int32)
+    start = claim(turn, grain)
+    while start < n:
+        search_block(
+            start, min(start + grain, n), starts, finite, points, axes, leaves, columns, names, nodes, boxes, lowest, children,
+            queries, query_starts, order, found, near, stack, low, far, squares, query, own, whose,
+        )  # fmt: skip
+        start = claim(turn, grain)
+
+
+def search(tree, queries, starts, order, found, near):
+    """Fill found and near (queries, k) with squares of distances to, and indices of, each query's k nearest points.
+
+    The queries of cloud b, from ``starts[b]`` to ``starts[b + 1]``, are taken in this order, best along a curve. Where a cloud
+    has fewer points, the missing ones are infinitely far and have index 0.
+    """
+    cost = 200 + 60 * found.shape[1]
+    parallel_for(
+        search_some, len(queries), 256, *tree, queries, starts, order, found, near, cost=cost,
+    )  # fmt: skip

@@ -1,0 +1,126 @@
+"""Passes over `WIDE` numbers at once, as LLVM's vectors: it finds them in most loops by itself, but not where a bit for each
+number is wanted. Arrays are C-contiguous; ``array[first]`` is where a pass begins, in elements."""
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+WIDE = 16
+_INT, _LONG = ir.IntType(32), ir.IntType(64)
+
+
+def _every(builder, value):
+    """The vector of one number."""
+    undefined = ir.Constant(ir.VectorType(value.type, WIDE), ir.Undefined)
+    one = builder.insert_element(undefined, value, ir.Constant(_INT, 0))
+    return builder.shuffle_vector(one, undefined, ir.Constant(ir.VectorType(_INT, WIDE), [0] * WIDE))
+
+
+def _at(builder, data, first, row):
+    """Where the row-th vector begins."""
+    place = builder.gep(data, [builder.add(first, ir.Constant(_LONG, row * WIDE))])
+    return builder.bitcast(place, ir.VectorType(data.type.pointee, WIDE).as_pointer())
+
+
+def _load(builder, data, first, row):
+    return builder.load(_at(builder, data, first, row), align=4)
+
+
+def _greater(builder, a, b):
+    return builder.select(builder.fcmp_ordered(">", a, b), a, b)
+
+
+def _sum_of_squares(builder, distances):
+    total = None
+    for d in distances:
+        square = builder.fmul(d, d)
+        total = square if total is None else builder.fadd(total, square)
+    return total
+
+
+def _from_boxes(builder, data, first, point):
+    """Squares of a point's distances from boxes: WIDE least x, y and z, then as many greatest."""
+    zero, distances = _every(builder, ir.Constant(point[0].type, 0.0)), []
+    for axis, value in enumerate(point):
+        p = _every(builder, value)
+        below = builder.fsub(_load(builder, data, first, axis), p)
+        above = builder.fsub(p, _load(builder, data, first, 3 + axis))
+        distances.append(_greater(builder, _greater(builder, below, above), zero))
+    return _sum_of_squares(builder, distances)
+
+
+def _from_points(builder, data, first, point):
+    """Squares of a point's distances from points: WIDE x, y and z."""
+    return _sum_of_squares(
+        builder,
+        [builder.fsub(_load(builder, data, first, axis), _every(builder, value)) for axis, value in enumerate(point)],
+    )
+
+
+def _mask(builder, condition):
+    return builder.zext(builder.bitcast(condition, ir.IntType(WIDE)), _LONG)
+
+
+def _data(context, builder, kind, value):
+    return context.make_array(kind)(context, builder, value).data
+
+
+def _pass(squares_of):
+    """A pass that fills squares (WIDE,) and gives a bit for each that isn't greater than limit."""
+
+    def typed(typingctx, array, first, x, y, z, squares, limit):
+        real = array.dtype
+
+        def codegen(context, builder, signature, args):
+            data, out = (_data(context, builder, signature.args[k], args[k]) for k in (0, 5))
+            found = squares_of(builder, data, args[1], args[2:5])
+            builder.store(found, _at(builder, out, ir.Constant(_LONG, 0), 0), align=4)
+            return _mask(builder, builder.fcmp_ordered("<=", found, _every(builder, args[6])))
+
+        return types.int64(array, types.int64, real, real, real, squares, real), codegen
+
+    return intrinsic(typed)
+
+
+boxes_within = _pass(_from_boxes)
+points_within = _pass(_from_points)
+
+
+@intrinsic
+def nearest_box(typingctx, array, first, x, y, z):
+    """Which of WIDE boxes is nearest to a point; of equals the first."""
+    real = array.dtype
+
+    def codegen(context, builder, signature, args):
+        squares = _from_boxes(builder, _data(context, builder, signature.args[0], args[0]), args[1], args[2:5])
+        least, half = squares, WIDE // 2
+        while half:
+            swapped = ir.Constant(ir.VectorType(_INT, WIDE), [i ^ half for i in range(WIDE)])
+            other = builder.shuffle_vector(least, ir.Constant(squares.type, ir.Undefined), swapped)
+            least = builder.select(builder.fcmp_ordered("<", other, least), other, least)
+            half //= 2
+        bits = _mask(builder, builder.fcmp_ordered("<=", squares, least))
+        return builder.cttz(bits, ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(array, types.int64, real, real, real), codegen
+
+
+@intrinsic
+def within(typingctx, squares, limit):
+    """A bit for each of WIDE squares that isn't greater than limit."""
+
+    def codegen(context, builder, signature, args):
+        found = _load(builder, _data(context, builder, signature.args[0], args[0]), ir.Constant(_LONG, 0), 0)
+        return _mask(builder, builder.fcmp_ordered("<=", found, _every(builder, args[1])))
+
+    return types.int64(squares, squares.dtype), codegen
+
+
+@intrinsic
+def first_bit(typingctx, bits):
+    """The number of the lowest bit that is set; some is."""
+
+    def codegen(context, builder, signature, args):
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.int64), codegen

@@ -1,0 +1,98 @@
+"""Weighted sums of three features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from arrayvision import check
+from arrayvision.array import arrays
+from arrayvision.typing import Array
+
+
+def three_interpolate(features: Array, indices: Array, weight: Array) -> Array:
+    """Interpolate features: a weighted sum of three for each point.
+
+    Parameters
+    ----------
+    features : array (B, C, M)
+        Features of M points; any real dtype, integers count as float32.
+    indices : array (B, N, 3)
+        Three of the M points for each of N others, as `three_nn` finds them.
+    weight : array (B, N, 3)
+        Their weights, commonly those of inverse distances, with a sum of 1.
+
+    Returns
+    -------
+    array (B, C, N)
+        ``sum over k of weight[b, n, k] * features[b, c, indices[b, n, k]]``, in the features' dtype (float16 and bfloat16
+        are computed in float32).
+
+    Raises
+    ------
+    TypeError
+        If something is no array, of another library or device, or of a wrong dtype.
+    ValueError
+        If a shape is wrong; on the CPU, if an index is not within [0, M). On a GPU such a term is left out.
+
+    Notes
+    -----
+    C. Qi et al., "PointNet++", 2017. A NaN or infinite feature counts as in any sum, with a weight of 0 too.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> features = np.array([[[1.0, 2, 4, 8]]])
+    >>> three_interpolate(features, np.array([[[0, 1, 3]]]), np.array([[[0.5, 0.25, 0.25]]]))
+    array([[[3.]]])
+    """
+    at = arrays("three_interpolate", features=features, indices=indices, weight=weight)
+    n = at.sizes(features="B C M", indices="B N 3", weight="B N 3")
+    dtype = at.floats(features=features)
+    at.real(weight=weight)
+    out = at.empty((n.B, n.C, n.N), dtype)
+    at.kernels("three_interpolate").interpolate(
+        at.read(features, dtype),
+        at.integers("int32", 0, n.M, indices=indices),
+        at.read(weight, at.accumulator(dtype)),
+        out.view,
+    )
+    return out.result()
+
+
+def three_interpolate_backward(grad: Array, indices: Array, weight: Array, input_shape: Sequence[int]) -> Array:
+    """The gradient of `three_interpolate` for its features.
+
+    Parameters
+    ----------
+    grad : array (B, C, N)
+        The gradient of the result.
+    indices, weight
+        As given to `three_interpolate`.
+    input_shape : (B, C, M)
+        The features' shape.
+
+    Returns
+    -------
+    array (B, C, M)
+        In the dtype of grad.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `three_interpolate`.
+    """
+    name = "three_interpolate_backward"
+    at = arrays(name, grad=grad, indices=indices, weight=weight)
+    n = at.sizes(grad="B C N", indices="B N 3", weight="B N 3")
+    b, c, m = check.sizes(name, "input_shape", input_shape, 3)
+    at.require((b, c) == (n.B, n.C), f"grad must be of input_shape's batch and channels, got {(n.B, n.C)} and {(b, c)}")
+    dtype = at.floats(grad=grad)
+    at.real(weight=weight)
+    out = at.empty((b, c, m), dtype)
+    at.kernels("three_interpolate").spread(
+        at.read(grad, dtype),
+        at.integers("int32", 0, m, indices=indices),
+        at.read(weight, at.accumulator(dtype)),
+        out.view,
+    )
+    return out.result()

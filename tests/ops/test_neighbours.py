@@ -1,0 +1,260 @@
+"""Neighbours in clouds of points: against SciPy and plain loops, on clouds of every bad shape; published values; NaN, ties."""
+
+import numpy as np
+import pytest
+
+from arrayvision import array, ops
+from arrayvision.cases import clouds
+from arrayvision.cpu import neighbours
+from tests.conftest import on
+
+
+def shapes(count, dimensions=3, seed=0):
+    """Clouds that are hard for trees and grids: {name: (count, dimensions)}."""
+    rng = np.random.default_rng(seed)
+    cube = rng.random((count, dimensions))
+    centers = rng.integers(0, 4, (count, 1)) * 1000.0
+    outlier, ends = cube.copy(), cube.copy()
+    outlier[count // 2] = 1e6
+    ends[:: count // 7], ends[1 :: count // 5] = 1e30, -3e38
+    odd = cube.copy()
+    odd[::5, 0], odd[1::7, -1], odd[2::11] = np.nan, np.inf, -np.inf
+    return {
+        "a cube": cube,
+        "a line": np.repeat(cube[:, :1], dimensions, 1),
+        "a plane": np.where(np.arange(dimensions) == 1, 0.25, cube),
+        "equal points": np.full((count, dimensions), 1 / 3),
+        "two places": np.repeat(rng.integers(0, 2, (count, 1)) / 3, dimensions, 1),
+        "a grid, shuffled": np.stack(np.unravel_index(rng.permutation(count), [int(count ** (1 / 2)) + 1] * 2 + [1] * (dimensions - 2)), 1) / 4,
+        "clusters": centers + 1e-3 * cube,
+        "one outlier": outlier,
+        "far from the origin": cube * 50 + 1e5,
+        "as far as floats": ends,
+        "not finite": odd,
+        "none finite": odd * np.nan,
+    }  # fmt: skip
+
+
+def plain(queries, points, k):
+    """Squares and indices of the nearest: the order of a plain loop, in the points' dtype."""
+    with np.errstate(all="ignore"):
+        squares = np.zeros((len(queries), len(points)), points.dtype)
+        for c in range(points.shape[1]):
+            d = points[None, :, c] - queries[:, None, c]
+            squares += d * d
+    squares[~(squares < np.inf)] = np.inf
+    order = np.argsort(squares, 1, kind="stable")[:, :k]
+    return np.take_along_axis(squares, order, 1), order
+
+
+# ---- ways to find neighbours -----------------------------------------------------------------------------------------
+@pytest.mark.parametrize("way", ["tree", "bare", "scan"])
+@pytest.mark.parametrize(("dtype", "dimensions"), [("float32", 3), ("float64", 3), ("float32", 2), ("float32", 5)])
+def test_every_way_is_a_plain_loop(way, dtype, dimensions, monkeypatch):
+    """To the bit, ties and points that aren't finite included."""
+    monkeypatch.setattr(neighbours, "soonest", lambda *sizes: way)
+    if way == "scan" and dimensions > 3:
+        pytest.skip("of up to 3 coordinates")
+    for name, cloud in shapes(700, dimensions).items():
+        points = cloud.astype(dtype)
+        queries = np.concatenate([points[::9], points[:20] + points.dtype.type(0.01), cloud[::-40].astype(dtype) * 2])
+        for k in (1, 2, 3) if way == "scan" else (1, 3, 16, 33, 90, 700):
+            found, near = np.empty((1, len(queries), k), dtype), np.empty((1, len(queries), k), np.int32)
+            neighbours.nearest(queries[None], points[None], found, near)
+            squares, order = plain(queries, points, k)
+            np.testing.assert_array_equal(near[0], order, err_msg=f"{name}, {k}")
+            np.testing.assert_array_equal(found[0], squares, err_msg=f"{name}, {k}")
+
+
+@pytest.mark.parametrize("way", ["tree", "bare", "scan"])
+def test_several_clouds_and_few_points(way, monkeypatch):
+    monkeypatch.setattr(neighbours, "soonest", lambda *sizes: way)
+    rng = np.random.default_rng(0)
+    for count in (0, 1, 2, 15, 16, 17, 255, 256, 257, 300):
+        points, queries = rng.random((3, count, 3)), rng.random((3, 40, 3))
+        found, near = np.empty((3, 40, 3)), np.empty((3, 40, 3), np.int32)
+        neighbours.nearest(queries, points, found, near)
+        for b in range(3):
+            squares, order = plain(queries[b], points[b], 3)
+            missing = ((0, 0), (0, 3 - order.shape[1]))
+            np.testing.assert_array_equal(near[b], np.pad(order, missing))
+            np.testing.assert_array_equal(found[b], np.pad(squares, missing, constant_values=np.inf))
+
+
+def test_the_way_is_chosen_by_size():
+    assert neighbours.soonest(16384, 1024, 3, 3) == neighbours.soonest(4, 10**6, 1, 3) == "scan"
+    assert neighbours.soonest(16384, 16384, 1, 3) == neighbours.soonest(16384, 1024, 1, 4) == "tree"
+    assert neighbours.soonest(1, 10**6, 16, 3) == "bare"
+
+
+# ---- knn, chamfer_distance -------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("k", [1, 31, 32, 33, 100])
+def test_knn(k, backend):
+    """Lists in registers and in memory, of points that are equal, far, or no points."""
+    rng = np.random.default_rng(k)
+    for name, cloud in shapes(100).items():
+        points = cloud.astype(np.float32)
+        centers = np.concatenate([points[:3], rng.random((2, 3), np.float32)])
+        found = on(backend, ops.knn)(k, points[None], centers[None])
+        np.testing.assert_array_equal(found[0].T, plain(centers, points, k)[1], err_msg=name)
+
+
+def test_knn_of_two_clouds_that_are_transposed(backend):
+    rng = np.random.default_rng(0)
+    points = rng.random((2, 3, 40))
+    rows = points.swapaxes(1, 2)
+    found = on(backend, ops.knn)(4, points, None, True)
+    np.testing.assert_array_equal(found, on(backend, ops.knn)(4, rows.copy()))
+    np.testing.assert_array_equal(found[:, 0], [np.arange(40)] * 2)
+
+
+def test_knn_wants_no_more_than_there_are():
+    points = np.zeros((1, 5, 3))
+    for k, said in (
+        (6, "at most the number of points, 5, got 6"),
+        (0, "at least 1, got 0"),
+        (2.0, "an int, got float"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=f"^knn: k must be {said}"):
+            ops.knn(k, points)
+    for xyz, centers in ((points[..., :2], None), (points, points[..., :2]), (points, np.zeros((2, 5, 3)))):
+        with pytest.raises(ValueError, match=r"^knn: "):
+            ops.knn(1, xyz, centers)
+
+
+@pytest.mark.parametrize("dimensions", [1, 2, 3, 4, 7])
+def test_chamfer_distance(dimensions, backend):
+    for name, cloud in shapes(150, max(dimensions, 2)).items():
+        one, other = (x[None].astype(np.float32) for x in np.split(cloud[:, :dimensions], [60]))
+        results = on(backend, ops.chamfer_distance)(one, other)
+        for squares, near, pair in zip(results[:2], results[2:], ((one, other), (other, one)), strict=True):
+            expected = plain(pair[0][0], pair[1][0], 1)
+            np.testing.assert_array_equal(near[0], expected[1][:, 0], err_msg=name)
+            np.testing.assert_array_equal(squares[0], expected[0][:, 0], err_msg=name)
+
+
+def test_chamfer_distance_from_nothing(backend):
+    one, none = np.ones((2, 3, 2)), np.ones((2, 0, 2))
+    dist1, dist2, idx1, idx2 = on(backend, ops.chamfer_distance)(one, none)
+    assert np.isinf(dist1).all() and not idx1.any() and dist2.shape == idx2.shape == (2, 0)
+    back = on(backend, ops.chamfer_distance_backward)(np.ones((2, 3)), np.ones((2, 0)), one, none, idx1, idx2)
+    np.testing.assert_array_equal(back[0], np.zeros_like(one))
+
+
+def test_chamfer_distance_backward_reads_nothing_out_of_range(backend):
+    one, other = np.array([[[0.0], [5]]]), np.array([[[1.0]]])
+    for bad in (-1, 1, 2**31 - 1, -(2**31)):
+        back = on(backend, ops.chamfer_distance_backward)(
+            np.ones((1, 2)), np.zeros((1, 1)), one, other, np.array([[0, bad]]), np.array([[bad]])
+        )
+        np.testing.assert_array_equal(back[0], [[[-2], [0]]])
+        np.testing.assert_array_equal(back[1], [[[2]]])
+
+
+def test_gradients_in_a_fixed_order(monkeypatch):
+    """As a GPU adds them where determinism is asked for; in the emulator."""
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    one, other = rng.random((2, 40, 3)), rng.random((2, 30, 3))
+    expected = ops.chamfer_distance(one, other)
+    grads = rng.random((2, 40)), rng.random((2, 30))
+    arguments = [torch.from_numpy(x) for x in (*grads, one, other, *expected[2:])]
+    monkeypatch.setattr(array, "EMULATED", True)
+    torch.use_deterministic_algorithms(True)
+    try:
+        found = ops.chamfer_distance_backward(*arguments)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    monkeypatch.setattr(array, "EMULATED", False)
+    for a, b in zip(found, ops.chamfer_distance_backward(*grads, one, other, *expected[2:]), strict=True):
+        np.testing.assert_allclose(a.numpy(), b, rtol=1e-13, atol=1e-13)
+
+
+# ---- three_nn, three_interpolate ------------------------------------------------------------------------------------
+SOURCE = np.array(
+    [
+        [[-1.8373, 3.5605, -0.7867], [0.7615, 2.9420, 0.2314], [-0.6503, 3.6637, -1.0622]],
+        [[-1.3399, 1.9991, -0.3698], [-0.0799, 0.9698, -0.8457], [0.0858, 2.4721, -0.1928]],
+    ],
+    np.float32,
+)[:, [0, 1, 2, 0, 0]]
+TARGET = np.array(
+    [
+        [[-1.8373, 3.5605, -0.7867], [-1.5237, 2.3976, -0.8097], [-0.0722, 3.4017, -0.2880], [0.7341, 2.9626, -0.3189]],
+        [[-0.0799, 0.9698, -0.8457], [0.1156, 1.6901, -0.4366], [-0.6477, 2.3576, -0.1563], [-0.5883, 1.3114, -1.2899]],
+    ],
+    np.float32,
+)
+
+
+def test_three_nn_reference(backend):
+    """Values of the established implementation's tests."""
+    distances, indices = on(backend, ops.three_nn)(TARGET, SOURCE)
+    expected = [
+        [[0, 0, 0], [1.2047, 1.2047, 1.2047], [1.0011, 1.0845, 1.8411], [0.5514, 1.7206, 2.6811]],
+        [[0, 1.6464, 1.6952], [0.8197, 0.8511, 1.4894], [0.7433, 0.8082, 0.8082], [0.7566, 1.3727, 1.3727]],
+    ]
+    np.testing.assert_allclose(distances, expected, atol=1e-4)
+    np.testing.assert_array_equal(
+        indices, [[[0, 3, 4], [0, 3, 4], [2, 1, 0], [1, 2, 0]], [[1, 2, 0], [2, 1, 0], [2, 0, 3], [1, 0, 3]]]
+    )
+
+
+def test_three_nn_of_too_few_points(backend):
+    """Missing neighbours have no weight."""
+    target = np.zeros((1, 2, 3))
+    for count, finite in ((0, 0), (1, 1), (2, 2)):
+        distances, indices = on(backend, ops.three_nn)(target, np.ones((1, count, 3)))
+        expected = [np.sqrt(3)] * finite + [np.inf] * (3 - finite)
+        np.testing.assert_allclose(distances, [[expected] * 2], rtol=1e-15)
+        np.testing.assert_array_equal(indices, [[[0, 1, 0][:finite] + [0] * (3 - finite)] * 2])
+
+
+def test_three_nn_of_what_is_not_finite(backend):
+    source = np.arange(15.0).reshape(1, 5, 3)
+    source[0, 0, 1], source[0, 2, 0], source[0, 3, 2] = np.nan, np.inf, 1e200
+    target = np.array([[[12, 13, 14], [np.nan, 0, 0], [0, 0, -np.inf]]])
+    distances, indices = on(backend, ops.three_nn)(target, source)
+    np.testing.assert_array_equal(indices, [[[4, 1, 0], [0, 1, 2], [0, 1, 2]]])
+    np.testing.assert_allclose(distances[0], [[0, np.sqrt(243), np.inf], [np.inf] * 3, [np.inf] * 3])
+
+
+def test_three_interpolate_leaves_out_what_is_out_of_range(backend):
+    """Not on the CPU, where it is an error."""
+    features, weight = np.array([[[1.0, 2, 4]]]), np.array([[[0.5, 0.25, 0.25]]])
+    for bad in (-1, 3, 2**31 - 1, -(2**31)):
+        indices = np.array([[[0, bad, 2]]])
+        calls = (
+            lambda: on(backend, ops.three_interpolate)(features, indices, weight),
+            lambda: on(backend, ops.three_interpolate_backward)(np.ones((1, 1, 1)), indices, weight, (1, 1, 3)),
+        )
+        if backend == "cpu":
+            for call in calls:
+                with pytest.raises(ValueError, match=r"indices must hold numbers at least 0 and below 3, got"):
+                    call()
+        else:
+            np.testing.assert_array_equal(calls[0](), [[[1.5]]])
+            np.testing.assert_array_equal(calls[1](), [[[0.5, 0, 0.25]]])
+
+
+def test_three_interpolate_backward_wants_the_features_shape():
+    grad, indices, weight = np.ones((1, 2, 1)), np.zeros((1, 1, 3), int), np.ones((1, 1, 3))
+    for shape, said in (((1, 3, 4), "batch and channels"), ((1, 2), "three ints, got 2"), (5, "three ints, got int")):
+        with pytest.raises((TypeError, ValueError), match=f"^three_interpolate_backward: .*{said}"):
+            ops.three_interpolate_backward(grad, indices, weight, shape)
+
+
+def test_many_channels_and_points(backend):
+    """More than a block of either."""
+    rng = np.random.default_rng(1)
+    target, source = (clouds.cloud(rng, n)[None].astype(float) for n in (300, 70))
+    distances, indices = on(backend, ops.three_nn)(target, source)
+    expected = clouds.nearest(target, source, 3)
+    np.testing.assert_array_equal(indices, expected[1])
+    np.testing.assert_allclose(distances, expected[0], rtol=1e-14)
+    features, weight = rng.standard_normal((1, 19, 70)), rng.random((1, 300, 3))
+    out = on(backend, ops.three_interpolate)(features, indices, weight)
+    np.testing.assert_allclose(out[0], np.einsum("cnk,nk->cn", features[0][:, indices[0]], weight[0]), rtol=1e-12)
+    grad = rng.standard_normal(out.shape)
+    back = on(backend, ops.three_interpolate_backward)(grad, indices, weight, features.shape)
+    np.testing.assert_allclose((back * features).sum(), (grad * out).sum(), rtol=1e-12)
