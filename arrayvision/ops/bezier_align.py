@@ -66,7 +66,7 @@ def bezier_align(
     name = "bezier_align"
     at = arrays(name, input=input, beziers=beziers)
     dtype, real = _roi.features(at, "input", input)
-    size: tuple[int, int] = _roi.size(name, "output_size", output_size)
+    size = _roi.size(name, "output_size", output_size)
     how = _roi.scale(name, spatial_scale), _roi.sampling(name, sampling_ratio), check.flag(name, "aligned", aligned)
     regions = _roi.rois(at, "beziers", beziers, 17, input.shape[0], real)
     out = at.empty((regions.shape[0], input.shape[1], *size), dtype)

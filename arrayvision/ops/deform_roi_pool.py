@@ -64,7 +64,7 @@ def deform_roi_pool(
     name = "deform_roi_pool"
     at = arrays(name, input=input, rois=rois, offset=offset)
     dtype, real = _roi.features(at, "input", input)
-    size: tuple[int, int] = _roi.size(name, "output_size", output_size)
+    size = _roi.size(name, "output_size", output_size)
     how = _how(name, spatial_scale, sampling_ratio, gamma)
     regions = _roi.rois(at, "rois", rois, 5, input.shape[0], real)
     moves = _offset(at, name, offset, regions, size, real)

@@ -230,7 +230,6 @@ def batched_nms(
         raise TypeError(f"{name}: nms_cfg must be a mapping or None, got {type(nms_cfg).__name__}")
     cfg = dict(nms_cfg)
     kind = check.choice(name, "nms_cfg['type']", cfg.pop("type", "nms"), tuple(_KINDS))
-    arguments: tuple[str, ...]
     width, arguments = _KINDS[kind]
     agnostic = check.flag(name, "class_agnostic", cfg.pop("class_agnostic", class_agnostic))
     cfg.pop("split_thr", None)

@@ -49,7 +49,7 @@ def prroi_pool(features: Array, rois: Array, output_size: int | tuple[int, int],
     name = "prroi_pool"
     at = arrays(name, features=features, rois=rois)
     dtype, real = _roi.features(at, "features", features)
-    size: tuple[int, int] = _roi.size(name, "output_size", output_size)
+    size = _roi.size(name, "output_size", output_size)
     scale = _roi.scale(name, spatial_scale)
     regions = _roi.rois(at, "rois", rois, 5, features.shape[0], real)
     out = at.empty((regions.shape[0], features.shape[1], *size), dtype)

@@ -66,7 +66,7 @@ def riroi_align_rotated(
     name = "riroi_align_rotated"
     at = arrays(name, features=features, rois=rois)
     dtype, real = _roi.features(at, "features", features)
-    size: tuple[int, int] = _roi.size(name, "out_size", out_size)
+    size = _roi.size(name, "out_size", out_size)
     how = _how(name, features.shape[1], "features", spatial_scale, num_samples, num_orientations, clockwise)
     regions = _roi.rois(at, "rois", rois, 6, features.shape[0], real)
     out = at.empty((regions.shape[0], features.shape[1], *size), dtype)

@@ -77,7 +77,7 @@ def roi_align(
     name = "roi_align"
     at = arrays(name, input=input, rois=rois)
     dtype, real = _roi.features(at, "input", input)
-    size: tuple[int, int] = _roi.size(name, "output_size", output_size)
+    size = _roi.size(name, "output_size", output_size)
     how = _roi.scale(name, spatial_scale), _roi.sampling(name, sampling_ratio), check.flag(name, "aligned", aligned)
     regions = _roi.rois(at, "rois", rois, 5, input.shape[0], real)
     out = at.empty((regions.shape[0], input.shape[1], *size), dtype)
@@ -192,7 +192,7 @@ def roi_align_with_argmax(
     name = "roi_align"
     at = arrays(name, input=input, rois=rois)
     dtype, real = _roi.features(at, "input", input)
-    size: tuple[int, int] = _roi.size(name, "output_size", output_size)
+    size = _roi.size(name, "output_size", output_size)
     how = _roi.scale(name, spatial_scale), _roi.sampling(name, sampling_ratio), check.flag(name, "aligned", aligned)
     regions = _roi.rois(at, "rois", rois, 5, input.shape[0], real)
     shape = (regions.shape[0], input.shape[1], *size)

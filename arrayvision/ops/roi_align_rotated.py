@@ -67,7 +67,7 @@ def roi_align_rotated(
     name = "roi_align_rotated"
     at = arrays(name, input=input, rois=rois)
     dtype, real = _roi.features(at, "input", input)
-    size: tuple[int, int] = _roi.size(name, "output_size", output_size)
+    size = _roi.size(name, "output_size", output_size)
     how = _how(name, spatial_scale, sampling_ratio, aligned, clockwise)
     regions = _roi.rois(at, "rois", rois, 6, input.shape[0], real)
     out = at.empty((regions.shape[0], input.shape[1], *size), dtype)

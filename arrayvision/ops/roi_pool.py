@@ -77,7 +77,7 @@ def roi_pool_with_argmax(
     name = "roi_pool"
     at = arrays(name, input=input, rois=rois)
     dtype, real = _roi.features(at, "input", input)
-    size: tuple[int, int] = _roi.size(name, "output_size", output_size)
+    size = _roi.size(name, "output_size", output_size)
     scale = _roi.scale(name, spatial_scale)
     regions = _roi.rois(at, "rois", rois, 5, input.shape[0], real)
     shape = (regions.shape[0], input.shape[1], *size)
