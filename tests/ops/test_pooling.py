@@ -1,6 +1,8 @@
 """The RoI operators against plain loops in float64 (`pooling.py`) and the golden data."""
 
+import functools
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -19,119 +21,116 @@ X = plain.features()
 
 
 class Op(NamedTuple):
-    name: str
+    """An operator that pools regions, with arguments, its gradient and what it should give."""
+
+    label: str
     regions: np.ndarray
-    call: object  # (ops' function's arrays) -> result
-    plain: object
-    back: object  # (gradient, features, regions, what the forward pass said) -> the features' gradient
-    linear: bool = True
+    function: Callable  # of (features, regions, *arguments): the result, or that and what the gradient needs
+    arguments: tuple
+    plain: Callable  # the same in float64, of (features, regions, *plain_arguments)
+    plain_arguments: tuple
+    gradient: Callable  # of what `takes` names, and of gradient_arguments
+    takes: str
+    gradient_arguments: tuple
+    few: bool = False  # whether it stands for its like where all combinations would be many
 
+    @property
+    def name(self):
+        return self.function.__name__.removesuffix("_with_argmax")
 
-def _case(label, name, regions, args, plain_args=None, forward=None, back=None, linear=True):
-    function, reference = getattr(ops, name), getattr(plain, name)
-    backward = getattr(ops, f"{name}_backward")
-    return pytest.param(
-        Op(
-            name,
-            regions,
-            forward or (lambda x, r: (function(x, r, SIZE, *args), None)),
-            lambda x, r: reference(x, r, *(plain_args if plain_args is not None else (SIZE, *args))),
-            back or (lambda g, x, r, which: backward(g, r, tuple(x.shape), *args)),
-            linear,
-        ),
-        id=label,
-    )
+    def call(self, x, r):
+        """The result, and what its gradient needs (None for most)."""
+        given = self.function(x, r, *self.arguments)
+        return given if isinstance(given, tuple) else (given, None)
+
+    def exact(self, x, r):
+        return self.plain(x, r, *self.plain_arguments)
+
+    def back(self, grad, features, regions, argmax):
+        """The features' gradient."""
+        given = dict(grad=grad, features=features, regions=regions, argmax=argmax, shape=tuple(features.shape))
+        result = self.gradient(*(given[n] for n in self.takes.split()), *self.gradient_arguments)
+        return result[0] if isinstance(result, tuple) else result
 
 
 BOXES, ROTATED, CURVES = plain.upright(), plain.rotated(), plain.curves()
+USUAL, OF_MAXIMA, OF_FEATURES = "grad regions shape", "grad argmax regions shape", "grad features regions"
 OPERATORS = []
 for aligned in (True, False):
     for ratio in (0, 2):
-        OPERATORS.append(
-            pytest.param(
-                Op(
-                    "roi_align",
-                    BOXES,
-                    lambda x, r, a=aligned, s=ratio: (ops.roi_align(x, r, SIZE, 0.5, s, "avg", a), None),
-                    lambda x, r, a=aligned, s=ratio: plain.roi_align(x, r, SIZE, 0.5, s, a),
-                    lambda g, x, r, which, a=aligned, s=ratio: ops.roi_align_backward(g, r, x.shape, 0.5, s, a),
-                ),
-                id=f"roi_align-{aligned}-{ratio}",
-            )
+        how, label, few = (0.5, ratio, aligned), f"{aligned}-{ratio}", aligned and ratio == 0
+        turned = (*how, ratio == 2)
+        OPERATORS += [
+            Op(
+                f"roi_align-{label}", BOXES, ops.roi_align, (SIZE, 0.5, ratio, "avg", aligned),
+                plain.roi_align, (SIZE, *how), ops.roi_align_backward, USUAL, how, few,
+            ),
+            Op(
+                f"roi_align_max-{label}", BOXES, ops.roi_align_with_argmax, (SIZE, *how),
+                plain.roi_align, (SIZE, *how, "max"), ops.roi_align_max_backward, OF_MAXIMA, how, few,
+            ),
+            Op(
+                f"bezier_align-{label}", CURVES, ops.bezier_align, (SIZE, *how),
+                plain.bezier_align, (SIZE, *how), ops.bezier_align_backward, USUAL, how, few,
+            ),
+            Op(
+                f"roi_align_rotated-{label}", ROTATED, ops.roi_align_rotated, (SIZE, *turned),
+                plain.roi_align_rotated, (SIZE, *turned), ops.roi_align_rotated_backward, USUAL, turned, few,
+            ),
+        ]  # fmt: skip
+for label, turned, few in (("", (0.5, 2, 4, False), True), ("-clockwise", (0.5, 0, 8, True), False)):
+    OPERATORS.append(
+        Op(
+            f"riroi_align_rotated{label}", ROTATED, ops.riroi_align_rotated, (SIZE, *turned),
+            plain.riroi_align_rotated, (SIZE, *turned), ops.riroi_align_rotated_backward, USUAL, turned, few,
         )
-        OPERATORS.append(
-            pytest.param(
-                Op(
-                    "roi_align",
-                    BOXES,
-                    lambda x, r, a=aligned, s=ratio: ops.roi_align_with_argmax(x, r, SIZE, 0.5, s, a),
-                    lambda x, r, a=aligned, s=ratio: plain.roi_align(x, r, SIZE, 0.5, s, a, "max"),
-                    lambda g, x, r, w, a=aligned, s=ratio: ops.roi_align_max_backward(g, w, r, x.shape, 0.5, s, a),
-                ),
-                id=f"roi_align_max-{aligned}-{ratio}",
-            )
-        )
-        OPERATORS.append(_case(f"bezier_align-{aligned}-{ratio}", "bezier_align", CURVES, (0.5, ratio, aligned)))
-        OPERATORS.append(
-            _case(
-                f"roi_align_rotated-{aligned}-{ratio}", "roi_align_rotated", ROTATED, (0.5, ratio, aligned, ratio == 2)
-            )
-        )
+    )  # fmt: skip
 OPERATORS += [
-    _case("riroi_align_rotated", "riroi_align_rotated", ROTATED, (0.5, 2, 4, False)),
-    _case("riroi_align_rotated-clockwise", "riroi_align_rotated", ROTATED, (0.5, 0, 8, True)),
-    _case(
-        "roi_pool",
-        "roi_pool",
-        BOXES,
-        (0.5,),
-        forward=lambda x, r: ops.roi_pool_with_argmax(x, r, SIZE, 0.5),
-        back=lambda g, x, r, w: ops.roi_pool_backward(g, w, r, x.shape),
+    Op(
+        "roi_pool", BOXES, ops.roi_pool_with_argmax, (SIZE, 0.5),
+        plain.roi_pool, (SIZE, 0.5), ops.roi_pool_backward, OF_MAXIMA, (), True,
     ),
-    _case("prroi_pool", "prroi_pool", BOXES, (0.5,), back=lambda g, x, r, w: ops.prroi_pool_backward(g, x, r, 0.5)[0]),
-    _case(
-        "deform_roi_pool",
-        "roi_align",
-        BOXES,
-        (0.5, 2, True),
-        forward=lambda x, r: (ops.deform_roi_pool(x, r, None, SIZE, 0.5, 2), None),
-        back=lambda g, x, r, w: ops.deform_roi_pool_backward(g, x, r, None, 0.5, 2)[0],
+    Op(
+        "prroi_pool", BOXES, ops.prroi_pool, (SIZE, 0.5),
+        plain.prroi_pool, (SIZE, 0.5), ops.prroi_pool_backward, OF_FEATURES, (0.5,), True,
     ),
-    _case(
-        "border_align",
-        "border_align",
-        plain.boxes(),
-        (),
-        (4,),
-        forward=lambda x, r: ops.border_align_with_argmax(x, r, 4),
-        back=lambda g, x, r, w: ops.border_align_backward(g, w, r, x.shape, 4),
+    Op(
+        "deform_roi_pool", BOXES, ops.deform_roi_pool, (None, SIZE, 0.5, 2),
+        plain.roi_align, (SIZE, 0.5, 2, True), ops.deform_roi_pool_backward, OF_FEATURES, (None, 0.5, 2), True,
     ),
-]
+    Op(
+        "border_align", plain.boxes(), ops.border_align_with_argmax, (4,),
+        plain.border_align, (4,), ops.border_align_backward, OF_MAXIMA, (4,), True,
+    ),
+]  # fmt: skip
 for points in (1, 5):
     OPERATORS.append(
-        _case(
-            f"rotated_feature_align-{points}",
-            "rotated_feature_align",
-            plain.positions(),
-            (),
-            (0.5, points),
-            forward=lambda x, r, p=points: (ops.rotated_feature_align(x, r, 0.5, p), None),
-            back=lambda g, x, r, w, p=points: ops.rotated_feature_align_backward(g, r, 0.5, p),
+        Op(
+            f"rotated_feature_align-{points}", plain.positions(), ops.rotated_feature_align, (0.5, points),
+            plain.rotated_feature_align, (0.5, points),
+            ops.rotated_feature_align_backward, "grad regions", (0.5, points), points == 5,
         )
-    )
-FEW = [p for p in OPERATORS if p.id.endswith(("True-0", "pool", "border_align", "rotated", "align-5"))]
+    )  # fmt: skip
+FEW = [op for op in OPERATORS if op.few]
+
+
+def each(operators):
+    """A test for each of these operators."""
+    return pytest.mark.parametrize("op", operators, ids=[op.label for op in operators])
+
+
 # Half a unit in the last place of storage, plus float32's sums where that computes.
 ROUNDING = {"float16": 2**-10, "bfloat16": 2**-7, "float32": 2**-18, "float64": 2**-44}
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
-@pytest.mark.parametrize("op", FEW)
+@each(FEW)
 def test_plain_loops_every_library_and_dtype(op, dtype, library):
     if not library.has(dtype):
         pytest.skip("the library has no such dtype")
     x, r = library.asarray(X, dtype), library.asarray(op.regions, "float32" if dtype != "float64" else dtype)
     out, which = op.call(x, r)
-    exact = op.plain(library.numpy(x).astype(np.float64), library.numpy(r).astype(np.float64))
+    exact = op.exact(library.numpy(x).astype(np.float64), library.numpy(r).astype(np.float64))
     assert library.owns(out) and str(out.dtype).rsplit(".", 1)[-1] == dtype and tuple(out.shape) == exact.shape
     tolerance = ROUNDING[dtype]
     np.testing.assert_allclose(library.numpy(out).astype(np.float64), exact, rtol=tolerance, atol=tolerance)
@@ -153,28 +152,28 @@ def on_backend(op, backend):
     import cupy
 
     def through(function):
+        @functools.wraps(function)
         def call(*args):
             out = function(*[cupy.asarray(a) if isinstance(a, np.ndarray) else a for a in args])
-            give = lambda o: None if o is None else o.get()  # noqa: E731
-            return tuple(map(give, out)) if isinstance(out, tuple) else give(out)
+            return tuple(o.get() for o in out if o is not None) if isinstance(out, tuple) else out.get()
 
         return call
 
-    return op._replace(call=through(op.call), back=through(op.back))
+    return op._replace(function=through(op.function), gradient=through(op.gradient))
 
 
-@pytest.mark.parametrize("op", OPERATORS)
+@each(OPERATORS)
 def test_plain_loops(op, backend):
     op = on_backend(op, backend)
     out, which = op.call(X, op.regions)
-    np.testing.assert_allclose(out, op.plain(X, op.regions), rtol=0, atol=2**-44)
+    np.testing.assert_allclose(out, op.exact(X, op.regions), rtol=0, atol=2**-44)
     g = np.random.default_rng(9).standard_normal(out.shape)
     gradient = op.back(g, X, op.regions, which)
     rng = np.random.default_rng(10)
     for c in rng.integers(0, X.shape[1], 2):  # one channel at a time: what else would go where it shouldn't
         only = np.zeros_like(X)
         only[:, c] = 1e-3 * rng.standard_normal(X[:, c].shape)
-        moved = (op.plain(X + only, op.regions) - op.plain(X - only, op.regions)) / 2
+        moved = (op.exact(X + only, op.regions) - op.exact(X - only, op.regions)) / 2
         assert abs((gradient * only).sum() - (g * moved).sum()) < (1e-9 if which is None else 1e-3)
 
 
@@ -205,7 +204,7 @@ def test_golden(name, backend):
 
 
 # ---- layouts, threads, emptiness ----------------------------------------------------------------------------------------
-@pytest.mark.parametrize("op", FEW)
+@each(FEW)
 def test_layouts(op, backend):
     if backend == "cuda":
         pytest.skip("NumPy layouts")
@@ -234,7 +233,7 @@ def test_channels_last_is_used_in_place():
     assert last and view.ctypes.data == tensor.data_ptr()
 
 
-@pytest.mark.parametrize("op", FEW)
+@each(FEW)
 def test_same_bits_for_any_number_of_threads(op):
     x = np.repeat(np.repeat(X, 12, 1), 3, 3).astype(np.float32)  # enough for helpers to be asked
     regions = op.regions.astype(np.float32)
@@ -258,7 +257,7 @@ def test_same_bits_for_any_number_of_threads(op):
         assert out.tobytes() == results[0][0].tobytes() and gradient.tobytes() == results[0][1].tobytes()
 
 
-@pytest.mark.parametrize("op", FEW)
+@each(FEW)
 def test_deterministic_algorithms(op, backend, monkeypatch):
     """Asked for by torch's switch, gradients are summed in a fixed order: the same bits whatever order threads run in."""
     torch = pytest.importorskip("torch")
@@ -281,7 +280,7 @@ def test_deterministic_algorithms(op, backend, monkeypatch):
     assert all(torch.equal(r, results[0]) for r in results[1:])
 
 
-@pytest.mark.parametrize("op", FEW)
+@each(FEW)
 def test_empty(op, library):
     empty = op.regions[:0] if op.name not in ("border_align", "rotated_feature_align") else op.regions[:, :0]
     x = X[:, :, :0] if op.name == "rotated_feature_align" else X
@@ -300,10 +299,10 @@ def test_empty(op, library):
 
 
 # ---- values that make no region -----------------------------------------------------------------------------------------
-REGIONS = [p for p in FEW if p.values[0].name not in ("border_align", "rotated_feature_align")]
+REGIONS = [op for op in FEW if op.name not in ("border_align", "rotated_feature_align")]
 
 
-@pytest.mark.parametrize("op", FEW)
+@each(FEW)
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_not_finite(op, bad, backend):
     op = on_backend(op, backend)
@@ -323,7 +322,7 @@ def test_not_finite(op, bad, backend):
     assert np.isfinite(op.back(np.ones_like(out), X, regions, which)).all()
 
 
-@pytest.mark.parametrize("op", REGIONS)
+@each(REGIONS)
 @pytest.mark.parametrize("index", [2, -1, 1e30, np.nan])
 def test_batch_index(op, index, backend):
     op = on_backend(op, backend)
@@ -338,7 +337,7 @@ def test_batch_index(op, index, backend):
         assert np.isfinite(op.back(np.ones_like(out), X, regions, which)).all()
 
 
-@pytest.mark.parametrize("op", REGIONS)
+@each(REGIONS)
 @pytest.mark.parametrize("size", [1e4, 1e9, 1e30])
 def test_absurd_size(op, size, backend):
     """It takes no absurd time, and means what it says: with a fixed number of samples, or a maximum, or huge bins."""
