@@ -130,6 +130,13 @@ OPERATORS = (
         "chamfer_distance", "chamfer_distance", "once", "distances of each point from the nearest of another cloud, both ways",
         "backward", older="ChamferDistanceFunction",
     ),
+    _row("boxes_iou3d", "boxes_in_space", "", "IoU of boxes in space"),
+    _row("boxes_iou_bev", "boxes_in_space", "", "IoU of turned rectangles, seen from above"),
+    _row("boxes_overlap_bev", "boxes_in_space", "", "areas that boxes in space share, seen from above"),
+    _row("nms3d", "boxes_in_space", "", "suppression of boxes in space by their IoU seen from above"),
+    _row("nms3d_normal", "boxes_in_space", "", "the same of boxes along the axes"),
+    _row("nms_bev", "boxes_in_space", "", "suppression of turned rectangles, seen from above"),
+    _row("nms_normal_bev", "boxes_in_space", "", "the same of rectangles along the axes"),
 )  # fmt: skip
 
 # Functions without kernels of their own: the arrays' library computes them.

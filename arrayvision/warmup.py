@@ -81,6 +81,16 @@ def _text_growth(dtype):
     ops.pixel_group(ones[0], ones[0], ones.transpose(1, 2, 0)[:, :1].repeat(5, 1), labels, labels, 3, 0.5)
 
 
+def _boxes_in_space(dtype):
+    import numpy as np
+
+    from arrayvision import ops
+
+    _cases("boxes_in_space", dtype)
+    boxes, scores = _boxes(20, dtype)
+    ops.nms_bev(np.concatenate([boxes, scores[:, None]], 1), scores, 0.5, 9)
+
+
 def _pooling(name, dtype):
     """For features in both layouts and few regions and many."""
     import numpy as np
@@ -155,7 +165,12 @@ def _planes():
 
 
 # Files whose cases are not all that there is to compile.
-_MORE: dict[str, Callable[[str], None]] = {"nms": _nms, "rotated_boxes": _rotated_boxes, "soft_nms": _soft_nms}
+_MORE: dict[str, Callable[[str], None]] = {
+    "boxes_in_space": _boxes_in_space,
+    "nms": _nms,
+    "rotated_boxes": _rotated_boxes,
+    "soft_nms": _soft_nms,
+}
 _MORE |= {"text_growth": _text_growth}
 _REGIONS = (
     "bezier_align", "deform_roi_pool", "prroi_pool", "riroi_align_rotated", "roi_align", "roi_align_rotated", "roi_pool",
@@ -174,7 +189,7 @@ PICTURES: dict[str, Callable[[], None]] = {"flow": _flow, "image": _image, "plan
 COMMON = ("bbox_overlaps", "nms", "roi_align", "soft_nms")
 
 # Files whose kernels call one another's: compiled in one process, each once.
-_FAMILIES = dict.fromkeys(("nms", "soft_nms", "rotated_boxes"), "suppression")
+_FAMILIES = dict.fromkeys(("boxes_in_space", "nms", "soft_nms", "rotated_boxes"), "suppression")
 _FAMILIES |= dict.fromkeys((*_REGIONS, "border_align", "rotated_feature_align"), "pooling")
 
 

@@ -12,6 +12,15 @@ from arrayvision.ops.border_align import (
     border_align_backward as border_align_backward,
     border_align_with_argmax as border_align_with_argmax,
 )
+from arrayvision.ops.boxes_in_space import (
+    boxes_iou3d as boxes_iou3d,
+    boxes_iou_bev as boxes_iou_bev,
+    boxes_overlap_bev as boxes_overlap_bev,
+    nms3d as nms3d,
+    nms3d_normal as nms3d_normal,
+    nms_bev as nms_bev,
+    nms_normal_bev as nms_normal_bev,
+)
 from arrayvision.ops.chamfer_distance import (
     chamfer_distance as chamfer_distance,
     chamfer_distance_backward as chamfer_distance_backward,

@@ -18,6 +18,15 @@ from arrayvision.torch_bridge.ops.boxes import (
     nms_rotated as nms_rotated,
     soft_nms as soft_nms,
 )
+from arrayvision.torch_bridge.ops.boxes_in_space import (
+    boxes_iou3d as boxes_iou3d,
+    boxes_iou_bev as boxes_iou_bev,
+    boxes_overlap_bev as boxes_overlap_bev,
+    nms3d as nms3d,
+    nms3d_normal as nms3d_normal,
+    nms_bev as nms_bev,
+    nms_normal_bev as nms_normal_bev,
+)
 from arrayvision.torch_bridge.ops.chamfer_distance import chamfer_distance as chamfer_distance
 from arrayvision.torch_bridge.ops.convex_iou import convex_giou as convex_giou, convex_iou as convex_iou
 from arrayvision.torch_bridge.ops.deform_roi_pool import (
