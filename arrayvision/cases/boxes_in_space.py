@@ -65,9 +65,8 @@ CASES = (
 )
 
 
-def _one_by_one(inputs, threshold):
-    """A plain loop over boxes, each compared with all that are left."""
-    b, scores = inputs
+def _one_by_one(b, scores, threshold):
+    """A plain loop over boxes, each compared with all that are left and near."""
     left, keep = np.argsort(-scores, kind="stable"), []
     while len(left):
         keep.append(left[0])
@@ -91,6 +90,6 @@ def timed():
         b, scores = boxes(rng, n, 4 * n**0.5).astype(np.float32), rng.random(n).astype(np.float32)
         yield Timed(
             f"nms3d, {n} boxes", "nms3d", dict(boxes=b, scores=scores), dict(iou_threshold=0.3),
-            peers={"shapely, one by one": ("shapely", lambda _, boxes, scores, iou_threshold: _one_by_one((boxes, scores), iou_threshold))},
+            peers={"shapely, one by one": ("shapely", lambda _, boxes, scores: _one_by_one(boxes, scores, 0.3))},
             at_least=20,
         )  # fmt: skip

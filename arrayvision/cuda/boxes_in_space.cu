@@ -20,16 +20,16 @@ template <class T>
 __global__ void __launch_bounds__(256) from_above(int64_t n, const T* boxes, bool flat, bool turned, double* rectangles, double* heights) {
   const int64_t i = first();
   if (i >= n) return;
-  double b[7] = {};
-  for (int k = 0; k < (flat ? 5 : 7); ++k) b[k] = double(acc_t<T>(boxes[i * (flat ? 5 : 7) + k]));
+  const T* const box = boxes + i * (flat ? 5 : 7);
+  const auto b = [box](int k) { return double(acc_t<T>(box[k])); };
   double* const r = rectangles + i * 5;
-  r[0] = flat ? b[0] / 2 + b[2] / 2 : b[0];
-  r[1] = flat ? b[1] / 2 + b[3] / 2 : b[1];
-  r[2] = flat ? b[2] - b[0] : b[3];
-  r[3] = flat ? b[3] - b[1] : b[4];
-  r[4] = turned ? b[flat ? 4 : 6] : 0.0;
-  heights[2 * i] = flat ? 0.0 : b[2] - b[5] / 2;
-  heights[2 * i + 1] = flat ? 0.0 : b[2] + b[5] / 2;
+  r[0] = flat ? b(0) / 2 + b(2) / 2 : b(0);
+  r[1] = flat ? b(1) / 2 + b(3) / 2 : b(1);
+  r[2] = flat ? b(2) - b(0) : b(3);
+  r[3] = flat ? b(3) - b(1) : b(4);
+  r[4] = !turned ? 0.0 : flat ? b(4) : b(6);
+  heights[2 * i] = flat ? 0.0 : b(2) - b(5) / 2;
+  heights[2 * i + 1] = flat ? 0.0 : b(2) + b(5) / 2;
 }
 
 template <class T>

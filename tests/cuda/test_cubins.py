@@ -8,6 +8,7 @@ from arrayvision.cuda import cubin, nms, rotated_boxes, runtime
 SPILLED = 32  # bytes a thread: a few registers, differently with each architecture and version of the compiler
 SINES = 80  # the digits of pi by which sin and cos reduce a huge angle, and a few registers
 FRAMES = {  # larger ones, at most, and why
+    ("boxes_in_space", "all_pairs"): SINES,
     ("convex_iou", "all_pairs"): 448,  # corners of polygons, of which clipping takes the i-th
     ("convex_iou", "gious"): 1024,  # the same, of hulls of 13 points and their gradients
     ("diff_iou_rotated", "ious"): 256,  # corners
