@@ -137,6 +137,9 @@ OPERATORS = (
     _row("nms3d_normal", "boxes_in_space", "", "the same of boxes along the axes"),
     _row("nms_bev", "boxes_in_space", "", "suppression of turned rectangles, seen from above"),
     _row("nms_normal_bev", "boxes_in_space", "", "the same of rectangles along the axes"),
+    _row("points_in_boxes_all", "points_in_boxes", "", "which points lie in which boxes in space"),
+    _row("points_in_boxes_cpu", "points_in_boxes", "", "the same, by an older name"),
+    _row("points_in_boxes_part", "points_in_boxes", "", "the first box in which each point lies"),
 )  # fmt: skip
 
 # Functions without kernels of their own: the arrays' library computes them.

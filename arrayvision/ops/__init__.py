@@ -53,6 +53,11 @@ from arrayvision.ops.point_sample import (
     rel_roi_point_to_abs_img_point as rel_roi_point_to_abs_img_point,
     rel_roi_point_to_rel_img_point as rel_roi_point_to_rel_img_point,
 )
+from arrayvision.ops.points_in_boxes import (
+    points_in_boxes_all as points_in_boxes_all,
+    points_in_boxes_cpu as points_in_boxes_cpu,
+    points_in_boxes_part as points_in_boxes_part,
+)
 from arrayvision.ops.points_in_polygons import points_in_polygons as points_in_polygons
 from arrayvision.ops.prroi_pool import prroi_pool as prroi_pool, prroi_pool_backward as prroi_pool_backward
 from arrayvision.ops.psa_mask import psa_mask as psa_mask, psa_mask_backward as psa_mask_backward

@@ -14,6 +14,7 @@ FRAMES = {  # larger ones, at most, and why
     ("diff_iou_rotated", "ious"): 256,  # corners
     ("diff_iou_rotated", "gradients"): 320,  # corners and their gradients
     ("min_area_polygons", "rectangles"): 288,  # corners of a hull
+    ("points_in_boxes", "prepare"): SINES,
     ("riroi_align_rotated", "pool_turned"): SINES,
     ("riroi_align_rotated", "spread_turned"): SINES,
     ("roi_align_rotated", "pool"): SINES,

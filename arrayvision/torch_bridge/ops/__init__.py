@@ -58,6 +58,11 @@ from arrayvision.torch_bridge.ops.point_sample import (
     rel_roi_point_to_abs_img_point as rel_roi_point_to_abs_img_point,
     rel_roi_point_to_rel_img_point as rel_roi_point_to_rel_img_point,
 )
+from arrayvision.torch_bridge.ops.points_in_boxes import (
+    points_in_boxes_all as points_in_boxes_all,
+    points_in_boxes_cpu as points_in_boxes_cpu,
+    points_in_boxes_part as points_in_boxes_part,
+)
 from arrayvision.torch_bridge.ops.points_in_polygons import points_in_polygons as points_in_polygons
 from arrayvision.torch_bridge.ops.prroi_pool import PrRoIPool as PrRoIPool, prroi_pool as prroi_pool
 from arrayvision.torch_bridge.ops.psa_mask import PSAMask as PSAMask, psa_mask as psa_mask
