@@ -4,8 +4,10 @@ TypeError for a wrong kind, ValueError for a wrong shape or value; before any ke
 """
 
 import difflib
+import functools
 import math
 import numbers
+import warnings
 
 from arrayvision.errors import InvalidKind, InvalidValue
 
@@ -167,3 +169,31 @@ def nearest(name: str, known) -> str:
 
 def _kind(value):
     return f"{type(value).__name__} of shape {tuple(value.shape)}" if hasattr(value, "shape") else type(value).__name__
+
+
+def take_older(owner: str, given: dict, names: dict, depth: int = 3) -> None:
+    """Put what was given by an older name (old: new) under the newer one; a DeprecationWarning says so, `depth` up."""
+    for old, new in names.items():
+        if old in given:
+            if new in given:
+                raise InvalidKind(f"{owner}: give {new} or {old}, not both")
+            text = f'{owner}: "{old}" is deprecated, use "{new}" instead'
+            warnings.warn(text, DeprecationWarning, stacklevel=depth)
+            given[new] = given.pop(old)
+
+
+def renamed(**names):
+    """Accept a function's, or a constructor's, older keywords (old="new"), with a DeprecationWarning."""
+
+    def decorate(function):
+        owner = function.__qualname__.partition(".")[0]
+
+        @functools.wraps(function)
+        def call(*args, **kwargs):
+            if kwargs:
+                take_older(owner, kwargs, names)
+            return function(*args, **kwargs)
+
+        return call
+
+    return decorate

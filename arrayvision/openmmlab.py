@@ -119,7 +119,10 @@ def _sources(path: str) -> list[str]:
         inner[-1] = _MOVED[path]
     found = [".".join([base, *inner[:depth]]) for depth in range(len(inner), -1, -1)]
     if root == "ops":
-        found += ["arrayvision.ops", f"{_CNN}.bricks.wrappers", f"{_CNN}.bricks.merge"]
+        found.append("arrayvision.ops")
+    found.append(f"arrayvision.older.{root}")
+    if root == "ops":
+        found += [f"{_CNN}.bricks.wrappers", f"{_CNN}.bricks.merge"]
     return found
 
 
@@ -149,15 +152,18 @@ def _version_info(version):
     return tuple(parse_version_info(version)[:3])
 
 
-def _scale_size(size: tuple[int, int], scale: float | int | tuple) -> tuple[int, int]:
-    """(w, h) times a factor, or one for each side."""
-    factors = (scale, scale) if isinstance(scale, (float, int)) else scale
-    return int(size[0] * float(factors[0]) + 0.5), int(size[1] * float(factors[1]) + 0.5)
-
-
 def _load_ext(name: str, funcs: list[str]) -> types.SimpleNamespace:
     """What stands for mmcv's compiled extension: projects load its functions when they are imported."""
     return types.SimpleNamespace(**{func: _absent(func, "it is of mmcv's compiled extension", name) for func in funcs})
+
+
+class _Extension:
+    """All of mmcv's compiled extension, as its modules hold it."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return _absent(name, "it is of mmcv's compiled extension", "_ext")
 
 
 def _collect_env() -> dict:
@@ -198,8 +204,8 @@ def _extra(path: str, name: str) -> Any:
         return _registry(TRANSFORMS)
     if name == "MODELS" and path.startswith(("cnn.", "ops.")):
         return _registry(MODELS)
-    if name == "_scale_size" and path.startswith("image"):
-        return _scale_size
+    if name == "ext_module" and path.startswith("ops."):
+        return _Extension()
     if name in _DECODERS.get(path, ()):
         with contextlib.suppress(ImportError):
             return getattr(importlib.import_module(_sources(path)[0]), name)

@@ -107,7 +107,10 @@ OPERATORS = (
         "roi_pool", "roi_pool", "once", "maxima of regions rounded to pixels",
         "backward with_argmax", "RoIPool", "RoIPoolFunction",
     ),
-    _row("rotated_feature_align", "rotated_feature_align", "any", "features moved to where refined boxes are", "backward"),
+    _row(
+        "rotated_feature_align", "rotated_feature_align", "any", "features moved to where refined boxes are",
+        "backward", "", "RotatedFeatureAlignFunction",
+    ),
     _row(
         "sigmoid_focal_loss", "focal_loss", "once", "focal loss of independent classifiers",
         "backward", "SigmoidFocalLoss", "SigmoidFocalLossFunction",
@@ -147,7 +150,7 @@ POINTS = (
     "abs_img_point_to_rel_img_point", "denormalize", "normalize", "point_sample", "rel_roi_point_to_abs_img_point",
     "rel_roi_point_to_rel_img_point",
 )  # fmt: skip
-POINTS_ON_TENSORS = ("SimpleRoIAlign", "generate_grid", "get_shape_from_feature_map")
+POINTS_ON_TENSORS = ("SimpleRoIAlign", "bilinear_grid_sample", "generate_grid", "get_shape_from_feature_map")
 
 
 def array_names() -> list[str]:

@@ -228,6 +228,99 @@ print("fine")
 
 
 @pytest.mark.alone
+def test_suppression_in_a_forked_child():
+    """Of many boxes, after torch has used its threads in the parent: torch's own indexing would hang there."""
+    in_a_process("""
+import time, torch
+from arrayvision.torch_bridge import ops
+generator = torch.Generator().manual_seed(0)
+boxes = torch.rand(60_000, 4, generator=generator) * 500
+boxes[:, 2:] = boxes[:, :2] + torch.rand(60_000, 2, generator=generator) * 20
+scores, labels = torch.rand(60_000, generator=generator), torch.arange(60_000) % 80
+dets = torch.cat([boxes, scores[:, None]], 1)[:20_000].contiguous()
+calls = [
+    lambda: ops.nms(boxes, scores, 0.5),
+    lambda: ops.nms(boxes, scores, 0.5, 0, 0.1, 1000),
+    lambda: ops.batched_nms(boxes, scores, labels, dict(type="nms", iou_threshold=0.5)),
+    lambda: ops.batched_nms(boxes, scores, labels, dict(type="nms", iou_threshold=0.5), class_agnostic=True),
+    lambda: ops.nms_match(dets, 0.5),
+    lambda: ops.nms_rotated(dets, dets[:, 4].contiguous(), 0.5),
+]
+for call in calls:
+    wanted = call()[0]
+    (boxes[torch.arange(60_000).flip(0)] * 2).sum()  # torch's threads start
+    child = os.fork()
+    if not child:
+        os._exit(0 if np.array_equal(call()[0].numpy(), wanted.numpy()) else 1)
+    end = time.time() + 60
+    while not (done := os.waitpid(child, os.WNOHANG))[0]:
+        if time.time() > end:
+            os.kill(child, 9)
+            os.waitpid(child, 0)
+            raise AssertionError("it hangs")
+        time.sleep(0.02)
+    assert done[1] == 0
+print("fine")
+""")
+
+
+@pytest.mark.alone
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are those of Unix")
+def test_ctrl_c_while_a_kernel_is_loaded_or_compiled(tmp_path):
+    """It waits for the end, and is a KeyboardInterrupt then, or what the user's handler makes of it; once."""
+    text = """
+import signal
+from numba.core import caching, event
+from arrayvision import cpu
+
+@cpu.kernel
+def total(x):
+    s = x[0] * 0
+    for i in range(len(x)):
+        s += x[i]
+    return s
+
+def interrupted(call):
+    try:
+        call()
+    except KeyboardInterrupt:
+        return True
+    return False
+
+class Interrupt(event.Listener):
+    def on_start(self, happening):
+        os.kill(os.getpid(), signal.SIGINT)
+    def on_end(self, happening):
+        pass
+
+with event.install_listener("numba:compile", Interrupt()):
+    assert interrupted(lambda: total(np.arange(10.0)))
+assert total(np.arange(10.0)) == 45 and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+load, loaded = caching.CompileResultCacheImpl.rebuild, []
+def rebuild(*args):
+    os.kill(os.getpid(), signal.SIGINT)
+    loaded.append(args)
+    return load(*args)
+caching.CompileResultCacheImpl.rebuild = rebuild
+again = cpu.kernel(total.py_func)
+assert interrupted(lambda: again(np.arange(10.0))) and len(loaded) == 1
+assert again(np.arange(10.0)) == 45 and len(loaded) == 1
+caching.CompileResultCacheImpl.rebuild = load
+
+came = []
+signal.signal(signal.SIGINT, lambda *which: came.append(which))
+with event.install_listener("numba:compile", Interrupt()):
+    assert total(np.arange(10)) == 45
+assert len(came) == 1 and came[0][0] == signal.SIGINT
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+assert total(np.arange(10, dtype=np.float32)) == 45 and signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+print("fine")
+"""
+    in_a_process(text, ARRAYVISION_CACHE=str(tmp_path))
+
+
+@pytest.mark.alone
 @pytest.mark.parametrize("context", ["fork", "spawn"])
 def test_dataloader_workers(context, tmp_path):
     """Four workers, started after kernels ran in the parent; one thread in each."""

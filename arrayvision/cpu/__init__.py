@@ -15,6 +15,7 @@ import os
 import pathlib
 import pickle
 import re
+import signal
 import threading
 
 from numba import config, njit
@@ -205,4 +206,28 @@ def kernel(function=None, **options):
         compiled._cache = _Both(function, *brought)
     elif folder() is not None:
         compiled._cache = _Cache(function, folder())
+    compiled._compile_for_args = _uninterrupted(compiled._compile_for_args)
     return compiled
+
+
+def _uninterrupted(function):
+    """Let Ctrl-C wait for the function's end: LLVM and Numba's C code call Python back, and lose what is raised there.
+
+    It would be a SystemError, or gone. Signals are handled in the main thread alone, so other threads have no part.
+    """
+
+    @functools.wraps(function)
+    def call(*args, **kwargs):
+        handler = signal.getsignal(signal.SIGINT)
+        if threading.current_thread() is not threading.main_thread() or not callable(handler):
+            return function(*args, **kwargs)
+        came = []
+        signal.signal(signal.SIGINT, lambda *which: came.append(which))
+        try:
+            return function(*args, **kwargs)
+        finally:
+            signal.signal(signal.SIGINT, handler)
+            if came:
+                handler(*came[0])
+
+    return call

@@ -13,9 +13,9 @@ def bbox_overlaps(bboxes1: Array, bboxes2: Array, mode: str = "iou", aligned: bo
     Parameters
     ----------
     bboxes1 : array (M, 4)
-        Boxes (x1, y1, x2, y2) in any unit; any real dtype, integers count as floats.
+        Boxes (x1, y1, x2, y2) in any unit; any real dtype, integers count as floats. Without boxes, shape (0,) will do.
     bboxes2 : array (N, 4)
-        The others; N = M if `aligned`.
+        The others, likewise; N = M if `aligned`.
     mode : {"iou", "iof"}
         Over the union, or over the area of the box of `bboxes1` ("intersection over foreground").
     aligned : bool
@@ -51,7 +51,9 @@ def bbox_overlaps(bboxes1: Array, bboxes2: Array, mode: str = "iou", aligned: bo
     check.choice(name, "mode", mode, ("iou", "iof"))
     check.choice(name, "offset", offset, (0, 1))
     aligned = check.flag(name, "aligned", aligned)
-    at.sizes(bboxes1="M 4", bboxes2=f"{'M' if aligned else 'N'} 4")
+    none1, none2 = tuple(bboxes1.shape) == (0,), tuple(bboxes2.shape) == (0,)  # as torch.tensor([])
+    second = "M" if aligned else "N"
+    at.sizes(bboxes1="M" if none1 else "M 4", bboxes2=second if none2 else f"{second} 4")
     dtype = at.floats(bboxes1=bboxes1, bboxes2=bboxes2)
     m, n = bboxes1.shape[0], bboxes2.shape[0]
     out = at.empty((m,) if aligned else (m, n), dtype)

@@ -13,6 +13,7 @@ from arrayvision.ops.soft_nms import soften
 from arrayvision.typing import Array
 
 
+@check.renamed(iou_thr="iou_threshold")
 def nms(
     boxes: Array,
     scores: Array,
@@ -159,6 +160,7 @@ def nms_match(dets: Array, iou_threshold: float) -> list[Array]:
     return groups
 
 
+_OLDER = {"iou_thr": "iou_threshold"}
 _KINDS = {  # a type's columns and arguments
     "nms": (4, ("iou_threshold", "offset", "score_threshold")),
     "soft_nms": (4, ("iou_threshold", "sigma", "min_score", "method", "offset")),
@@ -229,6 +231,7 @@ def batched_nms(
     if not isinstance(nms_cfg, Mapping):
         raise TypeError(f"{name}: nms_cfg must be a mapping or None, got {type(nms_cfg).__name__}")
     cfg = dict(nms_cfg)
+    check.take_older(name, cfg, _OLDER)
     kind = check.choice(name, "nms_cfg['type']", cfg.pop("type", "nms"), tuple(_KINDS))
     width, arguments = _KINDS[kind]
     agnostic = check.flag(name, "class_agnostic", cfg.pop("class_agnostic", class_agnostic))

@@ -7,6 +7,7 @@ from arrayvision.ops._suppression import gather, scored
 from arrayvision.typing import Array
 
 
+@check.renamed(iou_thr="iou_threshold")
 def soft_nms(
     boxes: Array,
     scores: Array,

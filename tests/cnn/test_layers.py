@@ -281,6 +281,60 @@ def test_fuse_conv_bn_passes_over_identities():
     assert not any(isinstance(m, nn.BatchNorm2d) for m in model.modules())
 
 
+class Pair(nn.Module):
+    """A convolution and a norm, listed one after the other, and a way to use them."""
+
+    def __init__(self, way):
+        super().__init__()
+        self.conv, self.nothing, self.norm, self.way, self.seen = (
+            nn.Conv2d(3, 3, 1),
+            nn.Identity(),
+            nn.BatchNorm2d(3),
+            way,
+            0,
+        )
+
+    def forward(self, x):
+        self.seen += 1
+        return self.way(self, x)
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        lambda m, x: m.norm(torch.relu(m.conv(x))),
+        lambda m, x: m.norm(m.conv(x).tanh()),
+        lambda m, x: m.conv(m.norm(x)),
+        lambda m, x: m.norm(m.conv(x)) + m.conv(x),
+        lambda m, x: m.norm(m.conv(m.norm(x))),
+        lambda m, x: (lambda y: m.norm(y) + y)(m.conv(x)),
+        lambda m, x: m.norm(m.conv(x) + x),
+        lambda m, x: m.conv(x),
+    ],
+)
+def test_fuse_conv_bn_looks_at_forward(way):
+    model, x = randomised(Pair(way)).eval(), torch.randn(2, 3, 8, 8)
+    wanted = model(x)
+    assert cnn.fuse_conv_bn(model).seen == 1
+    assert torch.equal(model(x), wanted) and isinstance(model.norm, nn.BatchNorm2d)
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        lambda m, x: m.norm(m.conv(x)),
+        lambda m, x: x + m.norm(m.nothing(m.conv(x))).relu(),
+        lambda m, x: m.norm(m.conv(x)) if x.sum() > -1e9 else x,  # torch.fx can't follow it
+        lambda m, x: m.norm(m.conv(x)) * int(x.shape[0]),
+    ],
+)
+def test_fuse_conv_bn_fuses_what_forward_joins(way):
+    model, x = randomised(Pair(way)).eval(), torch.randn(2, 3, 8, 8)
+    wanted = model(x)
+    close(cnn.fuse_conv_bn(model)(x), wanted, 256)
+    assert isinstance(model.norm, nn.Identity)
+
+
 # ---- builders --------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("name", "kind", "abbreviation"),

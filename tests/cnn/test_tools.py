@@ -178,6 +178,54 @@ def test_loads_from_a_url_once_and_from_a_model_zoo(tmp_path, monkeypatch):
         load_checkpoint(target, "zoo://near")
 
 
+def test_zoos_of_code_written_for_mmcv(tmp_path, monkeypatch):
+    """MMCV_HOME's file comes first, and both are looked in; an error says where."""
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    ours.mkdir()
+    theirs.mkdir()
+    monkeypatch.setenv("ARRAYVISION_HOME", str(ours))
+    monkeypatch.setenv("MMCV_HOME", str(theirs))
+    first, second, third = model(), model(), model()
+    places = {"a": save(ours / "a.pth", first.state_dict()).name, "b": save(ours / "b.pth", second.state_dict()).name}
+    with pytest.raises(
+        FileNotFoundError, match=r"open-mmlab://a: no model zoo; ARRAYVISION_HOME and MMCV_HOME"
+    ) as caught:
+        load_checkpoint(model(), "open-mmlab://a")
+    assert "open-mmlab.json" in str(caught.value) and "model_zoo.json" in str(caught.value)
+    (ours / "model_zoo.json").write_text(json.dumps(places))
+    for file in ("open-mmlab.json", "open_mmlab.json"):
+        (theirs / file).write_text(json.dumps({"b": save(theirs / "c.pth", third.state_dict()).name}))
+        for name, wanted in (
+            ("open-mmlab://a", first),
+            ("openmmlab://b", third),
+            ("open-mmlab://b", third),
+            ("zoo://b", second),
+            ("mmcls://b", second),
+        ):
+            target = model()
+            load_checkpoint(target, name, strict=True)
+            assert same(wanted, target), name
+        with pytest.raises(
+            KeyError, match=rf"open-mmlab://x: .*{file} has no 'x'; it has b; .*model_zoo.json has no 'x'"
+        ):
+            load_checkpoint(model(), "open-mmlab://x")
+        (theirs / file).unlink()
+    (theirs / "mmcls.json").write_text(json.dumps({"b": "gone.pth"}))
+    with pytest.raises(FileNotFoundError, match=r"no such file.*theirs/gone.pth"):
+        load_checkpoint(model(), "mmcls://b")
+    for text, wrong in (("{", "is no JSON"), ("[1]", "must map names"), ('{"b": 1}', "must map names")):
+        (theirs / "mmcls.json").write_text(text)
+        with pytest.raises(ValueError, match=rf"mmcls.json {wrong}"):
+            load_checkpoint(model(), "mmcls://b")
+    monkeypatch.delenv("MMCV_HOME")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "cache/mmcv").mkdir(parents=True)
+    (tmp_path / "cache/mmcv/open-mmlab.json").write_text(json.dumps({"c": str(ours / places["a"])}))
+    target = model()
+    load_checkpoint(target, "open-mmlab://c", strict=True)
+    assert same(first, target)
+
+
 def test_loads_what_torchvision_lists(tmp_path, monkeypatch):
     import enum
     import sys

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings, strategies as st
 
 from arrayvision import ops
+from arrayvision.torch_bridge import ops as torch_ops
 from tests.conftest import on
 from tests.golden import cases
 
@@ -112,3 +114,18 @@ def test_properties(seed, offset):
 def test_bad_input(args, error, message, backend):
     with pytest.raises(error, match=f"bbox_overlaps: {message}"):
         on(backend, ops.bbox_overlaps)(*args)
+
+
+def test_no_boxes_of_one_dimension():
+    """`torch.FloatTensor([])` has the shape (0,)."""
+    none, some = torch.FloatTensor([]), torch.tensor([[0.0, 0, 9, 9], [0, 0, 9, 8]])
+    for function in (ops.bbox_overlaps, torch_ops.bbox_overlaps):
+        for first, second, shape in ((none, some, (0, 2)), (some, none, (2, 0)), (none, none, (0, 0))):
+            got = function(first, second)
+            assert tuple(got.shape) == shape and got.dtype == torch.float32
+        assert function(none, torch.zeros(0, 4), aligned=True).shape == (0,)
+        with pytest.raises(ValueError, match="bboxes2 must have as many rows as bboxes1"):
+            function(none, some, aligned=True)
+        for wrong in (torch.zeros(4), torch.zeros(0, 5)):
+            with pytest.raises(ValueError, match=r"bboxes1 must have shape \(M, 4\)"):
+                function(wrong, some)

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings, strategies as st
 
 from arrayvision import ops, set_num_threads
 from arrayvision.cpu import threads
+from arrayvision.torch_bridge import ops as torch_ops
 from tests.conftest import on
 from tests.golden import cases
 
@@ -411,7 +413,7 @@ BAD = [
     (ops.batched_nms, (BOXES, SCORES, LABELS[:3], CFG), {}, ValueError, "idxs must have as many rows as boxes"),
     (ops.batched_nms, (BOXES, SCORES, LABELS + 0.5, CFG), {}, ValueError, "idxs must hold whole numbers"),
     (ops.batched_nms, (BOXES, SCORES, LABELS, dict(type="hard", **CFG)), {}, ValueError, "must be 'nms', 'soft_nms'"),
-    (ops.batched_nms, (BOXES, SCORES, LABELS, dict(iou_thr=0.5)), {}, TypeError, "nms_cfg has no iou_thr .* it takes"),
+    (ops.batched_nms, (BOXES, SCORES, LABELS, dict(iou=0.5)), {}, TypeError, "nms_cfg has no iou .* it takes"),
     (ops.batched_nms, (BOXES, SCORES, LABELS, {}), {}, TypeError, "nms_cfg lacks iou_threshold"),
     (ops.batched_nms, (BOXES, SCORES, LABELS, 0.5), {}, TypeError, "nms_cfg must be a mapping or None, got float"),
     (ops.batched_nms, (BOXES, SCORES, None, CFG), {}, TypeError, "idxs must be an array unless class_agnostic"),
@@ -426,6 +428,28 @@ def test_bad_input(function, args, kwargs, error, message, backend):
     with pytest.raises(error, match=message) as caught:
         on(backend, function)(*args, **kwargs)
     assert function.__name__ in str(caught.value)
+
+
+@pytest.mark.parametrize("library", [ops, torch_ops], ids=["arrays", "torch"])
+def test_the_older_name_of_the_threshold(library):
+    """`iou_thr`, with a warning that points at the caller; not beside the newer name."""
+    convert = torch.from_numpy if library is torch_ops else np.asarray
+    boxes, scores, labels = (convert(x) for x in (BOXES, SCORES, LABELS))
+    for call in (
+        lambda **how: library.nms(boxes, scores, **how),
+        lambda **how: library.soft_nms(boxes, scores, **how),
+        lambda **how: library.batched_nms(boxes, scores, labels, dict(type="nms", **how)),
+        lambda **how: library.batched_nms(boxes, scores, labels, dict(type="soft_nms", **how)),
+    ):
+        with pytest.warns(DeprecationWarning, match='nms: "iou_thr" is deprecated, use "iou_threshold"'):
+            older = call(iou_thr=0.2)
+        for a, b in zip(older, call(iou_threshold=0.2), strict=True):
+            np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+        with pytest.raises(TypeError, match="give iou_threshold or iou_thr, not both"):
+            call(iou_thr=0.5, iou_threshold=0.5)
+    with pytest.warns(DeprecationWarning) as warned:
+        library.nms(boxes, scores, iou_thr=0.2)
+    assert warned[0].filename == __file__
 
 
 def test_errors_are_those_that_older_code_catches():

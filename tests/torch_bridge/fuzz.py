@@ -43,6 +43,7 @@ FUNCTIONS: dict = {
     "nms_rotated": dict(dets=FIVE, scores=SCORES, iou_threshold=0.5, labels=LABELS, clockwise=True),
     "soft_nms": dict(boxes=BOXES, scores=SCORES, iou_threshold=0.3, sigma=0.5, min_score=1e-3, method="linear", offset=0),
     "abs_img_point_to_rel_img_point": dict(abs_img_points=POINTS, img=(5, 6), spatial_scale=1.0),
+    "bilinear_grid_sample": dict(im=FEATURES, grid=POINTS[:, None], align_corners=False),
     "denormalize": dict(grid=POINTS),
     "generate_grid": dict(num_grid=2, size=(2, 3), device="cpu"),
     "get_shape_from_feature_map": dict(x=FEATURES),

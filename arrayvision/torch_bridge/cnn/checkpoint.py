@@ -20,13 +20,24 @@ from torch import nn
 from arrayvision import cache
 from arrayvision.torch_bridge.cnn import _plain
 
-_SCHEMES = ("zoo://", "open-mmlab://", "openmmlab://")
+_ZOOS = {  # a name's scheme: the files in mmcv's folder where such names are, too
+    "zoo": (),
+    "open-mmlab": ("open-mmlab.json", "open_mmlab.json"),
+    "openmmlab": ("open-mmlab.json", "open_mmlab.json"),
+    "mmcls": ("mmcls.json",),
+}
 
 
 def home() -> pathlib.Path:
     """Where `model_zoo.json` is looked for and downloads are kept: `ARRAYVISION_HOME`, else the cache folder."""
     chosen = os.environ.get("ARRAYVISION_HOME")
     return pathlib.Path(chosen).expanduser() if chosen else cache.root()
+
+
+def _mmcv_home() -> pathlib.Path:
+    """Where code written for mmcv expects its zoo: `MMCV_HOME`, else "mmcv" in the user's cache folder."""
+    chosen = os.environ.get("MMCV_HOME")
+    return pathlib.Path(chosen or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "mmcv")).expanduser()
 
 
 def load_checkpoint(
@@ -44,7 +55,9 @@ def load_checkpoint(
     model : nn.Module
     filename : str or path
         A file; a URL that fsspec reads (``https://``, ``s3://`` ...), which is downloaded once; ``zoo://NAME``, a name in
-        the JSON file ``model_zoo.json`` of `home()`, whose values are files (relative to it) or URLs; or
+        the JSON file ``model_zoo.json`` of `home()`, whose values are files (relative to it) or URLs;
+        ``open-mmlab://NAME`` or ``mmcls://NAME``, a name in ``open-mmlab.json`` or ``mmcls.json`` of the folder `MMCV_HOME`,
+        or else in ``model_zoo.json``; or
         ``torchvision://NAME``, the first weights that torchvision lists for its model of that name, or others:
         ``torchvision://resnet50.imagenet1k_v2``.
     map_location
@@ -96,11 +109,11 @@ def load_checkpoint(
 
 
 def _file(name: str) -> pathlib.Path:
-    for scheme in _SCHEMES:
-        if name.startswith(scheme):
-            name = _from_zoo(name[len(scheme) :])
-    if name.startswith("torchvision://"):
-        name = _from_torchvision(name.partition("://")[2])
+    scheme, found, rest = name.partition("://")
+    if found and scheme in _ZOOS:
+        name = _from_zoo(scheme, rest)
+    elif found and scheme == "torchvision":
+        name = _from_torchvision(rest)
     if "://" in name:
         return _download(name)
     path = pathlib.Path(name).expanduser()
@@ -109,15 +122,30 @@ def _file(name: str) -> pathlib.Path:
     return path
 
 
-def _from_zoo(name: str) -> str:
-    zoo = home() / "model_zoo.json"
-    if not zoo.is_file():
-        raise FileNotFoundError(2, "load_checkpoint: no model zoo; ARRAYVISION_HOME sets its folder", str(zoo))
-    places = json.loads(zoo.read_text())
-    if name not in places:
-        raise KeyError(f"load_checkpoint: {zoo} has no {name!r}; it has {', '.join(sorted(places)) or 'nothing'}")
-    place = places[name]
-    return place if "://" in place else str(zoo.parent / place)
+def _from_zoo(scheme: str, name: str) -> str:
+    zoos = [_mmcv_home() / file for file in _ZOOS[scheme]] + [home() / "model_zoo.json"]
+    told = []
+    for zoo in zoos:
+        if not zoo.is_file():
+            continue
+        try:
+            places = json.loads(zoo.read_text())
+        except ValueError as error:
+            raise ValueError(f"load_checkpoint: {zoo} is no JSON: {error}") from None
+        if not isinstance(places, dict) or not all(isinstance(place, str) for place in places.values()):
+            raise ValueError(f"load_checkpoint: {zoo} must map names to files and URLs")
+        if name in places:
+            place = places[name]
+            return place if "://" in place else str(zoo.parent / place)
+        told.append(f"{zoo} has no {name!r}; it has {', '.join(sorted(places)) or 'nothing'}")
+    if told:
+        raise KeyError(f"load_checkpoint: {scheme}://{name}: {'; '.join(told)}")
+    folders = (
+        "ARRAYVISION_HOME sets its folder" if scheme == "zoo" else "ARRAYVISION_HOME and MMCV_HOME set its folders"
+    )
+    raise FileNotFoundError(
+        2, f"load_checkpoint: {scheme}://{name}: no model zoo; {folders}", " or ".join(map(str, zoos))
+    )
 
 
 def _from_torchvision(name: str) -> str:
@@ -130,7 +158,7 @@ def _from_torchvision(name: str) -> str:
         weights = list(get_model_weights(model))
         return next(w for w in weights if which.lower() in ("", w.name.lower())).url
     except (ValueError, StopIteration):
-        raise KeyError(f"load_checkpoint: torchvision has no weights {name!r}") from None
+        raise KeyError(f"load_checkpoint: torchvision://{name}: torchvision has no weights {name!r}") from None
 
 
 def _download(url: str) -> pathlib.Path:

@@ -50,6 +50,7 @@ from arrayvision.torch_bridge.ops.min_area_polygons import min_area_polygons as 
 from arrayvision.torch_bridge.ops.point_sample import (
     SimpleRoIAlign as SimpleRoIAlign,
     abs_img_point_to_rel_img_point as abs_img_point_to_rel_img_point,
+    bilinear_grid_sample as bilinear_grid_sample,
     denormalize as denormalize,
     generate_grid as generate_grid,
     get_shape_from_feature_map as get_shape_from_feature_map,

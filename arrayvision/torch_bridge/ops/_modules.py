@@ -1,28 +1,6 @@
 """What modules share."""
 
-import functools
-import warnings
-
-from arrayvision.errors import InvalidKind
-
-
-def renamed(**names):
-    """Accept a constructor's old argument names (old="new"), with a DeprecationWarning."""
-
-    def decorate(init):
-        @functools.wraps(init)
-        def call(self, *args, **kwargs):
-            for old, new in names.items():
-                if old in kwargs:
-                    if new in kwargs:
-                        raise InvalidKind(f"{type(self).__name__}: give {new} or {old}, not both")
-                    warnings.warn(f"{type(self).__name__}: {old} is now {new}", DeprecationWarning, stacklevel=2)
-                    kwargs[new] = kwargs.pop(old)
-            init(self, *args, **kwargs)
-
-        return call
-
-    return decorate
+from arrayvision.check import renamed as renamed
 
 
 def shown(module, *names):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from arrayvision import check, ops
-from arrayvision.ops.nms import _KINDS
+from arrayvision.ops.nms import _KINDS, _OLDER
 from arrayvision.torch_bridge.library import eager, register, result_dtype, unrecorded
 
 
@@ -152,6 +152,7 @@ def _decayed_rows(boxes, scores, decayed, inds):
     return torch.cat([boxes[inds].to(decayed.dtype), decayed[:, None]], 1)
 
 
+@check.renamed(iou_thr="iou_threshold")
 def nms(
     boxes: Tensor,
     scores: Tensor,
@@ -183,6 +184,7 @@ def nms(
     return _rows(boxes, scores, inds), inds
 
 
+@check.renamed(iou_thr="iou_threshold")
 def soft_nms(
     boxes: Tensor,
     scores: Tensor,
@@ -326,6 +328,7 @@ def batched_nms(
         inds = _falling(boxes, scores, idxs)
         return _rows(boxes, scores, inds), inds
     cfg = {**nms_cfg}
+    check.take_older("batched_nms", cfg, _OLDER)
     kind = cfg.pop("type", "nms")
     agnostic = check.flag("batched_nms", "class_agnostic", cfg.pop("class_agnostic", class_agnostic))
     max_num = cfg.pop("max_num", -1)

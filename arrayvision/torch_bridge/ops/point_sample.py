@@ -257,6 +257,47 @@ def point_sample(input: Tensor, points: Tensor, align_corners: bool = False, **k
     return out.squeeze(3) if flat else out
 
 
+def bilinear_grid_sample(im: Tensor, grid: Tensor, align_corners: bool = False) -> Tensor:
+    """Features at the points of a grid, bilinearly interpolated, zero outside; differentiable in both.
+
+    `torch.nn.functional.grid_sample`, under the name by which models exported to older ONNX have it.
+
+    Parameters
+    ----------
+    im : Tensor (N, C, H, W)
+        Feature maps.
+    grid : Tensor (N, rows, columns, 2)
+        (x, y) within [-1, 1].
+    align_corners : bool
+        False: -1 and 1 are the border pixels' outer edges. True: they are their centres.
+
+    Returns
+    -------
+    Tensor (N, C, rows, columns)
+        In the promoted dtype, integers counting as float32.
+
+    Raises
+    ------
+    ValueError
+        If a shape is wrong, or lengths differ.
+
+    Examples
+    --------
+    >>> bilinear_grid_sample(torch.arange(4.0).reshape(1, 1, 2, 2), torch.tensor([[[[0.0, 0.0], [-0.5, -0.5]]]]))
+    tensor([[[[1.5000, 0.0000]]]])
+    """
+    name = "bilinear_grid_sample"
+    im, grid = check_tensors(name, im=im, grid=grid)
+    align_corners = check.flag(name, "align_corners", align_corners)
+    check.shape(name, "im", im, "N", "C", "H", "W")
+    check.shape(name, "grid", grid, "N", "rows", "columns", 2)
+    check.same_length(name, "grid", grid, "im", im)
+    dtype = result_dtype(im, grid)
+    if not im.shape[2] * im.shape[3]:
+        return im.new_zeros((*im.shape[:2], *grid.shape[1:3]), dtype=dtype)
+    return F.grid_sample(im.to(dtype), grid.to(dtype), align_corners=align_corners)
+
+
 class SimpleRoIAlign(nn.Module):
     """RoIAlign with one sample a bin, at its centre; differentiable in the features.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import functools
 import math
 import warnings
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from arrayvision.check import renamed
 from arrayvision.errors import InvalidKind, require
 from arrayvision.registry import MODELS
 from arrayvision.torch_bridge.cnn.bricks.activation import build_activation_layer
@@ -72,26 +72,6 @@ def build_transformer_layer_sequence(cfg, default_args=None):
 
 def _pair(value):
     return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value, value)
-
-
-def _renamed(owner: str, **names: str):
-    """A decorator for functions whose arguments once had other names: those still work, with a warning."""
-
-    def decorate(function):
-        @functools.wraps(function)
-        def call(*args, **kwargs):
-            for old in names.keys() & kwargs.keys():
-                new = names[old]
-                warnings.warn(
-                    f'"{old}" is deprecated in {owner}, use "{new}" instead', DeprecationWarning, stacklevel=2
-                )
-                require(new not in kwargs, f"{owner}: {old} and {new} must not both be given")
-                kwargs[new] = kwargs.pop(old)
-            return function(*args, **kwargs)
-
-        return call
-
-    return decorate
 
 
 class AdaptivePadding(nn.Module):
@@ -326,7 +306,7 @@ class MultiheadAttention(BaseModule):
         self.proj_drop = nn.Dropout(proj_drop)
         self.dropout_layer = build_dropout(dropout_layer) if dropout_layer else nn.Identity()
 
-    @_renamed("MultiheadAttention", residual="identity")
+    @renamed(residual="identity")
     def forward(
         self,
         query,
@@ -399,7 +379,7 @@ class FFN(BaseModule):
         Start of a `LayerScale` of the result; 0 for none.
     """
 
-    @_renamed("FFN", dropout="ffn_drop", add_residual="add_identity")
+    @renamed(dropout="ffn_drop", add_residual="add_identity")
     def __init__(
         self,
         embed_dims=256,
@@ -433,7 +413,7 @@ class FFN(BaseModule):
             LayerScale(embed_dims, scale=layer_scale_init_value) if layer_scale_init_value > 0 else nn.Identity()
         )
 
-    @_renamed("FFN", residual="identity")
+    @renamed(residual="identity")
     def forward(self, x, identity=None) -> Tensor:
         """(..., embed_dims) to the same shape; `identity` (x by default) is added if the module is to."""
         out = self.dropout_layer(self.gamma2(self.layers(x)))
