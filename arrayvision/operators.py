@@ -56,6 +56,7 @@ OPERATORS = (
         "bezier_align", "bezier_align", "any", "pooling between two Bezier curves",
         "backward", "BezierAlign", "BezierAlignFunction",
     ),
+    _row("bias_act", "bias_act", "any", "a bias and one of nine activations in one pass", "backward"),
     _row(
         "border_align", "border_align", "once", "maxima along the borders of boxes",
         "backward with_argmax", "BorderAlign", "BorderAlignFunction",
@@ -76,6 +77,10 @@ OPERATORS = (
     _row("diff_iou_rotated_3d", "diff_iou_rotated", "once", "the same of upright boxes in space", "backward"),
     _row("downsample2d", "upfirdn2d", "any", "images filtered and reduced"),
     _row("filter2d", "upfirdn2d", "any", "images filtered, in their size"),
+    _row(
+        "fused_bias_leakyrelu", "bias_act", "any", "a bias for each channel and a leaky ReLU in one pass",
+        "", "FusedBiasLeakyReLU", "FusedBiasLeakyReLUFunction",
+    ),
     _row("min_area_polygons", "min_area_polygons", "", "the smallest rectangles round 9 points"),
     _row("nms", "nms", "any", "non-maximum suppression"),
     _row("nms_match", "nms", "", "suppression that tells which box suppressed which"),

@@ -108,12 +108,15 @@ def plans(weights, flip, gain, up, down, before, band):
     elif factors is None:
         factors = _factors(weights)
     dtype, (height, width, inputs) = weights.dtype, band
+    first = weights if factors is None else factors[0][:, None]
+    with np.errstate(over="ignore"):  # what the dtype doesn't hold becomes infinite
+        first = (first * gain).astype(dtype)
     if factors is None:
-        only = _plan((weights * gain).astype(dtype), up, down, before, (height, width))
+        only = _plan(first, up, down, before, (height, width))
         return only, only, 1
-    column, row = factors
+    row = factors[1]
     return (
-        _plan((column[:, None] * gain).astype(dtype), (up[0], 1), (down[0], 1), (before[0], 0), (height, inputs)),
+        _plan(first, (up[0], 1), (down[0], 1), (before[0], 0), (height, inputs)),
         _plan(row[None], (1, up[1]), (1, down[1]), (0, before[1]), (height, width)),
         2,
     )

@@ -7,6 +7,11 @@ from arrayvision.ops.active_rotated_filter import (
 )
 from arrayvision.ops.bbox_overlaps import bbox_overlaps as bbox_overlaps
 from arrayvision.ops.bezier_align import bezier_align as bezier_align, bezier_align_backward as bezier_align_backward
+from arrayvision.ops.bias_act import (
+    bias_act as bias_act,
+    bias_act_backward as bias_act_backward,
+    fused_bias_leakyrelu as fused_bias_leakyrelu,
+)
 from arrayvision.ops.border_align import (
     border_align as border_align,
     border_align_backward as border_align_backward,

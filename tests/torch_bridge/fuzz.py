@@ -65,6 +65,7 @@ MODULES: dict = {  # the constructor's arguments, and the call's
     "DeformRoIPool": (_SIZED | dict(sampling_ratio=2, gamma=0.1), dict(input=FEATURES, rois=ROIS, offset=None)),
     "DeformRoIPoolPack": (_SIZED | dict(output_channels=4, deform_fc_channels=8), dict(input=FEATURES, rois=ROIS)),
     "ModulatedDeformRoIPoolPack": (_SIZED | dict(output_channels=4, deform_fc_channels=8), dict(input=FEATURES, rois=ROIS)),
+    "FusedBiasLeakyReLU": (dict(num_channels=4, negative_slope=0.2, scale=1.5), dict(input=FEATURES)),
     "PrRoIPool": (_SIZED, dict(features=FEATURES, rois=ROIS)),
     "PSAMask": (dict(psa_type="collect", mask_size=(2, 2)), dict(input=FEATURES)),
     "RiRoIAlignRotated": (
@@ -83,6 +84,8 @@ ALSO = {  # a function's errors may name one that it is made of, and a module's 
     "DeformRoIPoolPack": ("deform_roi_pool",),
     "ModulatedDeformRoIPoolPack": ("deform_roi_pool",),
     "rel_roi_point_to_rel_img_point": ("rel_roi_point_to_abs_img_point", "abs_img_point_to_rel_img_point"),
+    "FusedBiasLeakyReLU": ("fused_bias_leakyrelu", "bias_act"),
+    "fused_bias_leakyrelu": ("bias_act",),
     **dict.fromkeys(("filter2d", "upsample2d", "downsample2d"), ("upfirdn2d",)),
     "abs_img_point_to_rel_img_point": ("get_shape_from_feature_map",),
 }

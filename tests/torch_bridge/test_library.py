@@ -22,6 +22,7 @@ VALUES = {
     "bool": True,
     "str": "iou",
     "Optional[int]": None,
+    "Optional[float]": None,
     "List[int]": [1, 1],
     "List[float]": [1.0],
 }

@@ -6,6 +6,11 @@ Results in the CPU's memory can't be resized (``resize_``, or ``out=`` of anothe
 from arrayvision import operators
 from arrayvision.torch_bridge.ops.active_rotated_filter import active_rotated_filter as active_rotated_filter
 from arrayvision.torch_bridge.ops.bezier_align import BezierAlign as BezierAlign, bezier_align as bezier_align
+from arrayvision.torch_bridge.ops.bias_act import (
+    FusedBiasLeakyReLU as FusedBiasLeakyReLU,
+    bias_act as bias_act,
+    fused_bias_leakyrelu as fused_bias_leakyrelu,
+)
 from arrayvision.torch_bridge.ops.border_align import BorderAlign as BorderAlign, border_align as border_align
 from arrayvision.torch_bridge.ops.boxes import (
     batched_nms as batched_nms,

@@ -1,0 +1,33 @@
+"""Launches of bias_act.cu; the functions and arguments of `cpu/bias_act.py`."""
+
+import functools
+import math
+
+import numpy as np
+
+from arrayvision.array import library_of
+from arrayvision.cuda import runtime
+from arrayvision.cuda.loops import INDICES, divider, index
+from arrayvision.cuda.types import DTYPES, FLOATS, accumulator, as_accumulator, c_type
+
+KERNELS = runtime.Kernels("bias_act.cu", [f"bias_act<{T}, {index}>" for T in FLOATS for index in INDICES])
+
+
+@functools.lru_cache(256)
+def _polynomials(library, device, even, odd, dtype):
+    """The two, on the device; they stay there, so that a call that comes again waits for no copy."""
+    return library.from_host(np.array(even + odd, dtype), dtype, device)
+
+
+def bias_act(grad, x, bias, form, gain, clamp, out):
+    """Fill out (N, C, size) with the activation of x plus bias (C,) or None; or, given grad, with its derivative times that."""
+    n, kind, library = math.prod(x.shape), c_type(x), library_of(x)
+    width = index(n)
+    dtype = DTYPES[accumulator(kind)]
+    numbers = form.above, form.below, form.floor, form.high, form.decay, form.share, gain, clamp
+    KERNELS.launch(
+        f"bias_act<{kind}, {width}>", n, n, divider(width, x.shape[2]), divider(width, x.shape[1]),
+        x if grad is None else grad, x, x if bias is None else bias, bias is not None, form.kind, form.order,
+        *(as_accumulator(kind, number) for number in numbers), len(form.even) - 1,
+        _polynomials(library, library.device(x), form.even, form.odd, dtype), out,
+    )  # fmt: skip
