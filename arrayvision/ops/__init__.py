@@ -13,6 +13,11 @@ from arrayvision.ops.border_align import (
     border_align_with_argmax as border_align_with_argmax,
 )
 from arrayvision.ops.convex_iou import convex_giou as convex_giou, convex_iou as convex_iou
+from arrayvision.ops.corner_pool import (
+    corner_pool as corner_pool,
+    corner_pool_backward as corner_pool_backward,
+    corner_pool_tangent as corner_pool_tangent,
+)
 from arrayvision.ops.deform_roi_pool import (
     deform_roi_pool as deform_roi_pool,
     deform_roi_pool_backward as deform_roi_pool_backward,
