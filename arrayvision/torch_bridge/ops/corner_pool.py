@@ -13,26 +13,36 @@ def _like(moved, *_):
     return moved.new_empty(moved.shape, dtype=result_dtype(moved))
 
 
+def _of_pool(call, grad):
+    return (_backward(grad, call.args[0], call.results[0], call.args[1]),)
+
+
+def _of_backward(call, grad):
+    return (_tangent(grad, *call.args[1:]),)
+
+
+def _of_tangent(call, grad):
+    return (_backward(grad, *call.args[1:]),)
+
+
 _corner_pool = register(
     "corner_pool(Tensor input, str mode) -> Tensor",
     ops.corner_pool,
     lambda input, mode: input.new_empty(input.shape),
-    Gradient(
-        lambda call, grad: (_backward(grad, call.args[0], call.results[0], call.args[1]),), results=(0,), once=False
-    ),
+    Gradient(_of_pool, results=(0,), once=False),
 )
-# The two are linear in their first argument, and each other's gradient.
+# These two are linear in their first argument, and each other's gradient.
 _backward = register(
     "corner_pool_backward(Tensor grad, Tensor input, Tensor pooled, str mode) -> Tensor",
     ops.corner_pool_backward,
     _like,
-    Gradient(lambda call, grad: (_tangent(grad, *call.args[1:]),), unkept=(0,), once=False),
+    Gradient(_of_backward, unkept=(0,), once=False),
 )
 _tangent = register(
     "corner_pool_tangent(Tensor tangent, Tensor input, Tensor pooled, str mode) -> Tensor",
     ops.corner_pool_tangent,
     _like,
-    Gradient(lambda call, grad: (_backward(grad, *call.args[1:]),), unkept=(0,), once=False),
+    Gradient(_of_tangent, unkept=(0,), once=False),
 )
 
 
