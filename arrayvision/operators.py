@@ -67,6 +67,10 @@ OPERATORS = (
     _row("convex_iou", "convex_iou", "", "IoU of the hulls of 9 points and quadrilaterals"),
     _row("corner_pool", "corner_pool", "any", "running maxima towards corners", "backward tangent", "CornerPool"),
     _row(
+        "correlation", "correlation", "any", "products of two maps over displacements",
+        "backward", "Correlation", "CorrelationFunction",
+    ),
+    _row(
         "deform_roi_pool", "deform_roi_pool", "once", "pooling of regions whose bins are moved by offsets",
         "backward", "DeformRoIPool DeformRoIPoolPack ModulatedDeformRoIPoolPack", "DeformRoIPoolFunction",
     ),
