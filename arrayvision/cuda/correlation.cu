@@ -18,16 +18,16 @@ __global__ void __launch_bounds__(256) correlate(int64_t n, const T* a, const T*
   const int radius = patch / 2;
   A sums[SHARE] = {};
   for (int tap = 0; tap < kh * kw; ++tap) {
-    const int64_t y1 = int64_t(y) * sy - py + int64_t(tap / kw) * dy, x1 = int64_t(x) * sx - px + int64_t(tap % kw) * dx;
-    const int64_t y2 = y1 + int64_t(p - radius) * gy, x2 = x1 + int64_t(q - radius) * gx;
+    const int y1 = y * sy - py + tap / kw * dy, x1 = x * sx - px + tap % kw * dx;
+    const int y2 = y1 + (p - radius) * gy, x2 = x1 + (q - radius) * gx;
     if (y1 < 0 || y1 >= h || x1 < 0 || x1 >= w || y2 < 0 || y2 >= h) continue;
     bool inside[SHARE];
-    for (int t = 0; t < SHARE; ++t) inside[t] = q + t < patch && x2 + int64_t(t) * gx >= 0 && x2 + int64_t(t) * gx < w;
-    const T *first = a + image * channels * size + y1 * w + x1, *second = b + image * channels * size + y2 * w;
+    for (int t = 0; t < SHARE; ++t) inside[t] = q + t < patch && x2 + t * gx >= 0 && x2 + t * gx < w;
+    const T *first = a + image * channels * size + int64_t(y1) * w + x1, *second = b + image * channels * size + int64_t(y2) * w;
     for (int c = 0; c < channels; ++c, first += size, second += size) {
       const A value = A(*first);
       for (int t = 0; t < SHARE; ++t)
-        if (inside[t]) sums[t] += value * A(second[x2 + int64_t(t) * gx]);
+        if (inside[t]) sums[t] += value * A(second[x2 + t * gx]);
     }
   }
   for (int t = 0; t < SHARE; ++t)
@@ -47,24 +47,23 @@ __global__ void __launch_bounds__(256) spread(int64_t n, const T* grad, const T*
   const T* values = other + (image * channels + c) * size;
   A sums[SHARE] = {};
   for (int p = 0; p < patch; ++p) {
-    const int64_t moved = y + int64_t(sign) * (p - radius) * gy;  // the other map's row
+    const int moved = y + sign * (p - radius) * gy;  // the other map's row
     if (moved < 0 || moved >= h) continue;
     for (int q = 0; q < patch; ++q) {
-      const int64_t beside = x + int64_t(sign) * (q - radius) * gx;
+      const int beside = x + sign * (q - radius) * gx;
       if (beside < 0 || beside >= w) continue;
-      const int64_t y1 = sign > 0 ? y : moved, x1 = sign > 0 ? x : beside;
-      A g = 0;
+      const T* g = grad + ((image * patch + p) * patch + q) * rows * columns;
+      A sum = 0;
       for (int i = 0; i < kh; ++i) {
-        const int64_t v = y1 + py - int64_t(i) * dy;
+        const int v = (sign > 0 ? y : moved) + py - i * dy;
         if (v < 0 || v % sy != 0 || v / sy >= rows) continue;
         for (int j = 0; j < kw; ++j) {
-          const int64_t u = x1 + px - int64_t(j) * dx;
-          if (u < 0 || u % sx != 0 || u / sx >= columns) continue;
-          g += A(grad[(((image * patch + p) * patch + q) * rows + v / sy) * columns + u / sx]);
+          const int u = (sign > 0 ? x : beside) + px - j * dx;
+          if (u >= 0 && u % sx == 0 && u / sx < columns) sum += A(g[int64_t(v / sy) * columns + u / sx]);
         }
       }
       for (int t = 0; t < SHARE; ++t)
-        if (c + t < channels) sums[t] += g * A(values[t * size + moved * w + beside]);
+        if (c + t < channels) sums[t] += sum * A(values[t * size + int64_t(moved) * w + beside]);
     }
   }
   for (int t = 0; t < SHARE; ++t)

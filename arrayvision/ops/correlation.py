@@ -9,7 +9,8 @@ from arrayvision.array import arrays
 from arrayvision.errors import InvalidValue
 from arrayvision.typing import Array
 
-MOST = 2**15  # displacements, and what sizes are multiplied by
+MOST = 2**14  # displacements, and what sizes are multiplied by
+LONGEST = 2**29  # a map's side: with these, positions are numbers of 32 bits
 
 
 def correlation(
@@ -127,7 +128,7 @@ def correlation_backward(
     check.shape(name, "other", other, *shape)
     how = arguments(name, kernel_size, stride, padding, dilation, dilation_patch)
     patch = displacements(name, max_displacement)
-    check.shape(name, "grad", grad, shape[0], patch, patch, *size(name, *shape[2:], how))
+    check.shape(name, "grad", grad, shape[0], patch, patch, *size(name, shape[2], shape[3], how))
     dtype = at.floats(grad=grad, other=other)
     out = at.empty(shape, dtype)
     first = check.flag(name, "first", first)
@@ -157,6 +158,8 @@ def size(name: str, height: int, width: int, how) -> tuple[int, int]:
     found = []
     for length, k, s, p, d in zip((height, width), kernel, stride, padding, dilation, strict=True):
         window = d * (k - 1) + 1
+        if length > LONGEST:
+            raise InvalidValue(f"{name}: maps must have at most {LONGEST} rows and columns, got {length}")
         if length + 2 * p < window:
             raise InvalidValue(
                 f"{name}: kernel_size must be such that its {window} pixels fit the padded maps, whose length is {length + 2 * p}"
