@@ -731,14 +731,19 @@ class Arrays:
         view.setflags(write=False)
         return view
 
-    def empty(self, shape, dtype: str, exact: bool = False) -> Output:
+    def empty(self, shape, dtype: str, exact: bool = False, result: str | None = None) -> Output:
         """A result to fill, on this device. Where `floats` gave a wider dtype than the result's own, it is rounded to that
-        in the end, unless `exact`: for a result that holds values of an input."""
-        library, result = self.library, dtype
-        if self._narrow is not None and dtype == "float64" and not exact:
+        in the end, unless `exact`: for a result that holds values of an input. `result` is the caller's array's dtype, if
+        it isn't the kernel's."""
+        library = self.library
+        if result is not None:
+            pass
+        elif self._narrow is not None and dtype == "float64" and not exact:
             result = self._narrow
         elif self.backend == "cpu" and dtype in _WIDER:
             return Output(self, None, self._allocate(NUMPY, shape, _WIDER[dtype])[1], dtype)
+        else:
+            result = dtype
         array, view = self._allocate(library, shape, dtype)
         taken_over = result != dtype or (self.gpu and isinstance(library, JAX))  # not the array that the kernel fills
         return Output(self, None if taken_over else array, view, result)

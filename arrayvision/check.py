@@ -106,7 +106,9 @@ def integers(function: str, argument: str, value, count: int, least=None, most=2
 
 def pair(function: str, argument: str, value, least=None, most=2**31 - 1) -> tuple[int, int]:
     """Two ints (vertical, horizontal), given so or as one for both."""
-    if isinstance(value, (tuple, list)):
+    if type(value) is int:
+        first = second = value
+    elif isinstance(value, (tuple, list)):
         if len(value) != 2:
             raise InvalidValue(f"{function}: {argument} must be an int or two, got {len(value)}")
         first, second = value

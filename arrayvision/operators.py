@@ -66,6 +66,11 @@ OPERATORS = (
     _row("contour_expand", "text_growth", "", "kernels of text grown over a mask", "labels"),
     _row("convex_giou", "convex_iou", "once", "generalized IoU of the hulls of 9 points and quadrilaterals, and its gradient"),
     _row("convex_iou", "convex_iou", "", "IoU of the hulls of 9 points and quadrilaterals"),
+    _row("corner_pool", "corner_pool", "any", "running maxima towards corners", "backward tangent", "CornerPool"),
+    _row(
+        "correlation", "correlation", "any", "products of two maps over displacements",
+        "backward", "Correlation", "CorrelationFunction",
+    ),
     _row(
         "deform_roi_pool", "deform_roi_pool", "once", "pooling of regions whose bins are moved by offsets",
         "backward", "DeformRoIPool DeformRoIPoolPack ModulatedDeformRoIPoolPack", "DeformRoIPoolFunction",

@@ -31,6 +31,12 @@ from arrayvision.ops.chamfer_distance import (
     chamfer_distance_backward as chamfer_distance_backward,
 )
 from arrayvision.ops.convex_iou import convex_giou as convex_giou, convex_iou as convex_iou
+from arrayvision.ops.corner_pool import (
+    corner_pool as corner_pool,
+    corner_pool_backward as corner_pool_backward,
+    corner_pool_tangent as corner_pool_tangent,
+)
+from arrayvision.ops.correlation import correlation as correlation, correlation_backward as correlation_backward
 from arrayvision.ops.deform_roi_pool import (
     deform_roi_pool as deform_roi_pool,
     deform_roi_pool_backward as deform_roi_pool_backward,

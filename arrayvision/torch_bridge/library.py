@@ -1,7 +1,7 @@
 """Registers an operator with torch, once: schema, kernels, fake and gradients.
 
-`register` takes any operator, and a `Gradient` where it has one; `linear`, `selecting` and `differentiable` write the
-commonest kinds of gradient for you::
+`register` takes any operator, and a `Gradient` where it has one; `linear`, `bilinear`, `selecting` and `differentiable`
+write the commonest kinds of gradient for you::
 
     _roi_align = linear("roi_align", "Tensor rois, SymInt[] size, float scale", ops.roi_align, ops.roi_align_backward, shape)
 
@@ -29,6 +29,7 @@ from arrayvision.torch_bridge.dtypes import is_real, result_dtype
 __all__ = [
     "BelowAutograd",
     "Gradient",
+    "bilinear",
     "check_tensors",
     "differentiable",
     "eager",
@@ -489,6 +490,69 @@ def linear(name, rest, forward, backward, shape, public=None):
         lambda grad, *args: grad.new_empty(args[-1], dtype=result_dtype(grad)),
         Gradient(lambda call, grad: (apply(grad, *call.args[1:-1]),), unkept=(0,), once=False),
     )
+    return apply
+
+
+def bilinear(name, rest, forward, by_first, by_second, shape, public=None):
+    """An operator that is linear in each of its first two arguments, and constant in the others; differentiable any number
+    of times.
+
+    Parameters
+    ----------
+    name : str
+        The operator's; `name_by_first` and `name_by_second` are those of its gradients.
+    rest : str
+        Its arguments after these two, which are tensors; "" for none.
+    forward : callable
+        ``forward(first, second, *rest)``, the array function.
+    by_first, by_second : callable
+        ``by_first(grad, second, *rest, shape)``: the gradient for a first argument of that shape; by_second likewise.
+    shape : callable
+        ``shape(first, second, *rest)``: the result's shape.
+    public : str, optional
+        The function's name, with which errors begin, where it isn't the operator's.
+
+    Returns
+    -------
+    callable
+        ``f(first, second, *rest)``.
+    """
+
+    def of_this(call, grad):
+        first, second, *others = call.args
+        return (
+            apply_first(grad, second, *others, call.shapes[0]) if call.needed[0] else None,
+            apply_second(grad, first, *others, call.shapes[1]) if call.needed[1] else None,
+        )
+
+    def of_first(call, moved):  # `moved` is as large as the first argument, and what it is multiplied by is the same
+        grad, second, *others, _ = call.args
+        return (
+            apply(moved, second, *others) if call.needed[0] else None,
+            apply_second(grad, moved, *others, call.shapes[1]) if call.needed[1] else None,
+        )
+
+    def of_second(call, moved):
+        grad, first, *others, _ = call.args
+        return (
+            apply(first, moved, *others) if call.needed[0] else None,
+            apply_first(grad, moved, *others, call.shapes[1]) if call.needed[1] else None,
+        )
+
+    def fake(x, y, *args):
+        return x.new_empty(shape(x, y, *args), dtype=result_dtype(x, y))
+
+    def fake_gradient(grad, other, *args):
+        return grad.new_empty(args[-1], dtype=result_dtype(grad, other))
+
+    arguments = _joined("Tensor first", "Tensor second", rest)
+    apply = register(f"{name}({arguments}) -> Tensor", forward, fake, Gradient(of_this, once=False), public)
+    found = []
+    for which, kernel, gradient in (("first", by_first, of_first), ("second", by_second, of_second)):
+        arguments = _joined("Tensor grad", "Tensor other", *_pieces(rest), "SymInt[] shape")
+        schema = f"{name}_by_{which}({arguments}) -> Tensor"
+        found.append(register(schema, kernel, fake_gradient, Gradient(gradient, once=False)))
+    apply_first, apply_second = found
     return apply
 
 

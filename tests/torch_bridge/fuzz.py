@@ -62,6 +62,11 @@ _SIZED = dict(output_size=(2, 3), spatial_scale=0.5)
 MODULES: dict = {  # the constructor's arguments, and the call's
     "BezierAlign": (_SIZED | dict(sampling_ratio=2, aligned=True), dict(input=FEATURES, beziers=CURVES)),
     "BorderAlign": (dict(pool_size=2), dict(input=FEATURES, boxes=BOXES[None, :2].repeat(2, 0))),
+    "CornerPool": (dict(mode="top"), dict(x=FEATURES)),
+    "Correlation": (
+        dict(kernel_size=1, max_displacement=1, stride=(1, 2), padding=0, dilation=1, dilation_patch=1),
+        dict(input1=FEATURES, input2=FEATURES),
+    ),
     "DeformRoIPool": (_SIZED | dict(sampling_ratio=2, gamma=0.1), dict(input=FEATURES, rois=ROIS, offset=None)),
     "DeformRoIPoolPack": (_SIZED | dict(output_channels=4, deform_fc_channels=8), dict(input=FEATURES, rois=ROIS)),
     "ModulatedDeformRoIPoolPack": (_SIZED | dict(output_channels=4, deform_fc_channels=8), dict(input=FEATURES, rois=ROIS)),

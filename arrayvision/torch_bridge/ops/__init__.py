@@ -34,6 +34,8 @@ from arrayvision.torch_bridge.ops.boxes_in_space import (
 )
 from arrayvision.torch_bridge.ops.chamfer_distance import chamfer_distance as chamfer_distance
 from arrayvision.torch_bridge.ops.convex_iou import convex_giou as convex_giou, convex_iou as convex_iou
+from arrayvision.torch_bridge.ops.corner_pool import CornerPool as CornerPool, corner_pool as corner_pool
+from arrayvision.torch_bridge.ops.correlation import Correlation as Correlation, correlation as correlation
 from arrayvision.torch_bridge.ops.deform_roi_pool import (
     DeformRoIPool as DeformRoIPool,
     DeformRoIPoolPack as DeformRoIPoolPack,

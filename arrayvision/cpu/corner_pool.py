@@ -1,0 +1,152 @@
+"""Running maxima of maps, side by side in their columns: where they run along rows, a few rows are transposed first.
+
+`rising` says that they run with the index.
+"""
+
+import math
+
+import numpy as np
+
+from arrayvision.cpu import kernel
+from arrayvision.cpu.threads import claim, parallel_for
+
+ROWS = 16  # that are transposed together
+
+
+@kernel
+def pool_columns(x, rising, out):
+    height = x.shape[0]
+    for step in range(height):
+        y = step if rising else height - 1 - step
+        before = y if step == 0 else y - 1 if rising else y + 1
+        values, best, target = x[y], x[y] if step == 0 else out[before], out[y]
+        for k in range(target.shape[0]):
+            v, b = values[k], best[k]
+            target[k] = v if (v >= b) | (v != v) else b
+
+
+@kernel
+def collect_columns(grad, x, pooled, rising, out):
+    """Sums run back, and stop where a maximum is: where input and result are one number, or the input is NaN."""
+    height = x.shape[0]
+    for step in range(height):
+        y = height - 1 - step if rising else step
+        target = out[y]
+        waiting = target if step == height - 1 else out[y - 1 if rising else y + 1]  # for what has found no maximum
+        g, values, best = grad[y], x[y], pooled[y]
+        for k in range(target.shape[0]):
+            v, total = values[k], g[k] if step == 0 else target[k] + g[k]
+            own = (v == best[k]) | (v != v)
+            waiting[k] = 0 if own else total
+            target[k] = total if own else 0
+
+
+@kernel
+def carry_columns(tangent, x, pooled, rising, out):
+    height = x.shape[0]
+    for step in range(height):
+        y = step if rising else height - 1 - step
+        moves, values, best, target = tangent[y], x[y], pooled[y], out[y]
+        before = moves if step == 0 else out[y - 1 if rising else y + 1]
+        for k in range(target.shape[0]):
+            v, moved, stays = values[k], moves[k], before[k]
+            target[k] = moved if (v == best[k]) | (v != v) else stays
+
+
+@kernel
+def transpose(rows, columns):
+    """The rows there are into columns."""
+    for i in range(rows.shape[0]):
+        row = rows[i]
+        for k in range(row.shape[0]):
+            columns[k, i] = row[k]
+
+
+@kernel
+def transpose_back(columns, rows):
+    for i in range(rows.shape[0]):
+        row = rows[i]
+        for k in range(row.shape[0]):
+            row[k] = columns[k, i]
+
+
+@kernel
+def pool(x, vertical, rising, out, turn, grain, n):
+    height, width = x.shape[1:]
+    a, b = np.zeros((width, ROWS), out.dtype), np.empty((width, ROWS), out.dtype)
+    start = claim(turn, grain)
+    while start < n:
+        for plane in range(start, min(start + grain, n)):
+            if vertical:
+                pool_columns(x[plane], rising, out[plane])
+                continue
+            for y in range(0, height, ROWS):
+                transpose(x[plane, y : y + ROWS], a)
+                pool_columns(a, rising, b)
+                transpose_back(b, out[plane, y : y + ROWS])
+        start = claim(turn, grain)
+
+
+@kernel
+def collect(grad, x, pooled, vertical, rising, out, turn, grain, n):
+    height, width = x.shape[1:]
+    a, b = np.zeros((width, ROWS), out.dtype), np.zeros((width, ROWS), out.dtype)
+    c, d = np.zeros((width, ROWS), out.dtype), np.empty((width, ROWS), out.dtype)
+    start = claim(turn, grain)
+    while start < n:
+        for plane in range(start, min(start + grain, n)):
+            if vertical:
+                collect_columns(grad[plane], x[plane], pooled[plane], rising, out[plane])
+                continue
+            for y in range(0, height, ROWS):
+                transpose(grad[plane, y : y + ROWS], a)
+                transpose(x[plane, y : y + ROWS], b)
+                transpose(pooled[plane, y : y + ROWS], c)
+                collect_columns(a, b, c, rising, d)
+                transpose_back(d, out[plane, y : y + ROWS])
+        start = claim(turn, grain)
+
+
+@kernel
+def carry(tangent, x, pooled, vertical, rising, out, turn, grain, n):
+    height, width = x.shape[1:]
+    a, b = np.zeros((width, ROWS), out.dtype), np.zeros((width, ROWS), out.dtype)
+    c, d = np.zeros((width, ROWS), out.dtype), np.empty((width, ROWS), out.dtype)
+    start = claim(turn, grain)
+    while start < n:
+        for plane in range(start, min(start + grain, n)):
+            if vertical:
+                carry_columns(tangent[plane], x[plane], pooled[plane], rising, out[plane])
+                continue
+            for y in range(0, height, ROWS):
+                transpose(tangent[plane, y : y + ROWS], a)
+                transpose(x[plane, y : y + ROWS], b)
+                transpose(pooled[plane, y : y + ROWS], c)
+                carry_columns(a, b, c, rising, d)
+                transpose_back(d, out[plane, y : y + ROWS])
+        start = claim(turn, grain)
+
+
+def _run(kernel, arrays, mode, out):
+    height, width = out.shape[2:]
+    n = math.prod(out.shape[:2])
+    if out.size:
+        planes = [x.reshape(n, height, width) for x in (*arrays, out)]
+        grain = max(1, 16384 // (height * width))
+        how = mode in ("top", "bottom"), mode in ("bottom", "right")
+        parallel_for(kernel, n, grain, *planes[:-1], *how, planes[-1], cost=height * width)
+
+
+def forward(x, mode, out):
+    """Fill out (N, C, H, W) with the running maxima of x."""
+    _run(pool, (x,), mode, out)
+
+
+def backward(grad, x, pooled, mode, out):
+    """Fill out (N, C, H, W) with the gradient for x."""
+    _run(collect, (grad, x, pooled), mode, out)
+
+
+def tangent(tangent, x, pooled, mode, out):
+    """Fill out (N, C, H, W) with the tangent where each maximum came from."""
+    _run(carry, (tangent, x, pooled), mode, out)
