@@ -116,6 +116,7 @@ OPERATORS = (
         "chamfer_distance", "chamfer_distance", "once", "distances of each point from the nearest of another cloud, both ways",
         "backward", older="ChamferDistanceFunction",
     ),
+    _row("ball_query", "ball_query", "", "the first points within balls", older="BallQuery"),
 )  # fmt: skip
 
 # Functions without kernels of their own: the arrays' library computes them.

@@ -1,6 +1,7 @@
 """The operators: functions on arrays of NumPy, CuPy, torch, JAX or any library with DLPack."""
 
 from arrayvision import operators
+from arrayvision.ops.ball_query import ball_query as ball_query
 from arrayvision.ops.bbox_overlaps import bbox_overlaps as bbox_overlaps
 from arrayvision.ops.bezier_align import bezier_align as bezier_align, bezier_align_backward as bezier_align_backward
 from arrayvision.ops.border_align import (

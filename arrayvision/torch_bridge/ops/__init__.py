@@ -4,6 +4,7 @@ Results in the CPU's memory can't be resized (``resize_``, or ``out=`` of anothe
 """
 
 from arrayvision import operators
+from arrayvision.torch_bridge.ops.ball_query import ball_query as ball_query
 from arrayvision.torch_bridge.ops.bezier_align import BezierAlign as BezierAlign, bezier_align as bezier_align
 from arrayvision.torch_bridge.ops.border_align import BorderAlign as BorderAlign, border_align as border_align
 from arrayvision.torch_bridge.ops.boxes import (
