@@ -117,6 +117,15 @@ OPERATORS = (
         "backward", older="ChamferDistanceFunction",
     ),
     _row("ball_query", "ball_query", "", "the first points within balls", older="BallQuery"),
+    _row("gather_points", "gather_points", "any", "features of chosen points", "backward", older="GatherPoints"),
+    _row(
+        "grouping_operation", "gather_points", "any", "features of groups of points", "backward",
+        older="GroupingOperation",
+    ),
+    _row(
+        "assign_score_withk", "assign_score_withk", "once", "sums of neighbours' features, weighted by scores", "backward",
+        older="AssignScoreWithK",
+    ),
 )  # fmt: skip
 
 # Functions without kernels of their own: the arrays' library computes them.

@@ -4,6 +4,7 @@ Results in the CPU's memory can't be resized (``resize_``, or ``out=`` of anothe
 """
 
 from arrayvision import operators
+from arrayvision.torch_bridge.ops.assign_score_withk import assign_score_withk as assign_score_withk
 from arrayvision.torch_bridge.ops.ball_query import ball_query as ball_query
 from arrayvision.torch_bridge.ops.bezier_align import BezierAlign as BezierAlign, bezier_align as bezier_align
 from arrayvision.torch_bridge.ops.border_align import BorderAlign as BorderAlign, border_align as border_align
@@ -35,6 +36,10 @@ from arrayvision.torch_bridge.ops.focal_loss import (
     SoftmaxFocalLoss as SoftmaxFocalLoss,
     sigmoid_focal_loss as sigmoid_focal_loss,
     softmax_focal_loss as softmax_focal_loss,
+)
+from arrayvision.torch_bridge.ops.gather_points import (
+    gather_points as gather_points,
+    grouping_operation as grouping_operation,
 )
 from arrayvision.torch_bridge.ops.knn import knn as knn
 from arrayvision.torch_bridge.ops.min_area_polygons import min_area_polygons as min_area_polygons
