@@ -126,6 +126,14 @@ OPERATORS = (
         "assign_score_withk", "assign_score_withk", "once", "sums of neighbours' features, weighted by scores", "backward",
         older="AssignScoreWithK",
     ),
+    _row(
+        "furthest_point_sample", "furthest_point_sample", "", "points that cover a cloud, each the farthest from those before",
+        older="FurthestPointSampling",
+    ),
+    _row(
+        "furthest_point_sample_with_dist", "furthest_point_sample", "", "the same by given distances",
+        older="FurthestPointSamplingWithDist",
+    ),
 )  # fmt: skip
 
 # Functions without kernels of their own: the arrays' library computes them.

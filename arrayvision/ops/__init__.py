@@ -34,6 +34,10 @@ from arrayvision.ops.focal_loss import (
     softmax_focal_loss as softmax_focal_loss,
     softmax_focal_loss_backward as softmax_focal_loss_backward,
 )
+from arrayvision.ops.furthest_point_sample import (
+    furthest_point_sample as furthest_point_sample,
+    furthest_point_sample_with_dist as furthest_point_sample_with_dist,
+)
 from arrayvision.ops.gather_points import (
     gather_points as gather_points,
     gather_points_backward as gather_points_backward,

@@ -37,6 +37,10 @@ from arrayvision.torch_bridge.ops.focal_loss import (
     sigmoid_focal_loss as sigmoid_focal_loss,
     softmax_focal_loss as softmax_focal_loss,
 )
+from arrayvision.torch_bridge.ops.furthest_point_sample import (
+    furthest_point_sample as furthest_point_sample,
+    furthest_point_sample_with_dist as furthest_point_sample_with_dist,
+)
 from arrayvision.torch_bridge.ops.gather_points import (
     gather_points as gather_points,
     grouping_operation as grouping_operation,
