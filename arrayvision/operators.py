@@ -153,6 +153,24 @@ OPERATORS = (
     _row("points_in_boxes_all", "points_in_boxes", "", "which points lie in which boxes in space"),
     _row("points_in_boxes_cpu", "points_in_boxes", "", "the same, by an older name"),
     _row("points_in_boxes_part", "points_in_boxes", "", "the first box in which each point lies"),
+    _row("ball_query", "ball_query", "", "the first points within balls", older="BallQuery"),
+    _row("gather_points", "gather_points", "any", "features of chosen points", "backward", older="GatherPoints"),
+    _row(
+        "grouping_operation", "gather_points", "any", "features of groups of points", "backward",
+        older="GroupingOperation",
+    ),
+    _row(
+        "assign_score_withk", "assign_score_withk", "once", "sums of neighbours' features, weighted by scores", "backward",
+        older="AssignScoreWithK",
+    ),
+    _row(
+        "furthest_point_sample", "furthest_point_sample", "", "points that cover a cloud, each the farthest from those before",
+        older="FurthestPointSampling",
+    ),
+    _row(
+        "furthest_point_sample_with_dist", "furthest_point_sample", "", "the same by given distances",
+        older="FurthestPointSamplingWithDist",
+    ),
 )  # fmt: skip
 
 # Functions without kernels of their own: the arrays' library computes them.

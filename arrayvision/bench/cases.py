@@ -30,4 +30,4 @@ def cases():
         ours = timed.inputs
         if torch and any("torch" in modules for modules, _ in timed.peers.values()):
             ours = {n: torch.from_numpy(x) for n, x in ours.items()}
-        yield Case(timed.name, functools.partial(function, **ours), peers, timed.at_least, agree=close)
+        yield Case(timed.name, functools.partial(function, **ours), peers, timed.at_least, agree=timed.agree or close)

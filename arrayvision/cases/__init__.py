@@ -97,6 +97,8 @@ class Timed:
         can't be imported.
     at_least : float
         The ratio (a peer's time over ours) that we mean to reach.
+    agree : callable, optional
+        ``agree(ours, theirs)`` tells whether a peer's result is ours; without it, equal up to a few roundings.
     """
 
     name: str
@@ -105,6 +107,7 @@ class Timed:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     peers: Mapping[str, tuple[str, Callable[..., Any]]] = field(default_factory=dict)
     at_least: float = 1.0
+    agree: Callable[[Any, Any], bool] | None = None
 
 
 def files() -> list[str]:

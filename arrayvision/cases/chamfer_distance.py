@@ -31,7 +31,7 @@ CASES = (_case(2), _case(3), _case(6))
 
 
 def _search(search, xyz1, xyz2):
-    found = [(search(b, a, 1), search(a, b, 1)) for a, b in zip(xyz1, xyz2, strict=True)]
+    found = [(search(a, b, 1), search(b, a, 1)) for a, b in zip(xyz1, xyz2, strict=True)]
     return [np.stack([np.asarray(pair[k][j]).reshape(-1) for pair in found]) for j in (0, 1) for k in (0, 1)]
 
 
@@ -49,6 +49,7 @@ def timed():
             inputs,
             peers=clouds.peers(_squared),
             at_least=1.1,
+            agree=clouds.alike,
         )
 
 

@@ -46,5 +46,11 @@ def timed():
         for shape in clouds.SHAPES if count > 1000 else ("cube",):
             inputs = dict(xyz=clouds.cloud(_RNG, count, shape)[None])
             yield Timed(
-                f"knn, 16 of {count}, {shape}", "knn", inputs, dict(k=16), peers=clouds.peers(_search), at_least=1.15
+                f"knn, 16 of {count}, {shape}",
+                "knn",
+                inputs,
+                dict(k=16),
+                peers=clouds.peers(_search),
+                at_least=1.15,
+                agree=clouds.alike,
             )

@@ -262,8 +262,8 @@ def enclose(x, place, indices, first_leaf, count, end, boxes, lowest, children):
 
 @kernel
 def build_some(
-    points, starts, finite, order, axes, leaves, columns, names, nodes, boxes, lowest, children, turn, grain, n
-):
+    points, starts, finite, order, axes, leaves, columns, names, nodes, boxes, lowest, children, halved, turn, grain, n
+):  # fmt: skip
     start = claim(turn, grain)
     while start < n:
         for cloud in range(start, min(start + grain, n)):
@@ -277,10 +277,11 @@ def build_some(
                 for k in range(3):
                     x[i, k] = own[inside[i], axes[cloud, k]] if axes[cloud, k] < own.shape[1] else 0
             first, stop = leaves[cloud], leaves[cloud + 1]
-            if boxes.shape[0]:
+            if halved:
                 split(x, place)
                 for i in range(count):
                     inside[i] = curve[place[i]]
+            if boxes.shape[0]:
                 enclose(x, place, curve, first, stop - first, nodes[cloud + 1], boxes, lowest, children)
             for leaf in range(first, stop):
                 for i in range(LEAF):
@@ -291,11 +292,12 @@ def build_some(
         start = claim(turn, grain)
 
 
-def build(points, starts, bare=False):
+def build(points, starts, bare=False, halved=True):
     """The `Tree` of clouds: of points (points, D), those of cloud b from ``starts[b]`` to ``starts[b + 1]``.
 
     A `bare` one has no nodes, and its leaves are in the order of the indices: all are looked at, which is sooner done where
-    there are few points, or few queries.
+    there are few points, or few queries. One that isn't `halved` has leaves of points that follow one another on the curve:
+    it is built in a third of the time, and its boxes are somewhat larger.
     """
     clouds, dimensions = len(starts) - 1, points.shape[1]
     leaves, nodes = np.zeros(clouds + 1, np.int64), np.zeros(clouds + 1, np.int64)
@@ -315,8 +317,9 @@ def build(points, starts, bare=False):
         nodes, np.empty((nodes[-1], 6, WIDE), points.dtype), np.empty((nodes[-1], WIDE), np.int32),
         np.empty(nodes[-1], np.int64),
     )  # fmt: skip
-    each = 5 if bare else 60
-    parallel_for(build_some, clouds, 1, points, *tree, cost=each * len(points) // max(clouds, 1))
+    halved = halved and not bare
+    each = 60 if halved else 10
+    parallel_for(build_some, clouds, 1, points, *tree, halved, cost=each * len(points) // max(clouds, 1))
     return tree
 
 

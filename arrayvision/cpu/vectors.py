@@ -86,6 +86,17 @@ boxes_within = _pass(_from_boxes)
 points_within = _pass(_from_points)
 
 
+def _reduced(builder, vector, better):
+    """A number of a vector, in all lanes: the one that is `better` than all others."""
+    half, undefined = WIDE // 2, ir.Constant(vector.type, ir.Undefined)
+    while half:
+        swapped = ir.Constant(ir.VectorType(_INT, WIDE), [i ^ half for i in range(WIDE)])
+        other = builder.shuffle_vector(vector, undefined, swapped)
+        vector = builder.select(better(other, vector), other, vector)
+        half //= 2
+    return vector
+
+
 @intrinsic
 def nearest_box(typingctx, array, first, x, y, z):
     """Which of WIDE boxes is nearest to a point; of equals the first."""
@@ -93,12 +104,7 @@ def nearest_box(typingctx, array, first, x, y, z):
 
     def codegen(context, builder, signature, args):
         squares = _from_boxes(builder, _data(context, builder, signature.args[0], args[0]), args[1], args[2:5])
-        least, half = squares, WIDE // 2
-        while half:
-            swapped = ir.Constant(ir.VectorType(_INT, WIDE), [i ^ half for i in range(WIDE)])
-            other = builder.shuffle_vector(least, ir.Constant(squares.type, ir.Undefined), swapped)
-            least = builder.select(builder.fcmp_ordered("<", other, least), other, least)
-            half //= 2
+        least = _reduced(builder, squares, lambda a, b: builder.fcmp_ordered("<", a, b))
         bits = _mask(builder, builder.fcmp_ordered("<=", squares, least))
         return builder.cttz(bits, ir.Constant(ir.IntType(1), 1))
 
@@ -124,3 +130,48 @@ def first_bit(typingctx, bits):
         return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
 
     return types.int64(types.int64), codegen
+
+
+@intrinsic
+def boxes_below(typingctx, array, first, x, y, z, limits, at):
+    """A bit for each of WIDE boxes whose square of the distance from a point is below its own limit, ``limits[at + i]``."""
+    real = array.dtype
+
+    def codegen(context, builder, signature, args):
+        squares = _from_boxes(builder, _data(context, builder, signature.args[0], args[0]), args[1], args[2:5])
+        limit = _load(builder, _data(context, builder, signature.args[5], args[5]), args[6], 0)
+        return _mask(builder, builder.fcmp_ordered("<", squares, limit))
+
+    return types.int64(array, types.int64, real, real, real, limits, types.int64), codegen
+
+
+@intrinsic
+def lower(typingctx, array, first, x, y, z, squares, at):
+    """Lower ``squares[at + i]`` to the squares of a point's distances from WIDE points, where these are less."""
+    real = array.dtype
+
+    def codegen(context, builder, signature, args):
+        found = _from_points(builder, _data(context, builder, signature.args[0], args[0]), args[1], args[2:5])
+        place = _at(builder, _data(context, builder, signature.args[5], args[5]), args[6], 0)
+        before = builder.load(place, align=4)
+        builder.store(builder.select(builder.fcmp_ordered("<", found, before), found, before), place, align=4)
+        return context.get_dummy_value()
+
+    return types.none(array, types.int64, real, real, real, squares, types.int64), codegen
+
+
+@intrinsic
+def greatest(typingctx, values, names, first):
+    """The greatest of WIDE values, and the lowest name of those that are so great; names are int32."""
+
+    def codegen(context, builder, signature, args):
+        v, n = (_load(builder, _data(context, builder, signature.args[k], args[k]), args[2], 0) for k in (0, 1))
+        most = _reduced(builder, v, lambda a, b: builder.fcmp_ordered(">", a, b))
+        last = ir.Constant(n.type, [2**31 - 1] * WIDE)
+        those = builder.select(builder.fcmp_ordered("==", v, most), n, last)
+        least = _reduced(builder, those, lambda a, b: builder.icmp_signed("<", a, b))
+        zero = ir.Constant(_INT, 0)
+        found = builder.extract_element(most, zero), builder.extract_element(least, zero)
+        return context.make_tuple(builder, signature.return_type, found)
+
+    return types.Tuple((values.dtype, types.int32))(values, names, types.int64), codegen

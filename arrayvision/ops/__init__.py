@@ -5,6 +5,11 @@ from arrayvision.ops.active_rotated_filter import (
     active_rotated_filter as active_rotated_filter,
     active_rotated_filter_backward as active_rotated_filter_backward,
 )
+from arrayvision.ops.assign_score_withk import (
+    assign_score_withk as assign_score_withk,
+    assign_score_withk_backward as assign_score_withk_backward,
+)
+from arrayvision.ops.ball_query import ball_query as ball_query
 from arrayvision.ops.bbox_overlaps import bbox_overlaps as bbox_overlaps
 from arrayvision.ops.bezier_align import bezier_align as bezier_align, bezier_align_backward as bezier_align_backward
 from arrayvision.ops.bias_act import (
@@ -52,6 +57,16 @@ from arrayvision.ops.focal_loss import (
     sigmoid_focal_loss_backward as sigmoid_focal_loss_backward,
     softmax_focal_loss as softmax_focal_loss,
     softmax_focal_loss_backward as softmax_focal_loss_backward,
+)
+from arrayvision.ops.furthest_point_sample import (
+    furthest_point_sample as furthest_point_sample,
+    furthest_point_sample_with_dist as furthest_point_sample_with_dist,
+)
+from arrayvision.ops.gather_points import (
+    gather_points as gather_points,
+    gather_points_backward as gather_points_backward,
+    grouping_operation as grouping_operation,
+    grouping_operation_backward as grouping_operation_backward,
 )
 from arrayvision.ops.knn import knn as knn
 from arrayvision.ops.min_area_polygons import min_area_polygons as min_area_polygons

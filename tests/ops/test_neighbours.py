@@ -5,7 +5,7 @@ import pytest
 
 from arrayvision import array, ops
 from arrayvision.cases import clouds
-from arrayvision.cpu import neighbours
+from arrayvision.cpu import ball_query as cpu_ball_query, neighbours
 from tests.conftest import on
 
 
@@ -168,6 +168,130 @@ def test_gradients_in_a_fixed_order(monkeypatch):
     monkeypatch.setattr(array, "EMULATED", False)
     for a, b in zip(found, ops.chamfer_distance_backward(*grads, one, other, *expected[2:]), strict=True):
         np.testing.assert_allclose(a.numpy(), b, rtol=1e-13, atol=1e-13)
+
+
+# ---- ball_query ------------------------------------------------------------------------------------------------------
+def first_within(points, centers, least, most, size):
+    """A plain loop in the points' dtype."""
+    out, (least, most) = np.zeros((len(centers), size), np.int32), points.dtype.type([least, most])
+    with np.errstate(all="ignore"):
+        for row, center in zip(out, centers, strict=True):
+            d = points - center
+            squares = d[:, 0] * d[:, 0] + d[:, 1] * d[:, 1] + d[:, 2] * d[:, 2]
+            found = np.flatnonzero((squares == 0) | ((squares >= least * least) & (squares < most * most)))[:size]
+            if len(found):
+                row[:] = found[0]
+                row[: len(found)] = found
+    return out
+
+
+RADII = [
+    (0, 1e-30),
+    (0, 0.02),
+    (0.1, 0.3),
+    (0, 1.5),
+    (0, np.inf),
+    (0.25, 0.5),
+]  # under everything, ..., over everything
+
+
+@pytest.mark.parametrize("way", ["in turn", "in boxes"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_balls_on_every_cloud(way, dtype, monkeypatch):
+    """Both ways, to the bit."""
+    monkeypatch.setattr(cpu_ball_query, "SEARCH_TIME", 1e9 if way == "in turn" else -1e9)
+    monkeypatch.setattr(cpu_ball_query, "FOUND_TIME", 0)
+    for name, cloud in shapes(600).items():
+        points = cloud.astype(dtype)
+        centers = np.concatenate([points[::12], cloud[::40].astype(dtype) + points.dtype.type(0.01)])
+        for radii in RADII:
+            for size in (1, 5, 40):
+                found = ops.ball_query(*radii, size, points[None], centers[None])
+                np.testing.assert_array_equal(
+                    found[0], first_within(points, centers, *radii, size), err_msg=f"{name}, {radii}, {size}"
+                )
+
+
+def test_balls(backend):
+    for name, cloud in shapes(300).items():
+        points = cloud.astype(np.float32)
+        centers = np.concatenate([points[:9], cloud[-4:].astype(np.float32) + np.float32(0.01)])
+        for radii in RADII[1:5]:
+            found = on(backend, ops.ball_query)(*radii, 5, points[None], centers[None])
+            np.testing.assert_array_equal(found[0], first_within(points, centers, *radii, 5), err_msg=name)
+
+
+def test_ball_query_reference(backend):
+    """Values of the established implementation's tests, batched and stacked."""
+    centers = np.array(
+        [
+            [[-0.0740, 1.3147, -1.3625], [-2.2769, 2.7817, -0.2334], [-0.4003, 2.4666, -0.5116]],
+            [[-2.0289, 2.4952, -0.1708], [-2.0668, 6.0278, -0.4875], [0.4066, 1.4211, -0.2947]],
+        ],
+        np.float32,
+    )
+    xyz = np.array(
+        [
+            [[-0.0740, 1.3147, -1.3625], [0.5555, 1.0399, -1.3634], [-0.4003, 2.4666, -0.5116], [-0.5251, 2.4379, -0.8466],
+             [-0.9691, 1.1418, -1.3733], [-0.2232, 0.9561, -1.3626], [-2.2769, 2.7817, -0.2334], [-0.2822, 1.3192, -1.3645],
+             [0.1533, 1.5024, -1.0432], [0.4917, 1.1529, -1.3496]],
+            [[-2.0289, 2.4952, -0.1708], [-0.7188, 0.9956, -0.5096], [-2.0668, 6.0278, -0.4875], [-1.9304, 3.3092, 0.6610],
+             [0.0949, 1.4332, 0.3140], [-1.2879, 2.0008, -0.7791], [-0.7252, 0.9611, -0.6371], [0.4066, 1.4211, -0.2947],
+             [0.3220, 1.4447, 0.3548], [-0.9744, 2.3856, -1.2000]],
+        ],
+        np.float32,
+    )  # fmt: skip
+    near = np.array([[[0] * 5, [6] * 5, [2] * 5], [[0] * 5, [2] * 5, [7] * 5]])
+    np.testing.assert_array_equal(on(backend, ops.ball_query)(0, 0.2, 5, xyz, centers), near)
+    far = near.copy()
+    far[0, [0, 2]] = [0, 5, 7, 0, 0], [2, 3, 2, 2, 2]
+    np.testing.assert_array_equal(on(backend, ops.ball_query)(0.2, 0.4, 5, xyz, centers), far)
+    rows = (x.reshape(-1, 3) for x in (xyz, centers))
+    counts = np.array([10, 10], np.int32), np.array([3, 3], np.int32)
+    np.testing.assert_array_equal(on(backend, ops.ball_query)(0.2, 0.4, 5, *rows, *counts), far.reshape(-1, 5))
+
+
+def test_balls_of_counts_that_do_not_add_up(backend):
+    points, centers = np.zeros((4, 3)), np.zeros((3, 3))
+    for counts, center_counts, expected in (
+        ([3, 9], [1, 1], [[0, 1, 2, 0, 0], [0] * 5, [0] * 5]),
+        ([2**40, 1], [5, 5], [[0, 1, 2, 3, 0]] * 3),
+        ([1, 2], [3, 0], [[0] * 5] * 3),
+    ):
+        call = lambda: on(backend, ops.ball_query)(0, 1, 5, points, centers, *map(np.array, (counts, center_counts)))  # noqa: E731
+        if backend == "cpu":
+            with pytest.raises(ValueError, match=r"^ball_query: \w+ must add up to the number of rows, [34], got"):
+                call()
+        else:
+            np.testing.assert_array_equal(call(), expected)
+
+
+def test_a_ball_without_points(backend):
+    """Zeros; where clouds are stacked, -1 comes first."""
+    points, centers = np.zeros((1, 3)), np.full((2, 3), 7.0)
+    np.testing.assert_array_equal(
+        on(backend, ops.ball_query)(0, 1, 3, points[None], centers[None]), np.zeros((1, 2, 3))
+    )
+    counts = np.array([1, 0]), np.array([1, 1])
+    np.testing.assert_array_equal(on(backend, ops.ball_query)(0, 1, 3, points, centers, *counts), [[-1, 0, 0]] * 2)
+
+
+def test_wrong_balls():
+    xyz = np.zeros((1, 4, 3))
+    for radii, size, said in (
+        ((-1, 1), 2, "min_radius must be at least 0"),
+        ((1, 0.5), 2, "max_radius must be greater than min_radius, 1, got 0.5"),
+        ((0, np.nan), 2, "max_radius must be a number"),
+        ((0, 1), 0, "sample_num must be at least 1"),
+    ):
+        with pytest.raises(ValueError, match=f"^ball_query: {said}"):
+            ops.ball_query(*radii, size, xyz, xyz)
+    with pytest.raises(
+        TypeError, match=r"^ball_query: center_xyz_batch_cnt must be given with xyz_batch_cnt, got None"
+    ):
+        ops.ball_query(0, 1, 2, xyz[0], xyz[0], np.array([4]))
+    with pytest.raises(ValueError, match=r"^ball_query: xyz must have shape"):
+        ops.ball_query(0, 1, 2, xyz[..., :2], xyz)
 
 
 # ---- three_nn, three_interpolate ------------------------------------------------------------------------------------

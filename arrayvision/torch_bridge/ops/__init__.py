@@ -5,6 +5,8 @@ Results in the CPU's memory can't be resized (``resize_``, or ``out=`` of anothe
 
 from arrayvision import operators
 from arrayvision.torch_bridge.ops.active_rotated_filter import active_rotated_filter as active_rotated_filter
+from arrayvision.torch_bridge.ops.assign_score_withk import assign_score_withk as assign_score_withk
+from arrayvision.torch_bridge.ops.ball_query import ball_query as ball_query
 from arrayvision.torch_bridge.ops.bezier_align import BezierAlign as BezierAlign, bezier_align as bezier_align
 from arrayvision.torch_bridge.ops.bias_act import (
     FusedBiasLeakyReLU as FusedBiasLeakyReLU,
@@ -51,6 +53,14 @@ from arrayvision.torch_bridge.ops.focal_loss import (
     SoftmaxFocalLoss as SoftmaxFocalLoss,
     sigmoid_focal_loss as sigmoid_focal_loss,
     softmax_focal_loss as softmax_focal_loss,
+)
+from arrayvision.torch_bridge.ops.furthest_point_sample import (
+    furthest_point_sample as furthest_point_sample,
+    furthest_point_sample_with_dist as furthest_point_sample_with_dist,
+)
+from arrayvision.torch_bridge.ops.gather_points import (
+    gather_points as gather_points,
+    grouping_operation as grouping_operation,
 )
 from arrayvision.torch_bridge.ops.knn import knn as knn
 from arrayvision.torch_bridge.ops.min_area_polygons import min_area_polygons as min_area_polygons

@@ -1,0 +1,143 @@
+"""The first points by index within balls: all points are looked at in turn until enough are found, or those in the boxes of
+a tree that the ball meets. A few centres, tried in the first way, tell which is sooner done."""
+
+import math
+
+import numpy as np
+
+from arrayvision.cpu import kernel
+from arrayvision.cpu.threads import claim, parallel_for
+from arrayvision.cpu.tree import LAST, STACK, along_curves, build, farthest, replace_farthest, sort_list
+from arrayvision.cpu.vectors import WIDE, boxes_within, first_bit, points_within
+
+TRIED = 16  # centres
+LEAF_TIME = 4  # nanoseconds of looking at a leaf
+NODE_TIME, SEARCH_TIME, FOUND_TIME = (
+    70,
+    200,
+    40,
+)  # of building over a point; of a search in a tree, and of a point in the ball
+
+
+@kernel(_nrt=False)
+def find_in_turn(columns, names, first, stop, x, y, z, least, limit, squares, found):
+    """Fill found with the points of leaves first to stop, until it is full; how many, and how many leaves were looked at."""
+    count = 0
+    for leaf in range(first, stop):
+        hits = points_within(columns, leaf * 3 * WIDE, x, y, z, squares, limit)
+        while hits:
+            i = first_bit(hits)
+            hits &= hits - 1
+            if squares[i] >= least or squares[i] == 0:
+                found[count] = names[leaf, i]
+                count += 1
+                if count == found.shape[0]:
+                    return count, leaf - first + 1
+    return count, stop - first
+
+
+@kernel(_nrt=False)
+def find_in_boxes(columns, names, root, boxes, lowest, children, x, y, z, least, limit, squares, stack, zeros, found):
+    """The same by a tree, which begins at node root; zeros are found's squares as a list has them."""
+    nodes, last, zero = boxes.shape[0], farthest(found), zeros.dtype.type(0)
+    for i in range(found.shape[0]):
+        zeros[i], found[i] = zero, LAST
+    count, top, stack[0] = 0, 1, root
+    while top:
+        top -= 1
+        node = stack[top]
+        if node < nodes:
+            hits = boxes_within(boxes, node * 6 * WIDE, x, y, z, squares, limit)
+            while hits:
+                i = first_bit(hits)
+                hits &= hits - 1
+                if lowest[node, i] < found[last]:
+                    stack[top] = children[node] + i
+                    top += 1
+            continue
+        leaf = node - nodes
+        hits = points_within(columns, leaf * 3 * WIDE, x, y, z, squares, limit)
+        while hits:
+            i = first_bit(hits)
+            hits &= hits - 1
+            if (squares[i] >= least or squares[i] == 0) and names[leaf, i] < found[last]:
+                replace_farthest(zeros, found, zero, names[leaf, i])
+                count += 1
+    sort_list(zeros, found)
+    return min(count, found.shape[0])
+
+
+@kernel
+def find_some(
+    starts, finite, points, axes, leaves, columns, names, nodes, boxes, lowest, children,
+    centers, center_starts, order, stride, least, limit, missing, looked, out, turn, grain, n,
+):  # fmt: skip
+    stack, squares = np.empty(STACK, np.int64), np.empty(WIDE, columns.dtype)
+    found, zeros = np.empty(out.shape[1], np.int32), np.empty(out.shape[1], columns.dtype)
+    cloud = seen = hits = 0
+    start = claim(turn, grain)
+    while start < n:
+        for s in range(start, min(start + grain, n)):
+            place = s * stride
+            while place >= center_starts[cloud + 1]:
+                cloud += 1
+            row, count = center_starts[cloud] + order[place], 0
+            x, y, z = centers[row, 0], centers[row, 1], centers[row, 2]
+            if finite[cloud] and (x - x) + (y - y) + (z - z) == 0:
+                if boxes.shape[0]:
+                    count = find_in_boxes(
+                        columns, names, nodes[cloud], boxes, lowest, children, x, y, z, least, limit, squares, stack,
+                        zeros, found,
+                    )  # fmt: skip
+                else:
+                    count, size = find_in_turn(
+                        columns, names, leaves[cloud], leaves[cloud + 1], x, y, z, least, limit, squares, found
+                    )
+                    seen, hits = seen + size, hits + count
+            for i in range(out.shape[1]):
+                out[row, i] = found[i] if i < count else found[0] if count else 0
+            if count == 0:
+                out[row, 0] = missing
+        start = claim(turn, grain)
+    if stride > 1:  # a trial, by one thread
+        looked[0], looked[1] = seen, hits
+
+
+def find_all(least, most, points, starts, centers, center_starts, missing, out):
+    """Fill out (centres, size); a centre that finds none begins with `missing`."""
+    if not out.size:
+        return
+    limit = max(
+        np.nextafter(most, most.dtype.type(-math.inf)), most.dtype.type(0)
+    )  # a square is below `most` if it isn't above this
+    tree = build(points, starts, bare=True)
+    order, _ = along_curves(centers, center_starts, tree.axes, curved=False)
+    looked, count = np.zeros(2, np.int64), len(centers)
+    tried = min(TRIED, count // 2)
+    if tried:
+        how = count // tried, least, limit, missing, looked, out
+        find_some(*tree, centers, center_starts, order, *how, np.zeros(1, np.int64), tried, tried)
+        seen, hits = int(looked[0]), int(looked[1])
+        inside = hits / max(seen, 1) * tree.leaves[-1] / max(len(starts) - 1, 1)  # points in a ball, were all looked at
+        search = SEARCH_TIME + FOUND_TIME * inside
+        if count * LEAF_TIME * seen / tried > NODE_TIME * len(points) + count * search:
+            tree = build(points, starts)
+            order, _ = along_curves(centers, center_starts, tree.axes)
+    how = 1, least, limit, missing, looked, out
+    parallel_for(find_some, count, 64, *tree, centers, center_starts, order, *how, cost=SEARCH_TIME)
+
+
+def find(least, most, points, centers, out):
+    """Fill out (B, M, size) with indices of the points (B, N, 3) round centers (B, M, 3) whose squares of distances are 0, or at
+    least `least` and below `most`."""
+    (clouds, size), count = points.shape[:2], centers.shape[1]
+    find_all(
+        least, most, points.reshape(-1, 3), np.arange(clouds + 1) * size, centers.reshape(-1, 3),
+        np.arange(clouds + 1) * count, 0, out.reshape(clouds * count, out.shape[2]),
+    )  # fmt: skip
+
+
+def find_stacked(least, most, points, centers, counts, center_counts, out):
+    """The same of clouds that lie behind one another, of so many points and centres; -1 begins where none is found."""
+    starts, center_starts = (np.concatenate([[0], np.cumsum(c)]) for c in (counts, center_counts))
+    find_all(least, most, points, starts, centers, center_starts, -1, out)

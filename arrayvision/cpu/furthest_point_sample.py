@@ -1,0 +1,127 @@
+"""Farthest points: a tree of boxes knows the greatest distance, so far, of the points in each. A new sample visits only boxes
+that are nearer to it than that, which soon are few; and the next sample is known at the root.
+
+By given distances, a sample takes a pass over its row.
+"""
+
+import math
+
+import numpy as np
+
+from arrayvision.cpu import kernel
+from arrayvision.cpu.threads import claim, parallel_for
+from arrayvision.cpu.tree import LAST, build
+from arrayvision.cpu.vectors import WIDE, boxes_below, first_bit, greatest, lower
+
+
+@kernel(_nrt=False)
+def sample(points, first, columns, names, nodes, boxes, children, root, far, who, squares, queue, places, out):
+    """Fill out with the samples of a cloud: its points begin at first, its nodes at root.
+
+    far and who (nodes * WIDE,) have the greatest square of each child's points and the lowest index that has it; squares
+    (leaves * WIDE,) those of the points. queue and places are room for the nodes that are visited and where they are children.
+    """
+    out[0] = current = 0
+    for s in range(1, out.shape[0]):
+        row = first + current
+        x, y, z = points[row, 0], points[row, 1], points[row, 2]
+        size, begin = 0, 0
+        if (x - x) + (y - y) + (z - z) == 0:
+            queue[0], places[0], size = root, 0, 1
+        while begin < size:
+            node = queue[begin]
+            begin += 1
+            hits = boxes_below(boxes, node * 6 * WIDE, x, y, z, far, node * WIDE)
+            while hits:
+                i = first_bit(hits)
+                hits &= hits - 1
+                child = children[node] + i
+                if child < nodes:
+                    queue[size], places[size] = child, node * WIDE + i
+                    size += 1
+                else:
+                    leaf = child - nodes
+                    lower(columns, leaf * 3 * WIDE, x, y, z, squares, leaf * WIDE)
+                    far[node * WIDE + i], who[node * WIDE + i] = greatest(squares, names, leaf * WIDE)
+        for k in range(size - 1, 0, -1):  # upwards
+            far[places[k]], who[places[k]] = greatest(far, who, queue[k] * WIDE)
+        _, current = greatest(far, who, root * WIDE)
+        out[s] = current
+
+
+@kernel
+def sample_some(
+    points, starts, finite, order, axes, leaves, columns, names, nodes, boxes, lowest, children, far, who, squares, out,
+    turn, grain, n,
+):  # fmt: skip
+    start = claim(turn, grain)
+    while start < n:
+        for cloud in range(start, min(start + grain, n)):
+            if finite[cloud] == 0:
+                for s in range(out.shape[1]):
+                    out[cloud, s] = 0
+                continue
+            for node in range(nodes[cloud], nodes[cloud + 1]):
+                for i in range(WIDE):
+                    who[node * WIDE + i] = lowest[node, i]
+                    far[node * WIDE + i] = -1 if lowest[node, i] == LAST else math.inf
+            for leaf in range(leaves[cloud], leaves[cloud + 1]):
+                for i in range(WIDE):
+                    squares[leaf * WIDE + i] = -1 if names[leaf, i] == LAST else math.inf
+            room = nodes[cloud + 1] - nodes[cloud]
+            queue, places = np.empty(room, np.int64), np.empty(room, np.int64)
+            sample(
+                points, starts[cloud], columns, names, boxes.shape[0], boxes, children, nodes[cloud], far, who, squares,
+                queue, places, out[cloud],
+            )  # fmt: skip
+        start = claim(turn, grain)
+
+
+@kernel
+def sample_rows(distances, out, turn, grain, n):
+    size = distances.shape[1]
+    least, most = np.empty(size, distances.dtype), np.empty(WIDE, distances.dtype)
+    start = claim(turn, grain)
+    while start < n:
+        for cloud in range(start, min(start + grain, n)):
+            for i in range(size):
+                least[i] = math.inf
+            out[cloud, 0] = current = 0
+            for s in range(1, out.shape[1]):
+                row = distances[cloud, current]
+                for i in range(size):
+                    d = row[i] if row[i] == row[i] else -math.inf
+                    least[i] = d if d < least[i] else least[i]
+                for k in range(WIDE):
+                    most[k] = -math.inf
+                for i in range(0, size - size % WIDE, WIDE):  # WIDE maxima: LLVM finds no other vectors here
+                    some = least[i : i + WIDE]
+                    for k in range(WIDE):
+                        most[k] = some[k] if some[k] > most[k] else most[k]
+                best = most[0]
+                for k in range(1, WIDE):
+                    best = max(best, most[k])
+                for i in range(size - size % WIDE, size):
+                    best = max(best, least[i])
+                current = 0
+                while least[current] != best:
+                    current += 1
+                out[cloud, s] = current
+        start = claim(turn, grain)
+
+
+def by_points(points, out):
+    """Fill out (B, count) with samples of points (B, N, 3)."""
+    clouds, size = points.shape[:2]
+    if out.size:
+        flat, real = points.reshape(clouds * size, 3), points.dtype
+        tree = build(flat, np.arange(clouds + 1) * size, halved=False)
+        places, count = tree.lowest.size, tree.names.size
+        room = np.empty(places, real), np.empty(places, np.int32), np.empty(count, real)
+        parallel_for(sample_some, clouds, 1, flat, *tree, *room, out, cost=300 * out.shape[1] + 20 * size)
+
+
+def by_distances(distances, out):
+    """Fill out (B, count) with samples by distances (B, N, N)."""
+    if out.size:
+        parallel_for(sample_rows, len(out), 1, distances, out, cost=out.shape[1] * distances.shape[1])

@@ -1,0 +1,118 @@
+"""Features of chosen points: indices and counts that are out of range, published values, sums in a fixed order."""
+
+import numpy as np
+import pytest
+
+from arrayvision import array, ops
+from tests.conftest import on
+
+FEATURES = np.arange(12.0).reshape(2, 2, 3) + 1
+BAD = (-1, 3, 2**31 - 1, -(2**31))
+
+
+def test_indices_out_of_range(backend):
+    """An error on the CPU; on a GPU nothing is read there, and nothing added."""
+    for bad in BAD:
+        indices = np.array([[0, bad], [2, 1]])
+        calls = (
+            lambda: on(backend, ops.gather_points)(FEATURES, indices),
+            lambda: on(backend, ops.grouping_operation)(FEATURES, indices[:, None])[:, :, 0],
+        )
+        backwards = (
+            lambda: on(backend, ops.gather_points_backward)(np.ones((2, 2, 2)), indices, (2, 2, 3)),
+            lambda: on(backend, ops.grouping_operation_backward)(np.ones((2, 2, 1, 2)), indices[:, None], (2, 2, 3)),
+        )
+        if backend == "cpu":
+            for call in calls + backwards:
+                with pytest.raises(ValueError, match=r"indices must hold numbers at least 0 and below 3, got"):
+                    call()
+            continue
+        for call in calls:
+            np.testing.assert_array_equal(call(), [[[1, 0], [4, 0]], [[9, 8], [12, 11]]])
+        for call in backwards:
+            np.testing.assert_array_equal(call(), [[[1, 0, 0]] * 2, [[0, 1, 1]] * 2])
+
+
+def test_stacked_indices_out_of_range(backend):
+    """Those of the next cloud are out of range too."""
+    features, counts = np.arange(10.0).reshape(5, 2) + 1, (np.array([2, 3]), np.array([1, 1]))
+    for bad in (-1, 2, 2**31 - 1):
+        indices = np.array([[1, bad], [2, 0]])
+        calls = (
+            lambda: on(backend, ops.grouping_operation)(features, indices, *counts),
+            lambda: on(backend, ops.grouping_operation_backward)(np.ones((2, 2, 2)), indices, (5, 2), *counts),
+        )
+        if backend == "cpu":
+            for call in calls:
+                with pytest.raises(ValueError, match=r"indices\[0\] must be within the cloud's 2 points, got"):
+                    call()
+        else:
+            np.testing.assert_array_equal(calls[0](), [[[3, 0], [4, 0]], [[9, 5], [10, 6]]])
+            np.testing.assert_array_equal(calls[1](), np.repeat([[0], [1], [1], [0], [1]], 2, 1))
+
+
+def test_counts_that_do_not_add_up(backend):
+    features, indices = np.ones((5, 2)), np.zeros((3, 2), int)
+    for counts in (([2, 2], [1, 2]), ([2, 3], [9, 9]), ([-2, 7], [1, 2])):
+        call = lambda: on(backend, ops.grouping_operation)(features, indices, *map(np.array, counts))  # noqa: E731
+        if backend == "cpu":
+            with pytest.raises(ValueError, match=r"^grouping_operation: \w+_batch_cnt must"):
+                call()
+        else:
+            assert np.isin(call(), (0, 1)).all()
+
+
+def test_grouping_reference(backend):
+    """Values of the established implementation's tests, and the gradient of half the squares' sum."""
+    features = np.array([[[0.5798, -0.7981, -0.9280, -1.3311, 1.3687, 0.9277, -0.4164, -1.8274, 0.9268, 0.8414]]])
+    indices = np.array([[[0, 0, 0], [3, 3, 3], [8, 8, 8], [0, 0, 0], [0, 0, 0], [0, 0, 0]]], np.int32)
+    out = on(backend, ops.grouping_operation)(features, indices)
+    np.testing.assert_array_equal(out[0, 0, :, 0], [0.5798, -1.3311, 0.9268, 0.5798, 0.5798, 0.5798])
+    back = on(backend, ops.grouping_operation_backward)(out, indices, features.shape)
+    np.testing.assert_allclose(back[0, 0, [0, 3, 8]], [6.9576, -3.9933, 2.7804], atol=1e-12)
+    assert np.count_nonzero(back) == 3
+
+
+def test_scores_reference(backend):
+    """The first values of the established implementation's test."""
+    scores = np.array([[[[0.06947571, 0.6065746], [0.28462553, 0.8378516]]]])
+    points, centers = np.zeros((1, 8, 2, 1)), np.zeros((1, 8, 2, 1))
+    points[0, 6, :, 0], points[0, 7, :, 0] = [0.30976456, 0.69656056], [0.5829035, 0.88030535]
+    centers[0, 6, :, 0] = [0.73675203, 0.7817645]
+    out = on(backend, ops.assign_score_withk)(scores, points, centers, np.array([[[6, 7]]]))
+    np.testing.assert_allclose(out[0, 0, 0], [-0.08134781, 0.03877336], atol=1e-7)
+
+
+def test_how_scores_are_aggregated():
+    given = np.ones((1, 1, 2, 1)), np.ones((1, 3, 1, 2)), np.zeros((1, 3, 1, 2)), np.zeros((1, 1, 2), int)
+    for aggregate in ("sum", "avg", "max"):
+        np.testing.assert_array_equal(ops.assign_score_withk(*given, aggregate), np.ones((1, 2, 1, 2)))
+    with pytest.raises(ValueError, match=r"^assign_score_withk: aggregate must be 'sum', 'avg' or 'max', got 'mean'"):
+        ops.assign_score_withk(*given, "mean")
+
+
+def test_sums_in_a_fixed_order(monkeypatch):
+    """As a GPU adds where determinism is asked for; in the emulator. Many indices name one point."""
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    indices, three = rng.integers(0, 3, (2, 40)), rng.integers(0, 3, (2, 13, 3))
+    stacked = rng.integers(0, 3, (20, 2)), (6, 18), np.array([3, 3]), np.array([12, 8])
+    score = rng.random((2, 5, 4, 3)), rng.random((2, 3, 3, 7)), rng.random((2, 3, 3, 7)), rng.integers(0, 3, (2, 5, 4))
+    calls = (
+        (ops.gather_points_backward, rng.random((2, 9, 40)), indices, (2, 9, 3)),
+        (ops.grouping_operation_backward, rng.random((20, 18, 2)), *stacked),
+        (ops.three_interpolate_backward, rng.random((2, 9, 13)), three, rng.random((2, 13, 3)), (2, 9, 3)),
+        (ops.assign_score_withk_backward, rng.random((2, 7, 5, 4)), *score),
+    )
+    for function, *given in calls:
+        monkeypatch.setattr(array, "EMULATED", False)
+        expected = function(*given)
+        monkeypatch.setattr(array, "EMULATED", True)
+        torch.use_deterministic_algorithms(True)
+        try:
+            found = function(*(torch.from_numpy(x) if isinstance(x, np.ndarray) else x for x in given))
+        finally:
+            torch.use_deterministic_algorithms(False)
+        pairs = zip(found, expected, strict=True) if isinstance(found, tuple) else [(found, expected)]
+        for a, b in pairs:
+            np.testing.assert_allclose(a.numpy(), b, rtol=1e-12)

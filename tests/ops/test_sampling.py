@@ -1,0 +1,101 @@
+"""Farthest points: against a plain loop on clouds of every bad shape; published values; what is not finite, ties."""
+
+import numpy as np
+import pytest
+
+from arrayvision import ops
+from tests.conftest import on
+from tests.ops.test_neighbours import shapes
+
+POINTS = np.array(
+    [
+        [[-0.2748, 1.0020, -1.1674], [0.1015, 1.3952, -1.2681], [-0.8070, 2.4137, -0.5845], [-1.0001, 2.1982, -0.5859],
+         [0.3841, 1.8983, -0.7431]],
+        [[-1.0696, 3.0758, -0.1899], [-0.2559, 3.5521, -0.1402], [0.8164, 4.0081, -0.1839], [-1.1000, 3.0213, -0.8205],
+         [-0.0518, 3.7251, -0.3950]],
+    ],
+    np.float32,
+)  # fmt: skip
+
+
+def plain(points, count):
+    """A loop over samples in the points' dtype."""
+    good = np.isfinite(points).all(1)
+    least, chosen = np.where(good, np.inf, -1).astype(points.dtype), np.zeros(count, np.int32)
+    with np.errstate(all="ignore"):
+        for s in range(1, count):
+            if good[chosen[s - 1]]:
+                d = points - points[chosen[s - 1]]
+                squares = d[:, 0] * d[:, 0] + d[:, 1] * d[:, 1] + d[:, 2] * d[:, 2]
+                least = np.where(squares < least, squares, least)
+            chosen[s] = least.argmax()
+    return chosen
+
+
+def test_reference(backend):
+    """Values of the established implementation's tests."""
+    expected = [[0, 2, 4], [0, 2, 1]]
+    np.testing.assert_array_equal(on(backend, ops.furthest_point_sample)(POINTS, 3), expected)
+    distances = ((POINTS[:, :, None] - POINTS[:, None]) ** 2).sum(-1)
+    np.testing.assert_array_equal(on(backend, ops.furthest_point_sample_with_dist)(distances, 3), expected)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_cloud(dtype):
+    """From one leaf to three levels of boxes, more samples than points included."""
+    for size in (5, 16, 17, 250, 257, 700, 5000):
+        for name, cloud in shapes(max(size, 11)).items():
+            points = cloud[:size].astype(dtype)
+            count = min(size + 3, 300)
+            found = ops.furthest_point_sample(points[None], count)
+            np.testing.assert_array_equal(found[0], plain(points, count), err_msg=f"{name}, {size}")
+
+
+def test_both_back_ends(backend):
+    for name, cloud in shapes(70).items():
+        points = cloud.astype(np.float32)
+        found = on(backend, ops.furthest_point_sample)(points[None], 12)
+        np.testing.assert_array_equal(found[0], plain(points, 12), err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "size"), [("float32", 1025), ("float32", 2049), ("float32", 8193), ("float64", 2049)]
+)
+def test_points_in_registers_and_in_memory(dtype, size, backend):
+    points = np.random.default_rng(size).random((1, size, 3)).astype(dtype)
+    found = on(backend, ops.furthest_point_sample)(points, 4)
+    np.testing.assert_array_equal(found[0], plain(points[0], 4))
+
+
+@pytest.mark.parametrize("size", [37, 1030])
+def test_by_distances(size, backend):
+    rng = np.random.default_rng(size)
+    distances = np.round(rng.normal(size=(2, size, size)), 1).astype(np.float32)  # with ties, and below 0
+    least, expected = np.full((2, size), np.inf), np.zeros((2, 5), np.int32)
+    for s in range(1, 5):
+        least = np.minimum(least, distances[[0, 1], expected[:, s - 1]])
+        expected[:, s] = least.argmax(1)
+    np.testing.assert_array_equal(on(backend, ops.furthest_point_sample_with_dist)(distances, 5), expected)
+
+
+def test_distances_that_are_no_numbers(backend):
+    distances = np.ones((1, 4, 4))
+    distances[0, 0] = [0, np.nan, 2, np.inf]
+    distances[0, 3] = [9, 9, -np.inf, 0]
+    found = on(backend, ops.furthest_point_sample_with_dist)(distances, 4)
+    np.testing.assert_array_equal(found, [[0, 3, 0, 0]])
+    np.testing.assert_array_equal(on(backend, ops.furthest_point_sample_with_dist)(distances * np.nan, 3), [[0, 0, 0]])
+
+
+def test_none_and_too_many(backend):
+    sample = on(backend, ops.furthest_point_sample)
+    assert sample(POINTS, 0).shape == (2, 0) and sample(POINTS[:0], 3).shape == (0, 3)
+    np.testing.assert_array_equal(sample(POINTS[:, :2], 4), [[0, 1, 0, 0]] * 2)
+    assert sample(np.zeros((2, 0, 3)), 0).shape == (2, 0)
+    with pytest.raises(ValueError, match=r"^furthest_point_sample: num_points must be 0 for empty clouds, got 1"):
+        sample(np.zeros((2, 0, 3)), 1)
+    for count in (-1, 2.0, None):
+        with pytest.raises((TypeError, ValueError), match=r"^furthest_point_sample: num_points must be "):
+            sample(POINTS, count)
+    with pytest.raises(ValueError, match=r"^furthest_point_sample_with_dist: points_dist must have shape"):
+        on(backend, ops.furthest_point_sample_with_dist)(np.zeros((1, 3, 4)), 2)
