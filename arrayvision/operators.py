@@ -106,6 +106,7 @@ OPERATORS = (
         "backward", "SoftmaxFocalLoss", "SoftmaxFocalLossFunction",
     ),
     _row("tin_shift", "tin_shift", "any", "groups of channels moved along time", "", "TINShift", "TINShiftFunction"),
+    _row("voxelization", "voxelization", "", "points grouped by the voxels of a grid", "", "Voxelization"),
 )  # fmt: skip
 
 # Functions without kernels of their own: the arrays' library computes them.

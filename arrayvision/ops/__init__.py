@@ -68,5 +68,6 @@ from arrayvision.ops.rotated_feature_align import (
 )
 from arrayvision.ops.soft_nms import soft_nms as soft_nms
 from arrayvision.ops.tin_shift import tin_shift as tin_shift
+from arrayvision.ops.voxelization import voxelization as voxelization
 
 __all__ = operators.array_names()

@@ -58,6 +58,7 @@ from arrayvision.torch_bridge.ops.roi_align_rotated import (
 from arrayvision.torch_bridge.ops.roi_pool import RoIPool as RoIPool, roi_pool as roi_pool
 from arrayvision.torch_bridge.ops.rotated_feature_align import rotated_feature_align as rotated_feature_align
 from arrayvision.torch_bridge.ops.tin_shift import TINShift as TINShift, tin_shift as tin_shift
+from arrayvision.torch_bridge.ops.voxelization import Voxelization as Voxelization, voxelization as voxelization
 
 __all__ = operators.torch_names()
 

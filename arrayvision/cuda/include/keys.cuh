@@ -1,0 +1,60 @@
+// Runs of equal keys, which stand for rows of whole numbers (cpu/keys.py), after the caller's library has sorted them.
+#pragma once
+#include "prelude.cuh"
+
+namespace keys {
+
+// Where the run that holds position k ends.
+template <class K> __device__ inline int64_t end_of_run(int64_t n, const K* sorted, int64_t k) {
+  const K key = sorted[k];
+  int64_t low = k, high = n, step = 1;  // sorted[low] is equal; what is at `high` is not
+  while (low + step < n && sorted[low + step] == key) low += step, step *= 2;
+  if (low + step < n) high = low + step;
+  while (high - low > 1) {
+    const int64_t middle = low + (high - low) / 2;
+    if (sorted[middle] == key) low = middle;
+    else high = middle;
+  }
+  return high;
+}
+
+}  // namespace keys
+
+// sorted[k] = keys[order[k]]
+template <class K>
+__global__ void __launch_bounds__(256) take_keys(int64_t n, const K* keys, const int64_t* order, K* sorted) {
+  for (int64_t k = first(); k < n; k += stride()) sorted[k] = keys[order[k]];
+}
+
+// heads[k] = whether a run begins at k. Keys of `outside` are none.
+template <class K>
+__global__ void __launch_bounds__(256) mark_runs(int64_t n, int64_t outside, const K* sorted, int* heads) {
+  for (int64_t k = first(); k < n; k += stride()) {
+    const K key = sorted[k];
+    heads[k] = int64_t(key) != outside && (k == 0 || sorted[k - 1] != key);
+  }
+}
+
+// The same by row: heads[i] = whether row i is the first of its run, begins[i] where that begins.
+template <class K>
+__global__ void __launch_bounds__(256)
+    mark_first_rows(int64_t n, int64_t outside, const K* sorted, const int64_t* order, int* heads, int* begins) {
+  for (int64_t k = first(); k < n; k += stride()) {
+    const K key = sorted[k];
+    const int64_t i = order[k];
+    heads[i] = int64_t(key) != outside && (k == 0 || sorted[k - 1] != key);
+    begins[i] = int(k);
+  }
+}
+
+// The runs that are kept, by rank: ranks are running sums of heads. begins is null where rows are in the sorted order.
+template <class K>
+__global__ void __launch_bounds__(256) list_runs(int64_t n, int64_t most, const K* sorted, const int* heads, const int64_t* ranks, const int* begins, bool by_row, int* starts, int* lengths) {
+  for (int64_t i = first(); i < n; i += stride()) {
+    const int64_t r = ranks[i] - 1;
+    if (!heads[i] || r >= most) continue;
+    const int64_t k = by_row ? begins[i] : i;
+    starts[r] = int(k);
+    lengths[r] = int(keys::end_of_run(n, sorted, k) - k);
+  }
+}
