@@ -69,6 +69,10 @@ OPERATORS = (
         "backward",
     ),
     _row("diff_iou_rotated_3d", "diff_iou_rotated", "once", "the same of upright boxes in space", "backward"),
+    _row(
+        "dynamic_scatter", "dynamic_scatter", "once", "mean, maximum or sum of the points of each voxel",
+        "backward with_points", "DynamicScatter",
+    ),
     _row("min_area_polygons", "min_area_polygons", "", "the smallest rectangles round 9 points"),
     _row("nms", "nms", "any", "non-maximum suppression"),
     _row("nms_match", "nms", "", "suppression that tells which box suppressed which"),

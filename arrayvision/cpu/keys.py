@@ -9,6 +9,7 @@ import numpy as np
 
 from arrayvision.cpu import kernel
 from arrayvision.cpu.order import sort_pairs
+from arrayvision.cpu.threads import claim
 
 
 def keys_for(n, cells):
@@ -76,3 +77,33 @@ def runs_by_first_row(keys, cells, most):
             starts[at], lengths[at] = begins[r], begins[r + 1] - begins[r]
             at += 1
     return order, starts, lengths
+
+
+@kernel
+def extents(rows):
+    """The largest number of each column, of rows without a negative one; -1 where there are none."""
+    n, columns = rows.shape
+    largest = np.full(columns, -1, np.int64)
+    for i in range(n):
+        row, inside = rows[i], True
+        for k in range(columns):
+            inside = inside and row[k] >= 0
+        if inside:
+            for k in range(columns):
+                largest[k] = max(largest[k], np.int64(row[k]))
+    return largest
+
+
+@kernel
+def pack(rows, sizes, outside, keys, turn, grain, n):
+    """keys[i] = the number of cell rows[i] in a grid of these sizes, the last column's running fastest; `outside` outside."""
+    start = claim(turn, grain)
+    while start < n:
+        for i in range(start, min(start + grain, n)):
+            row, key, inside = rows[i], np.int64(0), True
+            for k in range(sizes.shape[0]):
+                value = np.int64(row[k])
+                inside = inside and value >= 0 and value < sizes[k]
+                key = key * sizes[k] + value
+            keys[i] = np.uint64(key) if inside else outside
+        start = claim(turn, grain)

@@ -3,11 +3,18 @@
 A file that includes keys.cuh instantiates `RUNS`.
 """
 
-from arrayvision.cuda.runtime import argsort, empty, running_sum
+from arrayvision.array import library_of
+from arrayvision.cuda.runtime import argsort, empty, running_sum, zeros
 
 KINDS = {"int": "int32", "int64_t": "int64"}  # of keys: C types and dtypes
-RUNS = [f"{kernel}<{K}>" for K in KINDS for kernel in ("take_keys", "mark_runs", "mark_first_rows", "list_runs")]
+RUNS = [
+    *(f"{kernel}<{K}>" for K in KINDS for kernel in ("take_keys", "mark_runs", "mark_first_rows", "list_runs")),
+    *(f"{kernel}<{K}>" for K in KINDS for kernel in ("find_extents", "pack_rows")),
+    "find_owners",
+]
 ALL = 2**62  # more runs than there are
+CELLS = 2**63 - 1  # more cells than a grid may have, where only the GPU knows it
+_C_TYPES = {dtype: kind for kind, dtype in KINDS.items()}
 
 
 def key_for(cells: int) -> str:
@@ -62,3 +69,25 @@ def runs_by_first_row(kernels, keys, cells, most):
     heads, begins = empty(keys, (n,), "int32"), empty(keys, (n,), "int32")
     kernels.launch(f"mark_first_rows<{kind}>", n, n, cells, ordered, order, heads, begins)
     return order, *_listed(kernels, kind, ordered, heads, begins, True, most)
+
+
+def row_type(rows) -> str:
+    """The C type of rows of integers."""
+    return _C_TYPES[library_of(rows).dtype(rows)]
+
+
+def pack(kernels, rows):
+    """The keys of rows in the grid that holds them all, `CELLS` for one with a negative number; and whether keys hold that grid,
+    which the GPU knows, as an array of one."""
+    n, columns = rows.shape
+    kind = row_type(rows)
+    largest, keys, fits = zeros(rows, (columns,), "int64"), empty(rows, (n,), "int64"), empty(rows, (1,), "int32")
+    kernels.launch(f"find_extents<{kind}>", min(n, 1 << 16), n, columns, rows, largest)
+    kernels.launch(f"pack_rows<{kind}>", n, n, columns, CELLS, rows, largest, keys, fits)
+    return keys, fits
+
+
+def owners(kernels, order, starts, lengths, out):
+    """out[i] = the run that row i is in, -1 for none."""
+    n = order.shape[0]
+    kernels.launch("find_owners", n, n, starts.shape[0], order, starts, lengths, out)

@@ -19,6 +19,11 @@ from arrayvision.ops.diff_iou_rotated import (
     diff_iou_rotated_3d as diff_iou_rotated_3d,
     diff_iou_rotated_3d_backward as diff_iou_rotated_3d_backward,
 )
+from arrayvision.ops.dynamic_scatter import (
+    dynamic_scatter as dynamic_scatter,
+    dynamic_scatter_backward as dynamic_scatter_backward,
+    dynamic_scatter_with_points as dynamic_scatter_with_points,
+)
 from arrayvision.ops.focal_loss import (
     sigmoid_focal_loss as sigmoid_focal_loss,
     sigmoid_focal_loss_backward as sigmoid_focal_loss_backward,

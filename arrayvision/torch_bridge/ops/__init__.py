@@ -28,6 +28,10 @@ from arrayvision.torch_bridge.ops.diff_iou_rotated import (
     diff_iou_rotated_2d as diff_iou_rotated_2d,
     diff_iou_rotated_3d as diff_iou_rotated_3d,
 )
+from arrayvision.torch_bridge.ops.dynamic_scatter import (
+    DynamicScatter as DynamicScatter,
+    dynamic_scatter as dynamic_scatter,
+)
 from arrayvision.torch_bridge.ops.focal_loss import (
     SigmoidFocalLoss as SigmoidFocalLoss,
     SoftmaxFocalLoss as SoftmaxFocalLoss,
