@@ -6,6 +6,7 @@ import numpy as np
 
 from arrayvision.cpu import kernel
 from arrayvision.cpu.keys import extents, keys_for, pack, rising_runs
+from arrayvision.cpu.prefetch import AHEAD, prefetch
 from arrayvision.cpu.threads import claim, parallel_for
 
 
@@ -16,17 +17,25 @@ def add(feats, order, starts, coors, mean, out, voxel_coors, voxels, counts, tur
     start = claim(turn, grain)
     while start < n:
         for v in range(start, min(start + grain, n)):
-            first, stop = starts[v], starts[v + 1]
+            first, stop, row = starts[v], starts[v + 1], out[v]
             for c in range(channels):
                 total[c] = 0
             for k in range(first, stop):
-                row = feats[order[k]]
+                if k + AHEAD < order.shape[0]:  # written out: a call here takes as long as a point does
+                    prefetch(feats, np.int64(order[k + AHEAD]))
+                    prefetch(coors, np.int64(order[k + AHEAD]))
+                point = feats[order[k]]
                 voxels[order[k]] = v
+                if stop - first == 1:  # most are alone
+                    for c in range(channels):
+                        row[c] = point[c]
+                else:
+                    for c in range(channels):
+                        total[c] += point[c]
+            if stop - first > 1:
+                by = np.float64(stop - first) if mean else 1.0
                 for c in range(channels):
-                    total[c] += row[c]
-            by, row = np.float64(stop - first) if mean else 1.0, out[v]
-            for c in range(channels):
-                row[c] = total[c] / by
+                    row[c] = total[c] / by
             for k in range(coors.shape[1]):
                 voxel_coors[v, k] = coors[order[first], k]
             counts[v] = stop - first
@@ -42,6 +51,9 @@ def choose(feats, order, starts, coors, out, voxel_coors, voxels, counts, argmax
             first, stop = starts[v], starts[v + 1]
             best, which = out[v], argmax[v]
             for k in range(first, stop):
+                if k + AHEAD < order.shape[0]:
+                    prefetch(feats, np.int64(order[k + AHEAD]))
+                    prefetch(coors, np.int64(order[k + AHEAD]))
                 i = order[k]
                 row = feats[i]
                 voxels[i] = v

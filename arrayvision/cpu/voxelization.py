@@ -4,6 +4,7 @@ import numpy as np
 
 from arrayvision.cpu import kernel
 from arrayvision.cpu.keys import keys_for, runs_by_first_row
+from arrayvision.cpu.prefetch import AHEAD, prefetch
 from arrayvision.cpu.threads import claim, parallel_for
 
 
@@ -58,6 +59,8 @@ def gather(points, low, size, grid, order, starts, lengths, voxels, coors, count
     start = claim(turn, grain)
     while start < n:
         for v in range(start, min(start + grain, n)):
+            if v + AHEAD < n:
+                prefetch(points, np.int64(order[starts[v + AHEAD]]))
             first, count, voxel = starts[v], min(lengths[v], slots), voxels[v]
             for s in range(count):
                 point, row = points[order[first + s]], voxel[s]
