@@ -99,6 +99,14 @@ OPERATORS = (
         "roi_pool", "roi_pool", "once", "maxima of regions rounded to pixels",
         "backward with_argmax", "RoIPool", "RoIPoolFunction",
     ),
+    _row(
+        "roiaware_pool3d", "roiaware_pool3d", "once", "points in boxes, pooled into the cells of each box",
+        "backward with_points", "RoIAwarePool3d", "RoIAwarePool3dFunction",
+    ),
+    _row(
+        "roipoint_pool3d", "roipoint_pool3d", "", "as many points of each box as asked for, with their features", "",
+        "RoIPointPool3d", "RoIPointPool3dFunction",
+    ),
     _row("rotated_feature_align", "rotated_feature_align", "any", "features moved to where refined boxes are", "backward"),
     _row(
         "sigmoid_focal_loss", "focal_loss", "once", "focal loss of independent classifiers",

@@ -61,6 +61,12 @@ from arrayvision.ops.roi_pool import (
     roi_pool_backward as roi_pool_backward,
     roi_pool_with_argmax as roi_pool_with_argmax,
 )
+from arrayvision.ops.roiaware_pool3d import (
+    roiaware_pool3d as roiaware_pool3d,
+    roiaware_pool3d_backward as roiaware_pool3d_backward,
+    roiaware_pool3d_with_points as roiaware_pool3d_with_points,
+)
+from arrayvision.ops.roipoint_pool3d import roipoint_pool3d as roipoint_pool3d
 from arrayvision.ops.rotated_boxes import (
     box_iou_quadri as box_iou_quadri,
     box_iou_rotated as box_iou_rotated,

@@ -15,6 +15,11 @@ FRAMES = {  # larger ones, at most, and why
     ("min_area_polygons", "rectangles"): 288,  # corners of a hull
     ("riroi_align_rotated", "pool_turned"): SINES,
     ("riroi_align_rotated", "spread_turned"): SINES,
+    ("roiaware_pool3d", "count_members"): SINES,
+    ("roiaware_pool3d", "find_cells"): SINES,
+    ("roiaware_pool3d", "list_members"): SINES,
+    ("roipoint_pool3d", "count_members"): SINES,
+    ("roipoint_pool3d", "list_members"): SINES,
     ("roi_align_rotated", "pool"): SINES,
     ("roi_align_rotated", "spread"): SINES,
     ("roi_align_rotated", "spread_in_order"): SINES,

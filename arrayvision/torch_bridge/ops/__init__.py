@@ -60,6 +60,14 @@ from arrayvision.torch_bridge.ops.roi_align_rotated import (
     roi_align_rotated as roi_align_rotated,
 )
 from arrayvision.torch_bridge.ops.roi_pool import RoIPool as RoIPool, roi_pool as roi_pool
+from arrayvision.torch_bridge.ops.roiaware_pool3d import (
+    RoIAwarePool3d as RoIAwarePool3d,
+    roiaware_pool3d as roiaware_pool3d,
+)
+from arrayvision.torch_bridge.ops.roipoint_pool3d import (
+    RoIPointPool3d as RoIPointPool3d,
+    roipoint_pool3d as roipoint_pool3d,
+)
 from arrayvision.torch_bridge.ops.rotated_feature_align import rotated_feature_align as rotated_feature_align
 from arrayvision.torch_bridge.ops.tin_shift import TINShift as TINShift, tin_shift as tin_shift
 from arrayvision.torch_bridge.ops.voxelization import Voxelization as Voxelization, voxelization as voxelization
