@@ -135,6 +135,10 @@ class NumPy:
         """The stable order of integers, as int64."""
         return np.argsort(x, kind="stable")
 
+    def running_sum(self, x):
+        """The sums of integers up to each, itself included, as int64."""
+        return np.cumsum(x, dtype=np.int64)
+
     def zero(self, x):
         """Fill with zeros."""
         x.fill(0)
@@ -285,6 +289,9 @@ class Torch(NumPy):
     def argsort(self, x):
         return self.torch.sort(x, stable=True).indices
 
+    def running_sum(self, x):
+        return self.torch.cumsum(x, 0, dtype=self.torch.int64)
+
     def zero(self, x):
         x.zero_()
 
@@ -340,6 +347,10 @@ class CuPy(NumPy):
     def argsort(self, x):
         with self.cupy.cuda.Device(x.device.id):
             return self.cupy.argsort(x)  # stable: CuPy has no other
+
+    def running_sum(self, x):
+        with self.cupy.cuda.Device(x.device.id):
+            return self.cupy.cumsum(x, dtype=self.cupy.int64)
 
     def zero(self, x):
         with self.cupy.cuda.Device(x.device.id):

@@ -85,6 +85,9 @@ OPERATORS = (
     _row(
         "fused_bias_leakyrelu", "bias_act", "any", "a bias for each channel and a leaky ReLU in one pass",
         "", "FusedBiasLeakyReLU", "FusedBiasLeakyReLUFunction",
+    _row(
+        "dynamic_scatter", "dynamic_scatter", "once", "mean, maximum or sum of the points of each voxel",
+        "backward with_points", "DynamicScatter",
     ),
     _row("min_area_polygons", "min_area_polygons", "", "the smallest rectangles round 9 points"),
     _row("nms", "nms", "any", "non-maximum suppression"),
@@ -121,6 +124,14 @@ OPERATORS = (
         "rotated_feature_align", "rotated_feature_align", "any", "features moved to where refined boxes are",
         "backward", "", "RotatedFeatureAlignFunction",
     ),
+        "roiaware_pool3d", "roiaware_pool3d", "once", "points in boxes, pooled into the cells of each box",
+        "backward with_points", "RoIAwarePool3d", "RoIAwarePool3dFunction",
+    ),
+    _row(
+        "roipoint_pool3d", "roipoint_pool3d", "", "as many points of each box as asked for, with their features", "",
+        "RoIPointPool3d", "RoIPointPool3dFunction",
+    ),
+    _row("rotated_feature_align", "rotated_feature_align", "any", "features moved to where refined boxes are", "backward"),
     _row(
         "sigmoid_focal_loss", "focal_loss", "once", "focal loss of independent classifiers",
         "backward", "SigmoidFocalLoss", "SigmoidFocalLossFunction",
@@ -171,6 +182,7 @@ OPERATORS = (
         "furthest_point_sample_with_dist", "furthest_point_sample", "", "the same by given distances",
         older="FurthestPointSamplingWithDist",
     ),
+    _row("voxelization", "voxelization", "", "points grouped by the voxels of a grid", "", "Voxelization"),
 )  # fmt: skip
 
 # Functions without kernels of their own: the arrays' library computes them.

@@ -21,8 +21,16 @@ def falling_key(v, sign):
 
 
 @kernel
-def sort_by_key(keys, order):
-    """The order that sorts the keys, applied to `order`; stable. Overwrites the keys; returns the sorted order."""
+def rising_key(v, sign):
+    """An unsigned key that rises with the float with these bits."""
+    if v == sign:
+        v = np.uint64(0)
+    return v ^ (sign | (sign - np.uint64(1))) if v & sign else v | sign
+
+
+@kernel
+def sort_pairs(keys, order, size):
+    """Sort keys of `size` bits at most; stable: (the sorted keys, `order` in that order). Overwrites both."""
     n = keys.shape[0]
     if n <= INSERTION:
         for i in range(1, n):
@@ -31,11 +39,11 @@ def sort_by_key(keys, order):
                 keys[j], order[j] = keys[j - 1], order[j - 1]
                 j -= 1
             keys[j], order[j] = key, at
-        return order
+        return keys, order
     width = 8 if n < 3000 else 11
-    mask, step = np.uint64((1 << width) - 1), np.uint64(width)
-    size = 8 * keys.itemsize
     passes = (size + width - 1) // width
+    width = (size + passes - 1) // passes
+    mask, step = np.uint64((1 << width) - 1), np.uint64(width)
     counts = np.zeros((passes, 1 << width), np.int64)
     for i in range(n):
         key = np.uint64(keys[i])
@@ -62,7 +70,13 @@ def sort_by_key(keys, order):
             spare_keys[at], spare[at] = key, order[i]
         keys, spare_keys = spare_keys, keys
         order, spare = spare, order
-    return order
+    return keys, order
+
+
+@kernel
+def sort_by_key(keys, order):
+    """The order that sorts the keys, applied to `order`; stable. Overwrites the keys; returns the sorted order."""
+    return sort_pairs(keys, order, 8 * keys.itemsize)[1]
 
 
 @kernel

@@ -351,6 +351,11 @@ def argsort(keys):
     return array.library_of(keys).argsort(keys)
 
 
+def running_sum(numbers):
+    """The sums of integers up to each, itself included, as int64."""
+    return array.library_of(numbers).running_sum(numbers)
+
+
 def deterministic(like):
     """Whether the caller asked its library for results that are the same in every run (torch has such a switch)."""
     return array.library_of(like).deterministic()

@@ -52,6 +52,11 @@ from arrayvision.ops.diff_iou_rotated import (
     diff_iou_rotated_3d as diff_iou_rotated_3d,
     diff_iou_rotated_3d_backward as diff_iou_rotated_3d_backward,
 )
+from arrayvision.ops.dynamic_scatter import (
+    dynamic_scatter as dynamic_scatter,
+    dynamic_scatter_backward as dynamic_scatter_backward,
+    dynamic_scatter_with_points as dynamic_scatter_with_points,
+)
 from arrayvision.ops.focal_loss import (
     sigmoid_focal_loss as sigmoid_focal_loss,
     sigmoid_focal_loss_backward as sigmoid_focal_loss_backward,
@@ -106,6 +111,12 @@ from arrayvision.ops.roi_pool import (
     roi_pool_backward as roi_pool_backward,
     roi_pool_with_argmax as roi_pool_with_argmax,
 )
+from arrayvision.ops.roiaware_pool3d import (
+    roiaware_pool3d as roiaware_pool3d,
+    roiaware_pool3d_backward as roiaware_pool3d_backward,
+    roiaware_pool3d_with_points as roiaware_pool3d_with_points,
+)
+from arrayvision.ops.roipoint_pool3d import roipoint_pool3d as roipoint_pool3d
 from arrayvision.ops.rotated_boxes import (
     box_iou_quadri as box_iou_quadri,
     box_iou_rotated as box_iou_rotated,
@@ -136,5 +147,6 @@ from arrayvision.ops.upfirdn2d import (
     upfirdn2d_backward as upfirdn2d_backward,
     upsample2d as upsample2d,
 )
+from arrayvision.ops.voxelization import voxelization as voxelization
 
 __all__ = operators.array_names()

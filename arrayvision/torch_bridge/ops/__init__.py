@@ -48,6 +48,10 @@ from arrayvision.torch_bridge.ops.diff_iou_rotated import (
     diff_iou_rotated_2d as diff_iou_rotated_2d,
     diff_iou_rotated_3d as diff_iou_rotated_3d,
 )
+from arrayvision.torch_bridge.ops.dynamic_scatter import (
+    DynamicScatter as DynamicScatter,
+    dynamic_scatter as dynamic_scatter,
+)
 from arrayvision.torch_bridge.ops.focal_loss import (
     SigmoidFocalLoss as SigmoidFocalLoss,
     SoftmaxFocalLoss as SoftmaxFocalLoss,
@@ -92,6 +96,14 @@ from arrayvision.torch_bridge.ops.roi_align_rotated import (
     roi_align_rotated as roi_align_rotated,
 )
 from arrayvision.torch_bridge.ops.roi_pool import RoIPool as RoIPool, roi_pool as roi_pool
+from arrayvision.torch_bridge.ops.roiaware_pool3d import (
+    RoIAwarePool3d as RoIAwarePool3d,
+    roiaware_pool3d as roiaware_pool3d,
+)
+from arrayvision.torch_bridge.ops.roipoint_pool3d import (
+    RoIPointPool3d as RoIPointPool3d,
+    roipoint_pool3d as roipoint_pool3d,
+)
 from arrayvision.torch_bridge.ops.rotated_feature_align import rotated_feature_align as rotated_feature_align
 from arrayvision.torch_bridge.ops.text_growth import contour_expand as contour_expand, pixel_group as pixel_group
 from arrayvision.torch_bridge.ops.three_interpolate import three_interpolate as three_interpolate
@@ -103,6 +115,7 @@ from arrayvision.torch_bridge.ops.upfirdn2d import (
     upfirdn2d as upfirdn2d,
     upsample2d as upsample2d,
 )
+from arrayvision.torch_bridge.ops.voxelization import Voxelization as Voxelization, voxelization as voxelization
 
 __all__ = operators.torch_names()
 

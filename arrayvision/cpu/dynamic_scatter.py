@@ -1,0 +1,131 @@
+"""dynamic_scatter: points by the key of their voxel, sorted; each voxel reduces its own points in their order, in float64."""
+
+import math
+
+import numpy as np
+
+from arrayvision.cpu import kernel
+from arrayvision.cpu.keys import extents, keys_for, pack, rising_runs
+from arrayvision.cpu.prefetch import AHEAD, prefetch
+from arrayvision.cpu.threads import claim, parallel_for
+
+
+@kernel
+def add(feats, order, starts, coors, mean, out, voxel_coors, voxels, counts, turn, grain, n):
+    channels = feats.shape[1]
+    total = np.empty(channels)
+    start = claim(turn, grain)
+    while start < n:
+        for v in range(start, min(start + grain, n)):
+            first, stop, row = starts[v], starts[v + 1], out[v]
+            for c in range(channels):
+                total[c] = 0
+            for k in range(first, stop):
+                if k + AHEAD < order.shape[0]:  # written out: a call here takes as long as a point does
+                    prefetch(feats, np.int64(order[k + AHEAD]))
+                    prefetch(coors, np.int64(order[k + AHEAD]))
+                point = feats[order[k]]
+                voxels[order[k]] = v
+                if stop - first == 1:  # most are alone
+                    for c in range(channels):
+                        row[c] = point[c]
+                else:
+                    for c in range(channels):
+                        total[c] += point[c]
+            if stop - first > 1:
+                by = np.float64(stop - first) if mean else 1.0
+                for c in range(channels):
+                    row[c] = total[c] / by
+            for k in range(coors.shape[1]):
+                voxel_coors[v, k] = coors[order[first], k]
+            counts[v] = stop - first
+        start = claim(turn, grain)
+
+
+@kernel
+def choose(feats, order, starts, coors, out, voxel_coors, voxels, counts, argmax, turn, grain, n):
+    channels = feats.shape[1]
+    start = claim(turn, grain)
+    while start < n:
+        for v in range(start, min(start + grain, n)):
+            first, stop = starts[v], starts[v + 1]
+            best, which = out[v], argmax[v]
+            for k in range(first, stop):
+                if k + AHEAD < order.shape[0]:
+                    prefetch(feats, np.int64(order[k + AHEAD]))
+                    prefetch(coors, np.int64(order[k + AHEAD]))
+                i = order[k]
+                row = feats[i]
+                voxels[i] = v
+                for c in range(channels):
+                    value = row[c]
+                    if k == first or value > best[c] or (value != value and best[c] == best[c]):  # a NaN is above all
+                        best[c], which[c] = value, i
+            for k in range(coors.shape[1]):
+                voxel_coors[v, k] = coors[order[first], k]
+            counts[v] = stop - first
+        start = claim(turn, grain)
+
+
+@kernel
+def spread_rows(grad, voxels, counts, mean, out, turn, grain, n):
+    start = claim(turn, grain)
+    while start < n:
+        for i in range(start, min(start + grain, n)):
+            v, row = voxels[i], out[i]
+            if v < 0:
+                for c in range(row.shape[0]):
+                    row[c] = 0
+            else:
+                by, of = grad.dtype.type(counts[v]) if mean else grad.dtype.type(1), grad[v]
+                for c in range(row.shape[0]):
+                    row[c] = of[c] / by
+        start = claim(turn, grain)
+
+
+@kernel
+def spread_chosen(grad, argmax, out, turn, grain, n):
+    start = claim(turn, grain)
+    while start < n:
+        for v in range(start, min(start + grain, n)):
+            for c in range(grad.shape[1]):
+                out[argmax[v, c], c] = grad[v, c]  # a point is of one voxel
+        start = claim(turn, grain)
+
+
+def group(coors):
+    """The points of each voxel by rising coordinates: ((all in some order, where a voxel's begin), how many voxels);
+    None if there are more than 2**63 cells."""
+    largest = extents(coors)
+    cells = math.prod(int(size) + 1 for size in largest)
+    if cells >= 2**63:
+        return None
+    keys = keys_for(len(coors), cells)
+    parallel_for(pack, len(coors), 8192, coors, largest + 1, np.uint64(cells), keys, cost=8)
+    order, starts = rising_runs(keys, np.uint64(cells))
+    return (order, starts), len(starts) - 1
+
+
+def reduce(feats, coors, groups, kind, out, voxel_coors, voxels, counts, argmax):
+    """Fill out (V, C), voxel_coors (V, D), voxels (N) with each point's, counts (V) and for "max" argmax (V, C)."""
+    order, starts = groups
+    voxels.fill(-1)
+    n = len(out)
+    grain, cost = max(1, 16384 // (feats.shape[1] + 1)), 2 * feats.shape[1] + 20
+    if kind == "max":
+        args = feats, order, starts, coors, out, voxel_coors, voxels, counts, argmax
+        parallel_for(choose, n, grain, *args, cost=cost)
+    else:
+        args = feats, order, starts, coors, kind == "mean", out, voxel_coors, voxels, counts
+        parallel_for(add, n, grain, *args, cost=cost)
+
+
+def backward(grad, voxels, counts, argmax, kind, out):
+    """Fill out (N, C) with the gradient for the points from that for their voxels, grad (V, C)."""
+    channels = max(1, grad.shape[1])
+    if kind == "max":
+        out.fill(0)
+        parallel_for(spread_chosen, len(grad), max(1, 16384 // channels), grad, argmax, out, cost=2 * channels)
+    else:
+        args = grad, voxels, counts, kind == "mean", out
+        parallel_for(spread_rows, len(voxels), max(1, 16384 // channels), *args, cost=channels)

@@ -1,0 +1,23 @@
+"""The points in boxes, box by box (see include/boxes3d.cuh). A file that includes boxes3d.cuh instantiates `MEMBERS`."""
+
+from arrayvision.cuda.runtime import empty, running_sum
+
+MEMBERS = ["count_members", "list_members"]
+BLOCK = 256
+
+
+def members(kernels, boxes, points):
+    """The points of each box, rising, box by box, of boxes (B, M, 7) and points (B, N, 3) of as many examples.
+
+    Returns (each one's box, counted through all examples; the points; each box's count; where each box's end)."""
+    examples, per = boxes.shape[:2]
+    n = examples * per
+    counts = empty(boxes, (n,), "int32")
+    args = per, points.shape[1], boxes, points, counts
+    kernels.launch("count_members", (n,), *args, block=BLOCK)
+    ends = running_sum(counts)
+    total = int(ends[n - 1]) if n else 0  # the one wait for the GPU
+    owners, found = empty(boxes, (total,), "int32"), empty(boxes, (total,), "int32")
+    if total:
+        kernels.launch("list_members", (n,), *args, ends, owners, found, block=BLOCK)
+    return owners, found, counts, ends
