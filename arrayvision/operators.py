@@ -85,6 +85,7 @@ OPERATORS = (
     _row(
         "fused_bias_leakyrelu", "bias_act", "any", "a bias for each channel and a leaky ReLU in one pass",
         "", "FusedBiasLeakyReLU", "FusedBiasLeakyReLUFunction",
+    ),
     _row(
         "dynamic_scatter", "dynamic_scatter", "once", "mean, maximum or sum of the points of each voxel",
         "backward with_points", "DynamicScatter",
@@ -124,6 +125,7 @@ OPERATORS = (
         "rotated_feature_align", "rotated_feature_align", "any", "features moved to where refined boxes are",
         "backward", "", "RotatedFeatureAlignFunction",
     ),
+    _row(
         "roiaware_pool3d", "roiaware_pool3d", "once", "points in boxes, pooled into the cells of each box",
         "backward with_points", "RoIAwarePool3d", "RoIAwarePool3dFunction",
     ),
@@ -131,7 +133,6 @@ OPERATORS = (
         "roipoint_pool3d", "roipoint_pool3d", "", "as many points of each box as asked for, with their features", "",
         "RoIPointPool3d", "RoIPointPool3dFunction",
     ),
-    _row("rotated_feature_align", "rotated_feature_align", "any", "features moved to where refined boxes are", "backward"),
     _row(
         "sigmoid_focal_loss", "focal_loss", "once", "focal loss of independent classifiers",
         "backward", "SigmoidFocalLoss", "SigmoidFocalLossFunction",
