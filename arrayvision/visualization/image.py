@@ -80,9 +80,9 @@ def _bytes(image):
 def _show(image, title, wait_time):
     """Show it somewhere; False where that can't be."""
     if _notebook():
-        from IPython.display import ImageArray, display
+        from IPython.display import Image, display
 
-        display(ImageArray(data=_png(image)))
+        display(Image(data=_png(image)))
         return True
     if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         return False  # asked without one, OpenCV's window library ends the process
