@@ -61,5 +61,6 @@ def test_notebook(path):
     assert pictures >= 4
 
 
-def test_there_are_two():
-    assert [p.stem for p in sorted(EXAMPLES.glob("*.ipynb"))] == ["detections_in_numpy", "flow_and_video"]
+def test_there_are_three():
+    found = [p.stem for p in sorted(EXAMPLES.glob("*.ipynb"))]
+    assert found == ["detections_in_numpy", "flow_and_video", "scan_from_above"]
