@@ -61,6 +61,10 @@ OPERATORS = (
     _row("convex_giou", "convex_iou", "once", "generalized IoU of the hulls of 9 points and quadrilaterals, and its gradient"),
     _row("convex_iou", "convex_iou", "", "IoU of the hulls of 9 points and quadrilaterals"),
     _row(
+        "deform_conv2d", "deform_conv", "once", "convolution whose taps are moved by offsets",
+        "backward", "DeformConv2d DeformConv2dPack SAConv2d", "DeformConv2dFunction",
+    ),
+    _row(
         "deform_roi_pool", "deform_roi_pool", "once", "pooling of regions whose bins are moved by offsets",
         "backward", "DeformRoIPool DeformRoIPoolPack ModulatedDeformRoIPoolPack", "DeformRoIPoolFunction",
     ),
@@ -70,6 +74,10 @@ OPERATORS = (
     ),
     _row("diff_iou_rotated_3d", "diff_iou_rotated", "once", "the same of upright boxes in space", "backward"),
     _row("min_area_polygons", "min_area_polygons", "", "the smallest rectangles round 9 points"),
+    _row(
+        "modulated_deform_conv2d", "deform_conv", "once", "the same, its samples weighed by a mask",
+        "backward", "ModulatedDeformConv2d ModulatedDeformConv2dPack", "ModulatedDeformConv2dFunction",
+    ),
     _row("nms", "nms", "any", "non-maximum suppression"),
     _row("nms_match", "nms", "", "suppression that tells which box suppressed which"),
     _row("nms_quadri", "rotated_boxes", "any", "suppression of quadrilaterals"),

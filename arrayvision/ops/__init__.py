@@ -9,6 +9,12 @@ from arrayvision.ops.border_align import (
     border_align_with_argmax as border_align_with_argmax,
 )
 from arrayvision.ops.convex_iou import convex_giou as convex_giou, convex_iou as convex_iou
+from arrayvision.ops.deform_conv import (
+    deform_conv2d as deform_conv2d,
+    deform_conv2d_backward as deform_conv2d_backward,
+    modulated_deform_conv2d as modulated_deform_conv2d,
+    modulated_deform_conv2d_backward as modulated_deform_conv2d_backward,
+)
 from arrayvision.ops.deform_roi_pool import (
     deform_roi_pool as deform_roi_pool,
     deform_roi_pool_backward as deform_roi_pool_backward,

@@ -16,7 +16,15 @@ NAMES = sorted(
     }
 )
 SAID = {"falling": "batched_nms", "roi_align_max": "roi_align"}  # the function that an operator's errors name
-VALUES = {"float": 1.0, "int": 1, "bool": True, "str": "iou", "List[int]": [1, 1], "List[float]": [1.0]}
+VALUES = {
+    "float": 1.0,
+    "int": 1,
+    "bool": True,
+    "str": "iou",
+    "Optional[int]": 1,
+    "List[int]": [1, 1],
+    "List[float]": [1.0],
+}
 FEATURES = torch.arange(32.0).reshape(1, 2, 4, 4)
 ROIS = torch.tensor([[0, 0.5, 0.5, 3, 3]])
 BOXES = torch.tensor([[0.0, 0, 4, 4], [1, 1, 5, 5]])

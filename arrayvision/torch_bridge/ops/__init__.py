@@ -3,6 +3,8 @@
 Results in the CPU's memory can't be resized (``resize_``, or ``out=`` of another size); their ``clone()`` can.
 """
 
+import importlib
+
 from arrayvision import operators
 from arrayvision.torch_bridge.ops.bezier_align import BezierAlign as BezierAlign, bezier_align as bezier_align
 from arrayvision.torch_bridge.ops.border_align import BorderAlign as BorderAlign, border_align as border_align
@@ -18,6 +20,14 @@ from arrayvision.torch_bridge.ops.boxes import (
     soft_nms as soft_nms,
 )
 from arrayvision.torch_bridge.ops.convex_iou import convex_giou as convex_giou, convex_iou as convex_iou
+from arrayvision.torch_bridge.ops.deform_conv import (
+    DeformConv2d as DeformConv2d,
+    DeformConv2dPack as DeformConv2dPack,
+    ModulatedDeformConv2d as ModulatedDeformConv2d,
+    ModulatedDeformConv2dPack as ModulatedDeformConv2dPack,
+    deform_conv2d as deform_conv2d,
+    modulated_deform_conv2d as modulated_deform_conv2d,
+)
 from arrayvision.torch_bridge.ops.deform_roi_pool import (
     DeformRoIPool as DeformRoIPool,
     DeformRoIPoolPack as DeformRoIPoolPack,
@@ -60,6 +70,14 @@ from arrayvision.torch_bridge.ops.rotated_feature_align import rotated_feature_a
 from arrayvision.torch_bridge.ops.tin_shift import TINShift as TINShift, tin_shift as tin_shift
 
 __all__ = operators.torch_names()
+
+_LAYERS = {"SAConv2d": "saconv"}  # modules that are built of `torch_bridge.cnn`, which is imported when one is used
+
+
+def __getattr__(name):
+    if name in _LAYERS:
+        return getattr(importlib.import_module(f"{__name__}.{_LAYERS[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def _older(name, function):
