@@ -72,6 +72,10 @@ OPERATORS = (
         "backward", "Correlation", "CorrelationFunction",
     ),
     _row(
+        "deform_conv2d", "deform_conv", "once", "convolution whose taps are moved by offsets",
+        "backward", "DeformConv2d DeformConv2dPack SAConv2d", "DeformConv2dFunction",
+    ),
+    _row(
         "deform_roi_pool", "deform_roi_pool", "once", "pooling of regions whose bins are moved by offsets",
         "backward", "DeformRoIPool DeformRoIPoolPack ModulatedDeformRoIPoolPack", "DeformRoIPoolFunction",
     ),
@@ -85,11 +89,16 @@ OPERATORS = (
     _row(
         "fused_bias_leakyrelu", "bias_act", "any", "a bias for each channel and a leaky ReLU in one pass",
         "", "FusedBiasLeakyReLU", "FusedBiasLeakyReLUFunction",
+    ),
     _row(
         "dynamic_scatter", "dynamic_scatter", "once", "mean, maximum or sum of the points of each voxel",
         "backward with_points", "DynamicScatter",
     ),
     _row("min_area_polygons", "min_area_polygons", "", "the smallest rectangles round 9 points"),
+    _row(
+        "modulated_deform_conv2d", "deform_conv", "once", "the same, its samples weighed by a mask",
+        "backward", "ModulatedDeformConv2d ModulatedDeformConv2dPack", "ModulatedDeformConv2dFunction",
+    ),
     _row("nms", "nms", "any", "non-maximum suppression"),
     _row("nms_match", "nms", "", "suppression that tells which box suppressed which"),
     _row("nms_quadri", "rotated_boxes", "any", "suppression of quadrilaterals"),
@@ -124,6 +133,7 @@ OPERATORS = (
         "rotated_feature_align", "rotated_feature_align", "any", "features moved to where refined boxes are",
         "backward", "", "RotatedFeatureAlignFunction",
     ),
+    _row(
         "roiaware_pool3d", "roiaware_pool3d", "once", "points in boxes, pooled into the cells of each box",
         "backward with_points", "RoIAwarePool3d", "RoIAwarePool3dFunction",
     ),
@@ -131,7 +141,6 @@ OPERATORS = (
         "roipoint_pool3d", "roipoint_pool3d", "", "as many points of each box as asked for, with their features", "",
         "RoIPointPool3d", "RoIPointPool3dFunction",
     ),
-    _row("rotated_feature_align", "rotated_feature_align", "any", "features moved to where refined boxes are", "backward"),
     _row(
         "sigmoid_focal_loss", "focal_loss", "once", "focal loss of independent classifiers",
         "backward", "SigmoidFocalLoss", "SigmoidFocalLossFunction",
