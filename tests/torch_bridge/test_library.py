@@ -23,7 +23,6 @@ VALUES = {
     "str": "iou",
     "Optional[int]": None,
     "Optional[float]": None,
-    "Optional[int]": 1,
     "List[int]": [1, 1],
     "List[float]": [1.0],
 }
