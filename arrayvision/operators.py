@@ -72,6 +72,10 @@ OPERATORS = (
         "backward", "Correlation", "CorrelationFunction",
     ),
     _row(
+        "deform_conv2d", "deform_conv", "once", "convolution whose taps are moved by offsets",
+        "backward", "DeformConv2d DeformConv2dPack SAConv2d", "DeformConv2dFunction",
+    ),
+    _row(
         "deform_roi_pool", "deform_roi_pool", "once", "pooling of regions whose bins are moved by offsets",
         "backward", "DeformRoIPool DeformRoIPoolPack ModulatedDeformRoIPoolPack", "DeformRoIPoolFunction",
     ),
@@ -91,6 +95,10 @@ OPERATORS = (
         "backward with_points", "DynamicScatter",
     ),
     _row("min_area_polygons", "min_area_polygons", "", "the smallest rectangles round 9 points"),
+    _row(
+        "modulated_deform_conv2d", "deform_conv", "once", "the same, its samples weighed by a mask",
+        "backward", "ModulatedDeformConv2d ModulatedDeformConv2dPack", "ModulatedDeformConv2dFunction",
+    ),
     _row("nms", "nms", "any", "non-maximum suppression"),
     _row("nms_match", "nms", "", "suppression that tells which box suppressed which"),
     _row("nms_quadri", "rotated_boxes", "any", "suppression of quadrilaterals"),

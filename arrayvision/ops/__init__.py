@@ -42,6 +42,12 @@ from arrayvision.ops.corner_pool import (
     corner_pool_tangent as corner_pool_tangent,
 )
 from arrayvision.ops.correlation import correlation as correlation, correlation_backward as correlation_backward
+from arrayvision.ops.deform_conv import (
+    deform_conv2d as deform_conv2d,
+    deform_conv2d_backward as deform_conv2d_backward,
+    modulated_deform_conv2d as modulated_deform_conv2d,
+    modulated_deform_conv2d_backward as modulated_deform_conv2d_backward,
+)
 from arrayvision.ops.deform_roi_pool import (
     deform_roi_pool as deform_roi_pool,
     deform_roi_pool_backward as deform_roi_pool_backward,

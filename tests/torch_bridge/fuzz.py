@@ -59,6 +59,7 @@ for _case in cases.cases():
         FUNCTIONS[_case.function] = _defaults | dict(_case.inputs) | dict(_case.arguments)
 
 _SIZED = dict(output_size=(2, 3), spatial_scale=0.5)
+_CONV = dict(in_channels=4, out_channels=6, kernel_size=2, stride=2, padding=0, dilation=1, groups=2)
 MODULES: dict = {  # the constructor's arguments, and the call's
     "BezierAlign": (_SIZED | dict(sampling_ratio=2, aligned=True), dict(input=FEATURES, beziers=CURVES)),
     "BorderAlign": (dict(pool_size=2), dict(input=FEATURES, boxes=BOXES[None, :2].repeat(2, 0))),
@@ -67,8 +68,17 @@ MODULES: dict = {  # the constructor's arguments, and the call's
         dict(kernel_size=1, max_displacement=1, stride=(1, 2), padding=0, dilation=1, dilation_patch=1),
         dict(input1=FEATURES, input2=FEATURES),
     ),
+    "DeformConv2d": (
+        _CONV | dict(deform_groups=2, bias=False, im2col_step=32), dict(x=FEATURES, offset=FEATURES.repeat(4, 1)[:, :, :2, :3]),
+    ),
+    "DeformConv2dPack": (_CONV | dict(deform_groups=2, bias=False, im2col_step=32), dict(x=FEATURES)),
     "DeformRoIPool": (_SIZED | dict(sampling_ratio=2, gamma=0.1), dict(input=FEATURES, rois=ROIS, offset=None)),
     "DeformRoIPoolPack": (_SIZED | dict(output_channels=4, deform_fc_channels=8), dict(input=FEATURES, rois=ROIS)),
+    "ModulatedDeformConv2d": (
+        _CONV | dict(deform_groups=2, bias=True),
+        dict(x=FEATURES, offset=FEATURES.repeat(4, 1)[:, :, :2, :3], mask=FEATURES.repeat(2, 1)[:, :, :2, :3]),
+    ),
+    "ModulatedDeformConv2dPack": (_CONV | dict(deform_groups=2, bias=True), dict(x=FEATURES)),
     "ModulatedDeformRoIPoolPack": (_SIZED | dict(output_channels=4, deform_fc_channels=8), dict(input=FEATURES, rois=ROIS)),
     "FusedBiasLeakyReLU": (dict(num_channels=4, negative_slope=0.2, scale=1.5), dict(input=FEATURES)),
     "PrRoIPool": (_SIZED, dict(features=FEATURES, rois=ROIS)),
@@ -80,12 +90,15 @@ MODULES: dict = {  # the constructor's arguments, and the call's
     "RoIAlign": (_SIZED | dict(sampling_ratio=0, pool_mode="avg", aligned=True), dict(input=FEATURES, rois=ROIS)),
     "RoIAlignRotated": (_SIZED | dict(sampling_ratio=2, aligned=True, clockwise=False), dict(input=FEATURES, rois=ROTATED)),
     "RoIPool": (_SIZED, dict(input=FEATURES, rois=ROIS)),
+    "SAConv2d": (_CONV | dict(kernel_size=3, padding=1, bias=True, use_deform=True), dict(x=FEATURES)),
     "SigmoidFocalLoss": (dict(gamma=2.0, alpha=0.25, weight=None, reduction="mean"), dict(input=BOXES, target=LABELS)),
     "SimpleRoIAlign": (_SIZED | dict(aligned=True), dict(features=FEATURES, rois=ROIS)),
     "SoftmaxFocalLoss": (dict(gamma=2.0, alpha=0.25, weight=None, reduction="mean"), dict(input=BOXES, target=LABELS)),
     "TINShift": (dict(), dict(input=FEATURES.reshape(2, 4, 5, 6), shift=np.zeros((2, 1), np.int64))),
 }  # fmt: skip
 ALSO = {  # a function's errors may name one that it is made of, and a module's its function
+    **dict.fromkeys(("DeformConv2d", "DeformConv2dPack", "SAConv2d"), ("deform_conv2d",)),
+    **dict.fromkeys(("ModulatedDeformConv2d", "ModulatedDeformConv2dPack"), ("modulated_deform_conv2d",)),
     "DeformRoIPoolPack": ("deform_roi_pool",),
     "ModulatedDeformRoIPoolPack": ("deform_roi_pool",),
     "rel_roi_point_to_rel_img_point": ("rel_roi_point_to_abs_img_point", "abs_img_point_to_rel_img_point"),

@@ -3,6 +3,8 @@
 Results in the CPU's memory can't be resized (``resize_``, or ``out=`` of another size); their ``clone()`` can.
 """
 
+import importlib
+
 from arrayvision import operators
 from arrayvision.torch_bridge.ops.active_rotated_filter import active_rotated_filter as active_rotated_filter
 from arrayvision.torch_bridge.ops.assign_score_withk import assign_score_withk as assign_score_withk
@@ -38,6 +40,14 @@ from arrayvision.torch_bridge.ops.chamfer_distance import chamfer_distance as ch
 from arrayvision.torch_bridge.ops.convex_iou import convex_giou as convex_giou, convex_iou as convex_iou
 from arrayvision.torch_bridge.ops.corner_pool import CornerPool as CornerPool, corner_pool as corner_pool
 from arrayvision.torch_bridge.ops.correlation import Correlation as Correlation, correlation as correlation
+from arrayvision.torch_bridge.ops.deform_conv import (
+    DeformConv2d as DeformConv2d,
+    DeformConv2dPack as DeformConv2dPack,
+    ModulatedDeformConv2d as ModulatedDeformConv2d,
+    ModulatedDeformConv2dPack as ModulatedDeformConv2dPack,
+    deform_conv2d as deform_conv2d,
+    modulated_deform_conv2d as modulated_deform_conv2d,
+)
 from arrayvision.torch_bridge.ops.deform_roi_pool import (
     DeformRoIPool as DeformRoIPool,
     DeformRoIPoolPack as DeformRoIPoolPack,
@@ -118,6 +128,14 @@ from arrayvision.torch_bridge.ops.upfirdn2d import (
 from arrayvision.torch_bridge.ops.voxelization import Voxelization as Voxelization, voxelization as voxelization
 
 __all__ = operators.torch_names()
+
+_LAYERS = {"SAConv2d": "saconv"}  # modules that are built of `torch_bridge.cnn`, which is imported when one is used
+
+
+def __getattr__(name):
+    if name in _LAYERS:
+        return getattr(importlib.import_module(f"{__name__}.{_LAYERS[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def _older(name, function):

@@ -1,0 +1,139 @@
+"""Loops over runs of channels in one-dimensional arrays, in LLVM's vectors.
+
+Numba's own loops over parts of an array first ask whether the parts overlap, and whether an index counts from the end: for
+the 32 to 256 channels of a sample, that takes longer than the arithmetic.
+"""
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+LANES = 16
+FUSED = ("contract",)
+
+
+class _Run:
+    """Writes a loop over `count` elements: most of them in vectors, the rest one by one."""
+
+    def __init__(self, context, builder, kind):
+        self.builder, self.align = builder, kind.bitwidth // 8
+        self.scalar = context.get_value_type(kind)
+        self.vector = ir.VectorType(self.scalar, LANES)
+
+    def data(self, context, signature, args, i):
+        return context.make_array(signature.args[i])(context, self.builder, args[i]).data
+
+    def spread(self, value):
+        """A number in each lane."""
+        undefined = ir.Constant(self.vector, ir.Undefined)
+        one = self.builder.insert_element(undefined, value, ir.Constant(ir.IntType(32), 0))
+        return self.builder.shuffle_vector(
+            one, undefined, ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+        )
+
+    def over(self, count, body):
+        """`body(load, store, wide)` for each vector and each element of the rest; load(data, at) is one of these."""
+        builder = self.builder
+        size = ir.Constant(count.type, LANES)
+        whole = builder.sdiv(count, size)
+        for wide, start, stop in (True, None, whole), (False, builder.mul(whole, size), count):
+            kind = self.vector if wide else self.scalar
+            with cgutils.for_range(builder, stop, start) as loop:
+                moved = builder.mul(loop.index, size) if wide else loop.index
+
+                def place(data, at, kind=kind, moved=moved):
+                    return builder.bitcast(builder.gep(data, [builder.add(at, moved)]), kind.as_pointer())
+
+                body(
+                    lambda data, at, place=place: builder.load(place(data, at), align=self.align),
+                    lambda value, data, at, place=place: builder.store(value, place(data, at), align=self.align),
+                    wide,
+                )
+
+    def plus(self, terms):
+        """Their sum, in pairs."""
+        while len(terms) > 1:
+            terms = [
+                self.builder.fadd(*terms[i : i + 2], flags=FUSED) if i + 1 < len(terms) else terms[i]
+                for i in range(0, len(terms), 2)
+            ]
+        return terms[0]
+
+    def times(self, a, b):
+        return self.builder.fmul(a, b, flags=FUSED)
+
+
+@intrinsic
+def add_scaled(typingctx, x, at, weight, out, to, count):
+    """out[to + c] += weight * x[at + c] for c < count."""
+
+    def codegen(context, builder, signature, args):
+        run = _Run(context, builder, out.dtype)
+        source, target = run.data(context, signature, args, 0), run.data(context, signature, args, 3)
+        _, at, weight, _, to, count = args
+        weights = run.spread(weight)
+
+        def body(load, store, wide):
+            term = run.times(weights if wide else weight, load(source, at))
+            store(run.plus([load(target, to), term]), target, to)
+
+        run.over(count, body)
+        return context.get_dummy_value()
+
+    n = types.int64
+    return types.none(x, n, out.dtype, out, n, n), codegen
+
+
+@intrinsic
+def blend(typingctx, x, a, b, c, d, p, q, r, s, out, to, count):
+    """out[to + i] = p * x[a + i] + q * x[b + i] + r * x[c + i] + s * x[d + i] for i < count."""
+    kind = out.dtype
+
+    def codegen(context, builder, signature, args):
+        run = _Run(context, builder, kind)
+        source, target = run.data(context, signature, args, 0), run.data(context, signature, args, 9)
+        starts, weights, (to, count) = args[1:5], args[5:9], args[10:]
+        vectors = [run.spread(w) for w in weights]
+
+        def body(load, store, wide):
+            terms = [run.times(w, load(source, at)) for w, at in zip(vectors if wide else weights, starts, strict=True)]
+            store(run.plus(terms), target, to)
+
+        run.over(count, body)
+        return context.get_dummy_value()
+
+    n = types.int64
+    return types.none(x, n, n, n, n, kind, kind, kind, kind, out, n, n), codegen
+
+
+@intrinsic
+def dots(typingctx, x, a, b, c, d, y, at, count):
+    """The sums of y[at + i] * x[start + i], i < count, for the starts a, b, c and d."""
+    kind = y.dtype
+
+    def codegen(context, builder, signature, args):
+        run = _Run(context, builder, kind)
+        source, other = run.data(context, signature, args, 0), run.data(context, signature, args, 5)
+        starts, at, count = args[1:5], args[6], args[7]
+        vectors = [cgutils.alloca_once_value(builder, ir.Constant(run.vector, [0.0] * LANES)) for _ in starts]
+        scalars = [cgutils.alloca_once_value(builder, ir.Constant(run.scalar, 0.0)) for _ in starts]
+
+        def body(load, store, wide):
+            y = load(other, at)
+            for start, total in zip(starts, vectors if wide else scalars, strict=True):
+                builder.store(run.plus([builder.load(total), run.times(y, load(source, start))]), total)
+
+        run.over(count, body)
+        name = f"llvm.vector.reduce.fadd.v{LANES}f{kind.bitwidth}"
+        reduce = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(run.scalar, [run.scalar, run.vector]), name
+        )
+        totals = [
+            builder.call(reduce, [builder.load(s), builder.load(v)], fastmath=("reassoc",))
+            for s, v in zip(scalars, vectors, strict=True)
+        ]
+        return context.make_tuple(builder, signature.return_type, totals)
+
+    n = types.int64
+    return types.UniTuple(kind, 4)(x, n, n, n, n, y, n, n), codegen
