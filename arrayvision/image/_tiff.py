@@ -97,7 +97,7 @@ def _layout(content):
     tiled = "tile width" in tags
     columns = first("tile width", 0) if tiled else width
     rows = first("tile height", 0) if tiled else min(first("rows", height) or height, height)
-    if not columns or not rows or columns * rows > 4 * width * height + (1 << 22):
+    if not columns or not rows or (columns * rows - 4 * width * height) * channels > 1 << 22:
         raise ValueError(f"it has tiles of {columns} x {rows} pixels")
     predictor = first("predictor", 1) if compression not in (_NONE, _PACKBITS) else 1
     if (
