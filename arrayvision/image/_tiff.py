@@ -269,6 +269,20 @@ def suits_opencv(content: bytes) -> bool:
     )
 
 
+def opencv_reads(content: bytes) -> bool:
+    """Whether OpenCV gives what is stored: interleaved gray or three colors, in whole bytes."""
+    layout = _layout(content)
+    if layout is None:
+        return True  # as far as is known
+    forms = ((_BLACK_IS_ZERO, 1), (_RGB, 3), *([(_WHITE_IS_ZERO, 1)] if layout.bits == 8 else []))
+    return (
+        (layout.photometric, layout.channels) in forms
+        and layout.bits in (8, 16, 32, 64)
+        and not layout.planes
+        and layout.compression in (_NONE, _LZW, _PACKBITS, *_DEFLATE)
+    )
+
+
 def read(content: bytes, flag: str, order: str) -> np.ndarray | None:
     """The image as `imread` gives it, but not turned; None if its samples can't be told apart here.
 
