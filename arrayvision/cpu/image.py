@@ -46,11 +46,14 @@ def normalize3(src, b, s, swap, dst, turn, grain, n):
 
 @kernel
 def _restored(x, s, b, close):
-    """x * s + b; a whole number where it is as near to one as its roundings are large, so that casts don't lose it."""
+    """x * s + b; a whole number where it is as near to one as its roundings are large, so that casts don't lose it.
+
+    Near 0, casts don't, and a relative comparison would see the difference.
+    """
     scaled = x * s
     value = scaled + b
     whole = np.rint(value)
-    return whole if abs(value - whole) <= close * (abs(scaled) + abs(b)) else value
+    return whole if whole != 0 and abs(value - whole) <= close * (abs(scaled) + abs(b)) else value
 
 
 @kernel

@@ -19,7 +19,7 @@ def completed(content: bytes) -> tuple[bytes, str] | None:
         return None
     try:
         return complete(content)
-    except (struct.error, IndexError, zlib.error):
+    except (struct.error, IndexError, OverflowError, ValueError, zlib.error):  # the damage is not at the end alone
         return None
 
 

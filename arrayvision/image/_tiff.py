@@ -97,7 +97,7 @@ def _layout(content):
     tiled = "tile width" in tags
     columns = first("tile width", 0) if tiled else width
     rows = first("tile height", 0) if tiled else min(first("rows", height) or height, height)
-    if not columns or not rows or columns * rows > 4 * width * height + (1 << 22):
+    if not columns or not rows or (columns * rows - 4 * width * height) * channels > 1 << 22:
         raise ValueError(f"it has tiles of {columns} x {rows} pixels")
     predictor = first("predictor", 1) if compression not in (_NONE, _PACKBITS) else 1
     if (
@@ -265,6 +265,20 @@ def suits_opencv(content: bytes) -> bool:
         layout is not None
         and (layout.photometric, layout.channels, layout.kind, layout.planes) == (_RGB, 3, "u", False)
         and layout.bits in (8, 16)
+        and layout.compression in (_NONE, _LZW, _PACKBITS, *_DEFLATE)
+    )
+
+
+def opencv_reads(content: bytes) -> bool:
+    """Whether OpenCV gives what is stored: interleaved gray or three colors, in whole bytes."""
+    layout = _layout(content)
+    if layout is None:
+        return True  # as far as is known
+    forms = ((_BLACK_IS_ZERO, 1), (_RGB, 3), *([(_WHITE_IS_ZERO, 1)] if layout.bits == 8 else []))
+    return (
+        (layout.photometric, layout.channels) in forms
+        and layout.bits in (8, 16, 32, 64)
+        and not layout.planes
         and layout.compression in (_NONE, _LZW, _PACKBITS, *_DEFLATE)
     )
 

@@ -325,12 +325,24 @@ def _decode(name, content, file, flag, order, backend):
 
 
 def _by_cv2(content, flag, order):
-    if not isinstance(flag, int):
-        if kind(content) == "tiff":
-            return _by_tiff(content, flag, order, _plain_cv2, _plain_pillow)
-        if kind(content) == "netpbm":
-            return _netpbm.read(content, flag, order)
+    if isinstance(flag, int):
+        return _by_number(content, flag, order)
+    if kind(content) == "tiff":
+        return _by_tiff(content, flag, order, _plain_cv2, _plain_pillow)
+    if kind(content) == "netpbm":
+        return _netpbm.read(content, flag, order)
     return _plain_cv2(content, flag, order)
+
+
+def _by_number(content, flag, order):
+    """By a flag that only OpenCV has, so by OpenCV, unless it reads such a file wrong."""
+    tiff = kind(content) == "tiff"
+    if (tiff and not _tiff.opencv_reads(content)) or content[:2] == b"P7":
+        raise ValueError(f"OpenCV reads it wrong with flag {flag}: give one by name, as 'unchanged'")
+    img = _plain_cv2(_tiff.upright(content) if tiff else content, flag, order)
+    if not tiff or img is None or flag < 0 or flag & cv2.IMREAD_IGNORE_ORIENTATION:
+        return img
+    return _turned(img, _tiff.orientation(content))
 
 
 def _plain_cv2(content, flag, order):
@@ -369,7 +381,11 @@ def _by_tiff(content, flag, order, *readers):
             break
     if flag == "unchanged" or flag.endswith("ignore_orientation") or img is None:
         return img
-    turn = _TURNS.get(_tiff.orientation(content))
+    return _turned(img, _tiff.orientation(content))
+
+
+def _turned(img, orientation):
+    turn = _TURNS.get(orientation)
     return img if turn is None else np.ascontiguousarray(turn(img))
 
 
@@ -382,8 +398,7 @@ def _by_turbojpeg(content, flag, order):
         return _by_cv2(content, flag, order)
     img = simplejpeg.decode_jpeg(content, space)
     img = img[:, :, 0] if space == "GRAY" else img
-    turn = None if flag.endswith("ignore_orientation") else _TURNS.get(orientation(content))
-    return img if turn is None else np.ascontiguousarray(turn(img))
+    return img if flag.endswith("ignore_orientation") else _turned(img, orientation(content))
 
 
 _opening = threading.Lock()

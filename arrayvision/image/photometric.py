@@ -167,7 +167,7 @@ def imdenormalize(img: ImageArray, mean: ImageArray, std: ImageArray, to_bgr: bo
     -------
     array
         Of img's shape and dtype; not rounded, but for what lies within the arithmetic's own rounding errors of a whole
-        number: that is this number, so that pixels survive `imnormalize`, this and a cast to integers.
+        number other than 0: that is this number, so that pixels survive `imnormalize`, this and a cast to integers.
 
     Raises
     ------
@@ -196,7 +196,7 @@ def imdenormalize(img: ImageArray, mean: ImageArray, std: ImageArray, to_bgr: bo
     value = scaled + shift
     with np.errstate(invalid="ignore"):
         whole = np.rint(value)
-        near = np.abs(value - whole) <= close * (np.abs(scaled) + np.abs(shift))
+        near = (whole != 0) & (np.abs(value - whole) <= close * (np.abs(scaled) + np.abs(shift)))
     return np.where(near, whole, value).reshape(img.shape).astype(kind, copy=False)
 
 

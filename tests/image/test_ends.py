@@ -114,3 +114,15 @@ def test_the_warning_names_the_file_and_the_caller(tmp_path):
     with pytest.warns(UserWarning, match=r"imread: .*shorter.jpg lacks its end marker") as warned:
         image.imread(path)
     assert warned[0].filename == __file__
+
+
+def test_headers_that_end_early():
+    """What looks for the end comes upon damage elsewhere."""
+    for content in (
+        cv2.imencode(".jpg", photo(20, 20), [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes(),
+        cv2.imencode(".png", photo(20, 20))[1].tobytes(),
+    ):
+        for start in range(4, len(content) // 2, 3):
+            for byte in (0, 0xFF):
+                with pytest.raises(ValueError, match="imfrombytes: <"):
+                    image.imfrombytes(content[: start - 2] + bytes([byte, 0xDA]) + content[start : len(content) // 2])

@@ -288,3 +288,19 @@ def test_a_compression_that_takes_imagecodecs(monkeypatch):
 
 def test_rows_of_bits():
     assert packed([[1, 0, 1]], 1) == b"\xa0" and packed([[0xABC, 0xDEF]], 12) == b"\xab\xcd\xef"
+
+
+def test_flags_that_only_opencv_has():
+    """By number: OpenCV's own result where it is right, an error where not."""
+    depth, color = cv2.IMREAD_ANYDEPTH, cv2.IMREAD_COLOR
+    for kind in ("u1", "u2", "f4"):
+        gray, img = noise(kind, 1), noise(kind, 3)
+        got = image.imfrombytes(tiff(gray, more=[(274, 3, (6,))]), depth)
+        np.testing.assert_array_equal(got, np.rot90(gray[..., 0], -1))
+        got = image.imfrombytes(tiff(gray, more=[(274, 3, (6,))]), depth | cv2.IMREAD_IGNORE_ORIENTATION)
+        np.testing.assert_array_equal(got, gray[..., 0])
+        np.testing.assert_array_equal(image.imfrombytes(tiff(img, 2), depth | color), img[..., ::-1])
+        for wrong in (tiff(img, 2, planes=True), tiff(noise(kind, 5)), tiff(noise(kind, 4), 2)):
+            with pytest.raises(ValueError, match=r"OpenCV reads it wrong with flag 3: give one by name"):
+                image.imfrombytes(wrong, depth | color)
+    assert image.imfrombytes(tiff(noise("u1", 3), 2), cv2.IMREAD_REDUCED_COLOR_2).shape == (H // 2, W // 2, 3)
