@@ -24,6 +24,11 @@ from arrayvision.ops.diff_iou_rotated import (
     diff_iou_rotated_3d as diff_iou_rotated_3d,
     diff_iou_rotated_3d_backward as diff_iou_rotated_3d_backward,
 )
+from arrayvision.ops.filtered_lrelu import (
+    filtered_lrelu as filtered_lrelu,
+    filtered_lrelu_backward as filtered_lrelu_backward,
+    filtered_lrelu_tangent as filtered_lrelu_tangent,
+)
 from arrayvision.ops.focal_loss import (
     sigmoid_focal_loss as sigmoid_focal_loss,
     sigmoid_focal_loss_backward as sigmoid_focal_loss_backward,

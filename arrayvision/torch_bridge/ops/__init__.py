@@ -33,6 +33,7 @@ from arrayvision.torch_bridge.ops.diff_iou_rotated import (
     diff_iou_rotated_2d as diff_iou_rotated_2d,
     diff_iou_rotated_3d as diff_iou_rotated_3d,
 )
+from arrayvision.torch_bridge.ops.filtered_lrelu import filtered_lrelu as filtered_lrelu
 from arrayvision.torch_bridge.ops.focal_loss import (
     SigmoidFocalLoss as SigmoidFocalLoss,
     SoftmaxFocalLoss as SoftmaxFocalLoss,
