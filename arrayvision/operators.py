@@ -87,6 +87,10 @@ OPERATORS = (
     _row("downsample2d", "upfirdn2d", "any", "images filtered and reduced"),
     _row("filter2d", "upfirdn2d", "any", "images filtered, in their size"),
     _row(
+        "filtered_lrelu", "filtered_lrelu", "any", "a leaky ReLU between an upsampling and a downsampling filter",
+        "backward tangent",
+    ),
+    _row(
         "fused_bias_leakyrelu", "bias_act", "any", "a bias for each channel and a leaky ReLU in one pass",
         "", "FusedBiasLeakyReLU", "FusedBiasLeakyReLUFunction",
     ),

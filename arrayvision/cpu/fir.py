@@ -18,8 +18,12 @@ SUMS = {"contract"}
 ENOUGH = 8192  # outputs of a band, about: what is summed stays in the first cache
 # How a band is filtered. An Axis has phases, parts, how many outputs of a phase and inputs of a part a band has, and where
 # in the parts input 0 lies. Each phase of rows and columns has taps: how many, where their inputs begin, and their weights.
+# `sums` is where in a thread's memory sums lie, behind the inputs in parts.
+# A Way is a plan for both axes, or one down the columns and a second along the rows. It takes `space` numbers of a thread's
+# memory, zeros at first: for the first plan, for the second from `second_at`, for what is between from `between_at`.
 Axis = namedtuple("Axis", "phases parts outputs inputs first")
-Plan = namedtuple("Plan", "rows columns counts at weights")
+Plan = namedtuple("Plan", "rows columns counts at weights sums")
+Way = namedtuple("Way", "steps first second second_at between_at space")
 
 
 def _phases(up, down):
@@ -58,7 +62,12 @@ def _layout(size, up, down, before, band):
 
 def _plan(weights, up, down, before, band):
     rows, columns, counts, at, ky, kx = _layout(weights.shape, up, down, before, band)
-    return Plan(rows, columns, counts, at, np.ascontiguousarray(weights[ky, kx]))
+    sums = rows.parts * columns.parts * rows.inputs * columns.inputs
+    return Plan(rows, columns, counts, at, np.ascontiguousarray(weights[ky, kx]), sums)
+
+
+def _space(plan):
+    return plan.sums + plan.columns.phases * plan.rows.outputs * plan.columns.inputs
 
 
 def _factors(weights):
@@ -72,14 +81,8 @@ def _factors(weights):
     return (column, row) if near else None
 
 
-def height(up, down, rows, columns, enough=ENOUGH):
-    """The rows of a band for outputs of this size: whole phases."""
-    phases, _ = _phases(up, down)
-    return -(-min(rows, max(16, enough // columns)) // phases) * phases
-
-
-def plans(weights, flip, gain, up, down, before, band):
-    """How planes are filtered: (the first step, the second, how many there are).
+def way(weights, flip, gain, up, down, before, size, inputs):
+    """How planes are filtered, in bands.
 
     A filter that is the product of a column and a row is applied in two steps where that is less work.
 
@@ -93,8 +96,10 @@ def plans(weights, flip, gain, up, down, before, band):
         What results are multiplied by.
     up, down, before : (int, int)
         For rows and for columns; `before` zeros come first, or as many samples are left out.
-    band : (int, int, int)
-        The rows of a band of outputs, their columns, and the columns of inputs.
+    size : (int, int)
+        Rows and columns of the outputs.
+    inputs : int
+        Columns of the inputs.
     """
     weights = weights if flip else np.flip(weights)
     rows, columns = weights.shape[0], weights.shape[-1]
@@ -107,33 +112,38 @@ def plans(weights, flip, gain, up, down, before, band):
         factors = None
     elif factors is None:
         factors = _factors(weights)
-    dtype, (height, width, inputs) = weights.dtype, band
+    dtype, phases = weights.dtype, _phases(up[0], down[0])[0]
+    band = -(-min(size[0], max(16, ENOUGH // size[1])) // phases) * phases
     first = weights if factors is None else factors[0][:, None]
     with np.errstate(over="ignore"):  # what the dtype doesn't hold becomes infinite
         first = (first * gain).astype(dtype)
     if factors is None:
-        only = _plan(first, up, down, before, (height, width))
-        return only, only, 1
-    row = factors[1]
-    return (
-        _plan(first, (up[0], 1), (down[0], 1), (before[0], 0), (height, inputs)),
-        _plan(row[None], (1, up[1]), (1, down[1]), (0, before[1]), (height, width)),
-        2,
-    )
+        plan = _plan(first, up, down, before, (band, size[1]))
+        return Way(1, plan, plan, 0, 0, _space(plan))
+    column = _plan(first, (up[0], 1), (down[0], 1), (before[0], 0), (band, inputs))
+    row = _plan(factors[1][None], (1, up[1]), (1, down[1]), (0, before[1]), (band, size[1]))
+    row_at = _space(column)
+    between = row_at + _space(row)
+    return Way(2, column, row, row_at, between, between + band * inputs)
 
 
-def terms(plan) -> int:
-    """What an output is a sum of, at most."""
-    return plan.at.shape[1]
+def band(way) -> int:
+    """The rows of a band."""
+    return way.second.rows.outputs * way.second.rows.phases
+
+
+def cost(way) -> float:
+    """About the nanoseconds that an output takes."""
+    return 0.5 + 0.06 * (way.first.at.shape[1] + way.second.at.shape[1] * (way.steps - 1))
 
 
 @kernel
-def room(plan):
-    """Memory for `filter_band`: inputs in parts, and sums by phases of columns."""
-    rows, columns = plan.rows, plan.columns
-    dtype = plan.weights.dtype
-    buffer = np.zeros(rows.parts * columns.parts * rows.inputs * columns.inputs, dtype)
-    return buffer, np.empty((columns.phases, rows.outputs * columns.inputs), dtype)
+def zeros(count, dtype):
+    """A thread's memory. (np.zeros takes a quarter of a second to compile.)"""
+    out = np.empty(count, dtype)
+    for i in range(count):
+        out[i] = 0
+    return out
 
 
 @kernel(fastmath=SUMS)
@@ -161,16 +171,17 @@ def weigh(out, n, x, at, weights, count):
 
 
 @kernel
-def lay(plan, x, origin, height, width, bias, band, buffer):
-    """Lay the inputs of a band out: `x` holds rows (flat, `width` numbers each) from row `origin` on; those outside
-    [0, height) are zeros. `buffer` has zeros where columns outside lie."""
+def lay(plan, x, origin, height, width, bias, top, buffer):
+    """Lay the inputs of a band whose first output is row `top` out: `x` holds rows (flat, `width` numbers each) from row
+    `origin` (or 0, if that is negative) to `height`; others are zeros, or not asked for. `buffer` has zeros where columns
+    outside lie."""
     rows, parts, size, first = plan.rows, plan.columns.parts, plan.columns.inputs, plan.columns.first
     one, two, step = np.uint64(1), np.uint64(2), np.uint64(parts)
     for p in range(rows.parts):
         for r in range(rows.inputs):
-            i = rows.parts * (band * rows.outputs + r) + p - rows.first
+            i = rows.parts * (top // rows.phases + r) + p - rows.first
             line, source = (p * parts * rows.inputs + r) * size, (i - origin) * width - first
-            if not 0 <= i < height:
+            if not max(origin, 0) <= i < height:
                 for part in range(parts):
                     to = np.uint64(line + part * rows.inputs * size)
                     for m in range(np.uint64(size)):
@@ -200,35 +211,44 @@ def lay(plan, x, origin, height, width, bias, band, buffer):
 
 
 @kernel
-def filter_band(plan, x, origin, height, width, bias, band, room, out, start, rows, columns):
-    """Fill `rows` rows of `out` (flat, `columns` numbers each, from `start` on) with a band's outputs.
+def filter_rows(way, memory, x, origin, height, width, bias, top, rows, out, start, columns):
+    """Fill `rows` rows of `out` (flat, `columns` numbers each, from `start` on) with outputs from row `top` on, a multiple of
+    the rows' phases.
 
-    `x` (flat, `width` numbers a row) has the input's rows from `origin` on; it has `height` in all. `bias` is added to it.
+    `x` (flat, `width` numbers a row) has the input's rows from `origin` (or 0, if that is negative) to `height`; those outside
+    are zeros. `bias` is added to it.
     """
-    buffer, sums = room
-    lay(plan, x, origin, height, width, bias, band, buffer)
-    size, n = plan.columns.inputs, plan.columns.phases
-    many = np.uint64((plan.rows.outputs - 1) * size + plan.columns.outputs)
-    two = np.uint64(2)
-    for p in range(plan.rows.phases):
-        for q in range(n):
-            k = p * n + q
-            weigh(sums[q], many, buffer, plan.at[k], plan.weights[k], plan.counts[k])
-        for j in range((rows - p + plan.rows.phases - 1) // plan.rows.phases):
-            to, at = np.uint64(start + (p + j * plan.rows.phases) * columns), np.uint64(j * size)
-            if n == 1:
-                a = sums[0]
-                for m in range(np.uint64(columns)):
-                    out[to + m] = a[at + m]
-            elif n == 2:
-                a, b = sums[0], sums[1]
-                for m in range(np.uint64(columns // 2)):
-                    out[to + two * m] = a[at + m]
-                    out[to + two * m + np.uint64(1)] = b[at + m]
-                if columns % 2:
-                    out[to + np.uint64(columns - 1)] = a[at + np.uint64(columns // 2)]
-            else:
-                for q in range(n):
-                    a = sums[q]
-                    for m in range(np.uint64((columns - q + n - 1) // n)):
-                        out[to + np.uint64(q) + np.uint64(n) * m] = a[at + m]
+    between = memory[way.between_at :]
+    tall = way.second.rows.outputs * way.second.rows.phases
+    one, two = np.uint64(1), np.uint64(2)
+    for y in range(top, top + rows, tall):
+        here = min(tall, top + rows - y)
+        for step in range(way.steps):
+            plan, own = (way.first, memory) if step == 0 else (way.second, memory[way.second_at :])
+            source, low, high, b = (x, origin, height, bias) if step == 0 else (between, y, y + here, bias * 0)
+            last = step == way.steps - 1
+            target, at, wide = (out, start + (y - top) * columns, columns) if last else (between, 0, width)
+            lay(plan, source, low, high, width, b, y, own)
+            size, count, n = plan.columns.inputs, plan.columns.phases, plan.rows.phases
+            each, many = plan.rows.outputs * size, np.uint64((plan.rows.outputs - 1) * size + plan.columns.outputs)
+            for p in range(n):
+                for q in range(count):
+                    k = p * count + q
+                    weigh(own[plan.sums + q * each :], many, own, plan.at[k], plan.weights[k], plan.counts[k])
+                for j in range((here - p + n - 1) // n):
+                    to, a = np.uint64(at + (p + j * n) * wide), np.uint64(plan.sums + j * size)
+                    if count == 1:
+                        for m in range(np.uint64(wide)):
+                            target[to + m] = own[a + m]
+                    elif count == 2:
+                        odd = a + np.uint64(each)
+                        for m in range(np.uint64(wide // 2)):
+                            target[to + two * m] = own[a + m]
+                            target[to + two * m + one] = own[odd + m]
+                        if wide % 2:
+                            target[to + np.uint64(wide - 1)] = own[a + np.uint64(wide // 2)]
+                    else:
+                        for q in range(count):
+                            for m in range(np.uint64((wide - q + count - 1) // count)):
+                                target[to + np.uint64(q) + np.uint64(count) * m] = own[a + m]
+                            a += np.uint64(each)

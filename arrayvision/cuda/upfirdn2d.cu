@@ -9,5 +9,6 @@ __global__ void __launch_bounds__(256) filter_planes(Index n, uint64_t by_column
   const int column = int(loops::split(plane, loops::FastDivider<Index>(by_columns)));
   const int row = int(loops::split(plane, loops::FastDivider<Index>(by_rows)));
   const fir::Axis rows{up_y, down_y, before_y, taps_y, height}, columns{up_x, down_x, before_x, taps_x, width};
-  out[e] = To(gain * fir::sum(x + int64_t(plane) * height * width, rows, columns, row, column, weights, flip));
+  using A = acc_t<To>;
+  out[e] = To(gain * fir::sum(x + int64_t(plane) * height * width, rows, columns, row, column, weights, flip, [](From v) { return A(v); }));
 }

@@ -4,11 +4,11 @@ import math
 
 from arrayvision.cuda import runtime
 from arrayvision.cuda.loops import INDICES, divider, index
-from arrayvision.cuda.types import DTYPES, FLOATS, accumulator, c_type
+from arrayvision.cuda.types import DTYPES, FLOATS, accumulator, as_accumulator, c_type
 
 # From an array's type to the same, or through the type of sums where a filter is applied along one axis after the other.
-_TYPES = sorted({pair for T in FLOATS for A in (accumulator(T),) for pair in ((T, T), (T, A), (A, T))})
-KERNELS = runtime.Kernels("upfirdn2d.cu", [f"filter_planes<{a}, {b}, {i}>" for a, b in _TYPES for i in INDICES])
+TYPES = sorted({pair for T in FLOATS for A in (accumulator(T),) for pair in ((T, T), (T, A), (A, T))})
+KERNELS = runtime.Kernels("upfirdn2d.cu", [f"filter_planes<{a}, {b}, {i}>" for a, b in TYPES for i in INDICES])
 
 
 def filter_planes(x, weights, flip, gain, up, down, before, taps, out):
@@ -19,7 +19,8 @@ def filter_planes(x, weights, flip, gain, up, down, before, taps, out):
     rows_first = zip(up, down, before, taps, strict=True)
     KERNELS.launch(
         f"filter_planes<{c_type(x)}, {c_type(out)}, {kind}>", n, n, divider(kind, columns), divider(kind, rows), x,
-        *x.shape[1:], weights, flip, gain, *(number for axis in rows_first for number in axis), out,
+        *x.shape[1:], weights, flip, as_accumulator(c_type(out), gain),
+        *(number for axis in rows_first for number in axis), out,
     )  # fmt: skip
 
 

@@ -62,6 +62,10 @@ from arrayvision.ops.dynamic_scatter import (
     dynamic_scatter as dynamic_scatter,
     dynamic_scatter_backward as dynamic_scatter_backward,
     dynamic_scatter_with_points as dynamic_scatter_with_points,
+from arrayvision.ops.filtered_lrelu import (
+    filtered_lrelu as filtered_lrelu,
+    filtered_lrelu_backward as filtered_lrelu_backward,
+    filtered_lrelu_tangent as filtered_lrelu_tangent,
 )
 from arrayvision.ops.focal_loss import (
     sigmoid_focal_loss as sigmoid_focal_loss,

@@ -59,13 +59,13 @@ def around(padding, filter_size, up=(1, 1), down=(1, 1)) -> tuple[int, int, int,
     return left, right, top, bottom
 
 
-def result_size(name: str, input_size, filter_size, up, down, padding) -> tuple[int, int]:
+def result_size(name: str, input_size, filter_size, up, down, padding, argument: str = "filter") -> tuple[int, int]:
     """The (rows, columns) of what `upfirdn2d` makes of (rows, columns); a ValueError if they are fewer than 1 x 1."""
     padded = [input_size[1 - axis] * up[axis] + padding[2 * axis] + padding[2 * axis + 1] for axis in (0, 1)]
     columns, rows = ((size - taps) // d + 1 for size, taps, d in zip(padded, filter_size, down, strict=True))
     if columns < 1 or rows < 1:
         raise InvalidValue(
-            f"{name}: filter must fit into the padded input of {padded[1]} x {padded[0]}, got {filter_size[1]} x {filter_size[0]}"
+            f"{name}: {argument} must fit into the padded input of {padded[1]} x {padded[0]}, got {filter_size[1]} x {filter_size[0]}"
         )
     if max(padded) > MOST:
         raise InvalidValue(f"{name}: input must have fewer than 2**31 rows and columns when padded, got {max(padded)}")

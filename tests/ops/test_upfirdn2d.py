@@ -73,7 +73,7 @@ def test_the_gradient_is_the_transposed_operator(backend):
 
 def test_a_filter_is_split_where_it_is_a_product_and_that_is_less_work():
     def steps(weights, up=1, down=1):
-        return fir.plans(weights, False, 1.0, (up, up), (down, down), (0, 0), (8, 8, 8))[2]
+        return fir.way(weights, False, 1.0, (up, up), (down, down), (0, 0), (8, 8), 8).steps
 
     product = np.outer(LINE, LINE)
     assert steps(product) == steps(product, 2) == steps(product, 1, 2) == steps(LINE) == 2

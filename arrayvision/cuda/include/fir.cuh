@@ -16,9 +16,9 @@ __device__ inline Run run(const Axis& axis, int output) {
   return {tap, input, more < axis.size - input ? more : axis.size - input};
 }
 
-// Of a plane and the filter's weights (rows, columns), which are taken in reverse unless `flip`.
-template <class A, class T>
-__device__ inline A sum(const T* plane, const Axis& rows, const Axis& columns, int y, int x, const A* weights, bool flip) {
+// Of a plane and the filter's weights (rows, columns), which are taken in reverse unless `flip`. `read` gives a sample's value.
+template <class A, class T, class Read>
+__device__ inline A sum(const T* plane, const Axis& rows, const Axis& columns, int y, int x, const A* weights, bool flip, Read read) {
   const Run down = run(rows, y), along = run(columns, x);
   const int last = rows.taps * columns.taps - 1;
   A total = A(0);
@@ -27,7 +27,7 @@ __device__ inline A sum(const T* plane, const Axis& rows, const Axis& columns, i
     const int first = (down.tap + i * rows.up) * columns.taps + along.tap;
     for (int j = 0; j < along.count; ++j) {
       const int k = first + j * columns.up;
-      total += weights[flip ? k : last - k] * A(source[j]);
+      total += weights[flip ? k : last - k] * read(source[j]);
     }
   }
   return total;

@@ -62,6 +62,7 @@ from arrayvision.torch_bridge.ops.dynamic_scatter import (
     DynamicScatter as DynamicScatter,
     dynamic_scatter as dynamic_scatter,
 )
+from arrayvision.torch_bridge.ops.filtered_lrelu import filtered_lrelu as filtered_lrelu
 from arrayvision.torch_bridge.ops.focal_loss import (
     SigmoidFocalLoss as SigmoidFocalLoss,
     SoftmaxFocalLoss as SoftmaxFocalLoss,
