@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from arrayvision.cpu import kernel
-from arrayvision.cpu.morton import arrange
+from arrayvision.cpu.morton import arrange, coordinate
 from arrayvision.cpu.threads import claim, parallel_for
 from arrayvision.cpu.vectors import WIDE, boxes_within, first_bit, nearest_box, points_within, within
 
@@ -95,15 +95,6 @@ def longest_axes(points, order, axes):
             axes[k], axes[k + 1] = axes[k + 1], axes[k]
 
 
-@kernel(_nrt=False)
-def along_axes(points, axes, out):
-    """Fill out (N, 3) with these columns of points; with zeros for those that aren't there."""
-    for k in range(3):
-        c = axes[k]
-        for i in range(points.shape[0]):
-            out[i, k] = points[i, c] if c < points.shape[1] else 0
-
-
 @kernel
 def arrange_some(points, starts, axes, choose, curved, order, finite, turn, grain, n):
     start = claim(turn, grain)
@@ -115,9 +106,7 @@ def arrange_some(points, starts, axes, choose, curved, order, finite, turn, grai
             if choose:
                 longest_axes(own, inside, axes[cloud])
             if curved:
-                x = np.empty((own.shape[0], 3), points.dtype)
-                along_axes(own, axes[cloud], x)
-                arrange(x, inside)
+                arrange(own, axes[cloud], inside)
         start = claim(turn, grain)
 
 
@@ -226,9 +215,9 @@ def split(x, order):
 
 
 @kernel(_nrt=False)
-def enclose(x, place, indices, first_leaf, count, end, boxes, lowest, children):
-    """Fill a cloud's nodes, which end before `end`: its leaves hold points x (N, 3) in the order of place, of these indices."""
-    n, infinite = place.shape[0], x.dtype.type(math.inf)
+def enclose(columns, names, axes, first_leaf, count, end, boxes, lowest, children):
+    """Fill a cloud's nodes, which end before `end`, from its leaves: `count` from first_leaf on."""
+    infinite = boxes.dtype.type(math.inf)
     below, leaves = boxes.shape[0] + first_leaf, True  # the first child of the level that is built
     while True:
         size = -(-count // WIDE)
@@ -237,12 +226,14 @@ def enclose(x, place, indices, first_leaf, count, end, boxes, lowest, children):
             x0 = y0 = z0 = infinite
             x1 = y1 = z1 = -infinite
             least = LAST
-            if leaves:
-                for i in range(child * LEAF, min(child * LEAF + LEAF, n)):
-                    k = place[i]
-                    x0, y0, z0 = min(x0, x[k, 0]), min(y0, x[k, 1]), min(z0, x[k, 2])
-                    x1, y1, z1 = max(x1, x[k, 0]), max(y1, x[k, 1]), max(z1, x[k, 2])
-                    least = min(least, np.int64(indices[k]))
+            if child < count and leaves:
+                k = first_leaf + child
+                for i in range(LEAF):
+                    if names[k, i] == LAST:
+                        break
+                    x, y, z = columns[k, axes[0], i], columns[k, axes[1], i], columns[k, axes[2], i]
+                    x0, y0, z0, x1, y1, z1 = min(x0, x), min(y0, y), min(z0, z), max(x1, x), max(y1, y), max(z1, z)
+                    least = min(least, np.int64(names[k, i]))
             elif child < count:
                 k = below + child
                 for i in range(WIDE):
@@ -261,6 +252,20 @@ def enclose(x, place, indices, first_leaf, count, end, boxes, lowest, children):
 
 
 @kernel
+def halve(points, axes, order):
+    """Split the points that order names, along three axes, down to leaves, by sorting order."""
+    count = order.shape[0]
+    x, place, names = np.empty((count, 3), points.dtype), np.empty(count, np.int32), np.empty(count, np.int32)
+    for i in range(count):
+        place[i], names[i] = i, order[i]
+        for k in range(3):
+            x[i, k] = coordinate(points, order[i], axes[k])
+    split(x, place)
+    for i in range(count):
+        order[i] = names[place[i]]
+
+
+@kernel
 def build_some(
     points, starts, finite, order, axes, leaves, columns, names, nodes, boxes, lowest, children, halved, turn, grain, n
 ):  # fmt: skip
@@ -270,25 +275,17 @@ def build_some(
             own, count = points[starts[cloud] : starts[cloud + 1]], finite[cloud]
             if count == 0:
                 continue
-            inside = order[starts[cloud] : starts[cloud] + count]
-            x, place, curve = np.empty((count, 3), points.dtype), np.empty(count, np.int32), np.empty(count, np.int32)
-            for i in range(count):
-                place[i], curve[i] = i, inside[i]
-                for k in range(3):
-                    x[i, k] = own[inside[i], axes[cloud, k]] if axes[cloud, k] < own.shape[1] else 0
-            first, stop = leaves[cloud], leaves[cloud + 1]
+            inside, first, stop = order[starts[cloud] : starts[cloud] + count], leaves[cloud], leaves[cloud + 1]
             if halved:
-                split(x, place)
-                for i in range(count):
-                    inside[i] = curve[place[i]]
-            if boxes.shape[0]:
-                enclose(x, place, curve, first, stop - first, nodes[cloud + 1], boxes, lowest, children)
+                halve(own, axes[cloud], inside)
             for leaf in range(first, stop):
                 for i in range(LEAF):
                     k = (leaf - first) * LEAF + i
                     names[leaf, i] = inside[k] if k < count else LAST
                     for c in range(columns.shape[1]):
-                        columns[leaf, c, i] = math.inf if k >= count else own[inside[k], c] if c < own.shape[1] else 0
+                        columns[leaf, c, i] = coordinate(own, inside[k], c) if k < count else math.inf
+            if boxes.shape[0]:
+                enclose(columns, names, axes[cloud], first, stop - first, nodes[cloud + 1], boxes, lowest, children)
         start = claim(turn, grain)
 
 
