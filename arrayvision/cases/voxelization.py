@@ -1,10 +1,8 @@
 """Calls of `voxelization`."""
 
-import functools
-
 import numpy as np
 
-from arrayvision.cases import Case, Timed
+from arrayvision.cases import Case
 
 
 def plain(points, voxel_size, coors_range, max_points=35, max_voxels=20000):
@@ -65,24 +63,3 @@ def scan(count, rng):
 
 
 STREET = dict(voxel_size=(0.05, 0.05, 0.1), coors_range=(0.0, -40.0, -3.0, 70.4, 40.0, 1.0))
-
-
-@functools.cache
-def _grid_of(utils, columns):
-    """spconv's voxelization, which keeps a table of the whole grid between calls."""
-    return utils.Point2VoxelCPU3d(list(STREET["voxel_size"]), list(STREET["coors_range"]), columns, 40_000, 35)
-
-
-def _spconv(utils, tensorview, points):
-    return _grid_of(utils, points.shape[1]).point_to_voxel(tensorview.from_numpy(points))[0].numpy_view()
-
-
-def timed():
-    yield Timed(
-        "voxelization of 120,000 points, voxels of 5 cm",
-        "voxelization",
-        dict(points=scan(120_000, np.random.default_rng(0))),
-        STREET | dict(max_points=35, max_voxels=40_000),
-        {"spconv": ("spconv.utils cumm.tensorview", _spconv)},
-        at_least=1.5,
-    )

@@ -1,18 +1,16 @@
 """dynamic_scatter: points by the key of their voxel, sorted; each voxel reduces its own points in their order, in float64."""
 
-import math
-
 import numpy as np
 
 from arrayvision.cpu import kernel
-from arrayvision.cpu.keys import extents, keys_for, pack, rising_runs
+from arrayvision.cpu.keys import extents, keys_for, pack, rising_runs, unpack
 from arrayvision.cpu.prefetch import AHEAD, prefetch
 from arrayvision.cpu.threads import claim, parallel_for
 
 
 @kernel
-def add(feats, order, starts, coors, mean, out, voxel_coors, voxels, counts, turn, grain, n):
-    channels = feats.shape[1]
+def add(feats, keys, order, starts, widths, mean, out, voxel_coors, voxels, counts, turn, grain, n):
+    channels, wanted = feats.shape[1], voxels.shape[0] > 0
     total = np.empty(channels)
     start = claim(turn, grain)
     while start < n:
@@ -21,11 +19,11 @@ def add(feats, order, starts, coors, mean, out, voxel_coors, voxels, counts, tur
             for c in range(channels):
                 total[c] = 0
             for k in range(first, stop):
-                if k + AHEAD < order.shape[0]:  # written out: a call here takes as long as a point does
+                if k + AHEAD < order.shape[0]:
                     prefetch(feats, np.int64(order[k + AHEAD]))
-                    prefetch(coors, np.int64(order[k + AHEAD]))
                 point = feats[order[k]]
-                voxels[order[k]] = v
+                if wanted:
+                    voxels[order[k]] = v
                 if stop - first == 1:  # most are alone
                     for c in range(channels):
                         row[c] = point[c]
@@ -36,15 +34,14 @@ def add(feats, order, starts, coors, mean, out, voxel_coors, voxels, counts, tur
                 by = np.float64(stop - first) if mean else 1.0
                 for c in range(channels):
                     row[c] = total[c] / by
-            for k in range(coors.shape[1]):
-                voxel_coors[v, k] = coors[order[first], k]
+            unpack(keys[first], widths, voxel_coors[v])
             counts[v] = stop - first
         start = claim(turn, grain)
 
 
 @kernel
-def choose(feats, order, starts, coors, out, voxel_coors, voxels, counts, argmax, turn, grain, n):
-    channels = feats.shape[1]
+def choose(feats, keys, order, starts, widths, out, voxel_coors, voxels, counts, argmax, turn, grain, n):
+    channels, wanted = feats.shape[1], voxels.shape[0] > 0
     start = claim(turn, grain)
     while start < n:
         for v in range(start, min(start + grain, n)):
@@ -53,16 +50,15 @@ def choose(feats, order, starts, coors, out, voxel_coors, voxels, counts, argmax
             for k in range(first, stop):
                 if k + AHEAD < order.shape[0]:
                     prefetch(feats, np.int64(order[k + AHEAD]))
-                    prefetch(coors, np.int64(order[k + AHEAD]))
                 i = order[k]
                 row = feats[i]
-                voxels[i] = v
+                if wanted:
+                    voxels[i] = v
                 for c in range(channels):
                     value = row[c]
                     if k == first or value > best[c] or (value != value and best[c] == best[c]):  # a NaN is above all
                         best[c], which[c] = value, i
-            for k in range(coors.shape[1]):
-                voxel_coors[v, k] = coors[order[first], k]
+            unpack(keys[first], widths, voxel_coors[v])
             counts[v] = stop - first
         start = claim(turn, grain)
 
@@ -94,29 +90,29 @@ def spread_chosen(grad, argmax, out, turn, grain, n):
 
 
 def group(coors):
-    """The points of each voxel by rising coordinates: ((all in some order, where a voxel's begin), how many voxels);
-    None if there are more than 2**63 cells."""
-    largest = extents(coors)
-    cells = math.prod(int(size) + 1 for size in largest)
-    if cells >= 2**63:
+    """The points of each voxel by rising coordinates: ((their sorted keys, all in that order, where a voxel's begin, the widths
+    of keys' numbers), how many voxels); None if the keys would have more than 62 bits."""
+    widths = [max(0, int(most)).bit_length() for most in extents(coors)]
+    if sum(widths) > 62:
         return None
+    cells, widths = 1 << sum(widths), np.array(widths, np.int64)
     keys = keys_for(len(coors), cells)
-    parallel_for(pack, len(coors), 8192, coors, largest + 1, np.uint64(cells), keys, cost=8)
-    order, starts = rising_runs(keys, np.uint64(cells))
-    return (order, starts), len(starts) - 1
+    parallel_for(pack, len(coors), 8192, coors, widths, np.uint64(cells), keys, cost=8)
+    keys, order, starts = rising_runs(keys, np.uint64(cells))
+    return (keys, order, starts, widths), len(starts) - 1
 
 
 def reduce(feats, coors, groups, kind, out, voxel_coors, voxels, counts, argmax):
-    """Fill out (V, C), voxel_coors (V, D), voxels (N) with each point's, counts (V) and for "max" argmax (V, C)."""
-    order, starts = groups
+    """Fill out (V, C), voxel_coors (V, D), voxels (N, or 0 if not wanted) with each point's, counts (V), and for "max" argmax
+    (V, C)."""
     voxels.fill(-1)
     n = len(out)
     grain, cost = max(1, 16384 // (feats.shape[1] + 1)), 2 * feats.shape[1] + 20
     if kind == "max":
-        args = feats, order, starts, coors, out, voxel_coors, voxels, counts, argmax
+        args = feats, *groups, out, voxel_coors, voxels, counts, argmax
         parallel_for(choose, n, grain, *args, cost=cost)
     else:
-        args = feats, order, starts, coors, kind == "mean", out, voxel_coors, voxels, counts
+        args = feats, *groups, kind == "mean", out, voxel_coors, voxels, counts
         parallel_for(add, n, grain, *args, cost=cost)
 
 

@@ -1,8 +1,8 @@
 """Rows of whole numbers as keys of 64 bits, which sort as the rows do; and what equal ones make, runs.
 
-A row (batch, z, y, x) of a grid is the number of its cell, in 32 bits where the grid's cells allow. Rows outside the grid
-have the number of cells as their key, which is above all others, so they come last. Time and memory follow from the count
-of rows, never from that of cells.
+A row of a grid is the number of its cell, or its numbers' bits side by side: in 32 bits where the grid allows. Rows outside
+the grid have the number of cells as their key, which is above all others, so they come last. Time and memory follow from the
+count of rows, never from that of cells.
 """
 
 import numpy as np
@@ -50,9 +50,9 @@ def runs(keys, cells):
 
 @kernel
 def rising_runs(keys, cells):
-    """The rows by rising key, and the runs of equal ones among these: (order, starts). Overwrites the keys."""
+    """The rows by rising key, and the runs of equal ones among these: (sorted keys, order, starts). Overwrites the keys."""
     keys, order = sorted_rows(keys, cells)
-    return order, runs(keys, cells)
+    return keys, order, runs(keys, cells)
 
 
 @kernel
@@ -95,15 +95,24 @@ def extents(rows):
 
 
 @kernel
-def pack(rows, sizes, outside, keys, turn, grain, n):
-    """keys[i] = the number of cell rows[i] in a grid of these sizes, the last column's running fastest; `outside` outside."""
+def pack(rows, widths, outside, keys, turn, grain, n):
+    """keys[i] = the numbers of rows[i] side by side, each in so many bits, the last one lowest; `outside` where one doesn't fit."""
     start = claim(turn, grain)
     while start < n:
         for i in range(start, min(start + grain, n)):
             row, key, inside = rows[i], np.int64(0), True
-            for k in range(sizes.shape[0]):
+            for k in range(widths.shape[0]):
                 value = np.int64(row[k])
-                inside = inside and value >= 0 and value < sizes[k]
-                key = key * sizes[k] + value
+                inside = inside and value >> widths[k] == 0  # not so of a negative one
+                key = (key << widths[k]) | value
             keys[i] = np.uint64(key) if inside else outside
         start = claim(turn, grain)
+
+
+@kernel(inline="always")
+def unpack(key, widths, row):
+    """Write the row whose key this is."""
+    key = np.int64(key)
+    for k in range(widths.shape[0] - 1, -1, -1):
+        row[k] = key & ((1 << widths[k]) - 1)
+        key >>= widths[k]

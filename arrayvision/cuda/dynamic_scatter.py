@@ -17,7 +17,7 @@ KERNELS = runtime.Kernels(
 
 def group(coors):
     """The points of each voxel by rising coordinates: ((all in some order, where a voxel's begin, how many they are), how many
-    voxels); None if there are 2**63 cells and more."""
+    voxels); None if the keys would have more than 62 bits."""
     if len(coors) == 0:
         return none(coors), 0
     keys, fits = pack(KERNELS, coors)
@@ -26,7 +26,8 @@ def group(coors):
 
 
 def reduce(feats, coors, groups, kind, out, voxel_coors, voxels, counts, argmax):
-    """Fill out (V, C), voxel_coors (V, D), voxels (N) with each point's, counts (V) and for "max" argmax (V, C)."""
+    """Fill out (V, C), voxel_coors (V, D), voxels (N, or 0 if not wanted) with each point's, counts (V), and for "max" argmax
+    (V, C)."""
     order, starts, lengths = groups
     (n, channels), columns, T = out.shape, coors.shape[1], c_type(feats)
     args = n, channels, feats, order, starts, lengths
@@ -35,7 +36,8 @@ def reduce(feats, coors, groups, kind, out, voxel_coors, voxels, counts, argmax)
     else:
         KERNELS.launch(f"add<{T}>", n * channels, *args, kind == "mean", out)
     KERNELS.launch(f"take_coors<{row_type(coors)}>", n * columns, n, columns, coors, order, starts, voxel_coors)
-    owners(KERNELS, order, starts, lengths, voxels)
+    if voxels.shape[0]:
+        owners(KERNELS, order, starts, lengths, voxels)
     counts[:] = lengths
 
 

@@ -77,8 +77,8 @@ def row_type(rows) -> str:
 
 
 def pack(kernels, rows):
-    """The keys of rows in the grid that holds them all, `CELLS` for one with a negative number; and whether keys hold that grid,
-    which the GPU knows, as an array of one."""
+    """The keys of rows, `CELLS` for one with a negative number; and whether 62 bits hold them, which the GPU knows, as an array of
+    one."""
     n, columns = rows.shape
     kind = row_type(rows)
     largest, keys, fits = zeros(rows, (columns,), "int64"), empty(rows, (n,), "int64"), empty(rows, (1,), "int32")

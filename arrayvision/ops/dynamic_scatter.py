@@ -34,7 +34,7 @@ def dynamic_scatter(feats: Array, coors: Array, reduce_type: str = "max") -> tup
     TypeError
         If something is no array, of another library or device, or of a wrong dtype.
     ValueError
-        If a shape or `reduce_type` is wrong, or the largest coordinates make a grid of 2**63 cells or more.
+        If a shape or `reduce_type` is wrong, or the largest coordinates of all columns have more than 62 bits in all.
 
     Notes
     -----
@@ -50,7 +50,7 @@ def dynamic_scatter(feats: Array, coors: Array, reduce_type: str = "max") -> tup
            [2.5]]), array([[0, 0, 0],
            [0, 0, 5]]))
     """
-    return dynamic_scatter_with_points(feats, coors, reduce_type)[:2]
+    return _scatter(feats, coors, reduce_type, False)[:2]
 
 
 def dynamic_scatter_with_points(
@@ -80,6 +80,11 @@ def dynamic_scatter_with_points(
     TypeError, ValueError
         As `dynamic_scatter`.
     """
+    return _scatter(feats, coors, reduce_type, True)
+
+
+def _scatter(feats, coors, reduce_type, wanted):
+    """The results, and if wanted each point's voxel."""
     name = "dynamic_scatter"
     at = arrays(name, feats=feats, coors=coors)
     n = at.sizes(feats="N C", coors="N D")
@@ -91,10 +96,10 @@ def dynamic_scatter_with_points(
     given, rows = at.read(feats, dtype), at.integers(None, coors=coors)
     kernels = at.kernels("dynamic_scatter")
     found = kernels.group(rows)
-    at.require(found is not None, "coors must make a grid of less than 2**63 cells")
+    at.require(found is not None, "the largest coordinates in coors must have 62 bits at most, all columns together")
     groups, count = found
     out, voxel_coors = at.empty((count, n.C), dtype), at.empty((count, n.D), whole)
-    voxels, counts = at.empty((n.N,), "int32"), at.empty((count,), "int32")
+    voxels, counts = at.empty((n.N if wanted else 0,), "int32"), at.empty((count,), "int32")
     argmax = at.empty((count if reduce_type == "max" else 0, n.C), "int32")
     kernels.reduce(
         given, rows, groups, reduce_type, out.view, voxel_coors.view, voxels.view, counts.view, argmax.view

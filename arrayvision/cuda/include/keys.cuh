@@ -4,6 +4,12 @@
 
 namespace keys {
 
+// The bits of a number that isn't negative; below 64.
+__device__ inline int width(int64_t number) {
+  const int high = int(uint64_t(number) >> 32), low = int(number);
+  return high ? 64 - __clz(high) : 32 - __clz(low);
+}
+
 // Where the run that holds position k ends.
 template <class K> __device__ inline int64_t end_of_run(int64_t n, const K* sorted, int64_t k) {
   const K key = sorted[k];
@@ -78,19 +84,14 @@ __global__ void __launch_bounds__(256) find_extents(int64_t n, int columns, cons
   }
 }
 
-// keys[i] = the number of cell rows[i] in the grid that holds all, the last column's running fastest; `outside` for a row with a
-// negative number. fits[0] = 0 if that grid has 2^63 cells or more; it begins as 1.
+// keys[i] = the numbers of rows[i] side by side, each in the bits of its column's largest, the last one lowest; `outside` for a
+// row with a negative number. fits[0] = whether these are 62 bits at most.
 template <class I>
 __global__ void __launch_bounds__(256) pack_rows(int64_t n, int columns, int64_t outside, const I* rows, const int64_t* largest, int64_t* keys, int* fits) {
   if (first() == 0) {
-    uint64_t cells = 1;
-    bool small = true;
-    for (int k = 0; k < columns; ++k) {
-      const uint64_t size = uint64_t(largest[k]) + 1;
-      small = small && cells <= uint64_t(outside) / size;
-      cells *= size;
-    }
-    fits[0] = small;
+    int total = 0;
+    for (int k = 0; k < columns; ++k) total += keys::width(largest[k]);
+    fits[0] = total <= 62;
   }
   for (int64_t i = first(); i < n; i += stride()) {
     uint64_t key = 0;
@@ -98,7 +99,7 @@ __global__ void __launch_bounds__(256) pack_rows(int64_t n, int columns, int64_t
     for (int k = 0; k < columns; ++k) {
       const int64_t value = int64_t(rows[i * columns + k]);
       inside = inside && value >= 0;
-      key = key * (uint64_t(largest[k]) + 1) + uint64_t(value);
+      key = (key << keys::width(largest[k])) | uint64_t(value);
     }
     keys[i] = inside ? int64_t(key) : outside;
   }
