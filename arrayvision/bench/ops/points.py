@@ -6,9 +6,9 @@ import numba
 import numpy as np
 
 from arrayvision import ops
+from arrayvision.bench.measure import Case, peer, to_numpy
 from arrayvision.cases.roiaware_pool3d import cars
 from arrayvision.cases.voxelization import STREET, scan
-from bench.measure import Case, peer, to_numpy
 
 CELLS, MOST, VOXELS, CHANNELS = 14, 35, 40_000, 16
 
