@@ -62,6 +62,7 @@ from arrayvision.ops.dynamic_scatter import (
     dynamic_scatter as dynamic_scatter,
     dynamic_scatter_backward as dynamic_scatter_backward,
     dynamic_scatter_with_points as dynamic_scatter_with_points,
+)
 from arrayvision.ops.filtered_lrelu import (
     filtered_lrelu as filtered_lrelu,
     filtered_lrelu_backward as filtered_lrelu_backward,
