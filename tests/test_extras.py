@@ -13,7 +13,7 @@ import arrayvision
 
 EXTRAS = ("", "torch", "image", "video", "openmmlab")
 # What an area needs beside the core; all else must be importable with the core alone.
-NEEDS = {"arrayvision.torch_bridge": "torch"}
+NEEDS = {"arrayvision.torch_bridge": "torch", "arrayvision.older.": "torch"}
 
 
 def _closure(extra):

@@ -12,6 +12,7 @@ __all__ = ["from_above", "nms", "overlaps"]
 SHARED, FLAT_IOU, IOU = 0, 1, 2  # what `overlaps` gives
 
 
+@np.errstate(over="ignore", invalid="ignore")  # what isn't finite overlaps nothing
 def from_above(boxes, turned=True):
     """Rectangles (N, 5), as `rotated_boxes` takes them, and heights (N, 2), bottom and top, in float64.
 

@@ -19,9 +19,13 @@ def expressions(kind):
     return [*kernels, *ROUND_SUMS]
 
 
-@functools.lru_cache(256)
 def tasks(regions, channels, bins, last):
     """Launches that pool regions: (threads, the kernel's arguments of them, a slice of the regions for `rows`) of each."""
+    return _tasks(regions, channels, bins, last, loops.LIMIT)
+
+
+@functools.lru_cache(256)
+def _tasks(regions, channels, bins, last, limit):
     made = []
     groups = -(-channels // ((WARP if last else 1) * CHANNELS))
     each = bins * groups * (WARP if last else 1)

@@ -164,6 +164,7 @@ def test_nonsense(case):
 
 # Operators with tests of their own instead: suppressions, whose results are decisions, and those that give lists.
 OWN = {"batched_nms", "contour_expand", "nms", "nms_match", "nms_quadri", "nms_rotated", "pixel_group", "soft_nms"}
+OWN |= {"nms3d", "nms3d_normal", "nms_bev", "nms_normal_bev"}
 
 
 def test_every_operator_is_covered():
