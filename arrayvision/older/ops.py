@@ -5,6 +5,8 @@ from __future__ import annotations
 import warnings
 from typing import Any, Union
 
+from arrayvision import torch_bridge as torch_bridge  # isort: skip  (its error says which extra is missing)
+
 import numpy as np
 import torch
 from torch import Tensor
