@@ -64,7 +64,7 @@ def test_equal_boxes_far_away(backend):
     """1 for equal boxes, and never more, where coordinates leave few digits."""
     for dtype in ("float32", "float64"):
         b = (plain.boxes(RNG, 50) + [1e5, -1e5, 1e3, 0, 0, 0, 0]).astype(dtype)
-        rounding = 4 * np.finfo(dtype).eps
+        rounding = 16 * np.finfo(dtype).eps  # a few of the area
         iou = on(backend, ops.boxes_iou3d)(b, b)
         assert iou.max() <= 1 and abs(np.diag(iou) - 1).max() <= rounding
 
