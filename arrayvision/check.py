@@ -99,22 +99,29 @@ def integer(function: str, argument: str, value, least=None, most=2**63 - 1) -> 
 
 def integers(function: str, argument: str, value, count: int, least=None, most=2**63 - 1) -> tuple[int, ...]:
     """So many ints, as a tuple, each at least `least`, at most `most`."""
+    values = several(function, argument, value, count, f"{count} ints")
+    return tuple(integer(function, argument, v, least, most) for v in values)
+
+
+def several(function: str, argument: str, value, count: int, wanted: str) -> tuple:
+    """So many of anything, from any sequence or array; `wanted` says of what."""
     try:
         value = tuple(value)
     except TypeError:
-        raise InvalidKind(f"{function}: {argument} must be {count} ints, got {type(value).__name__}") from None
+        raise InvalidKind(f"{function}: {argument} must be {wanted}, got {type(value).__name__}") from None
     if len(value) != count:
-        raise InvalidValue(f"{function}: {argument} must be {count} ints, got {len(value)}")
-    return tuple(integer(function, argument, v, least, most) for v in value)
+        raise InvalidValue(f"{function}: {argument} must be {wanted}, got {len(value)}")
+    return value
 
 
 def pair(function: str, argument: str, value, least=None, most=2**31 - 1) -> tuple[int, int]:
     """Two ints (vertical, horizontal), given so or as one for both."""
     if type(value) is int:
-        first = second = value
-    elif isinstance(value, (tuple, list)):
+        value = integer(function, argument, value, least, most)
+        return value, value
+    if isinstance(value, (tuple, list)):
         if len(value) != 2:
-            raise InvalidValue(f"{function}: {argument} must be an int or two, got {len(value)}")
+            raise InvalidValue(f"{function}: {argument} must be an int or two, got {len(value)} numbers")
         first, second = value
     elif hasattr(value, "__index__"):
         first = second = value
@@ -137,14 +144,8 @@ _WORDS = {2: "two", 3: "three", 4: "four"}
 
 def sizes(function: str, argument: str, value, count: int) -> tuple[int, ...]:
     """The shape of an array of `count` axes: as many ints of at least 0."""
-    wanted = f"{_WORDS[count]} ints"
-    try:
-        value = tuple(value)
-    except TypeError:
-        raise InvalidKind(f"{function}: {argument} must be {wanted}, got {type(value).__name__}") from None
-    if len(value) != count:
-        raise InvalidValue(f"{function}: {argument} must be {wanted}, got {len(value)}")
-    return tuple(integer(function, argument, v, 0) for v in value)
+    values = several(function, argument, value, count, f"{_WORDS[count]} ints")
+    return tuple(integer(function, argument, v, 0) for v in values)
 
 
 def flag(function: str, argument: str, value) -> bool:

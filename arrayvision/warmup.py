@@ -91,16 +91,6 @@ def _boxes_in_space(dtype):
     ops.nms_bev(np.concatenate([boxes, scores[:, None]], 1), scores, 0.5, 9)
 
 
-def _corner_pool(dtype):
-    import numpy as np
-
-    from arrayvision import ops
-
-    _cases("corner_pool", dtype)
-    x = np.zeros((1, 1, 2, 2), dtype)
-    ops.corner_pool_tangent(x, x, x, "top")
-
-
 def _pooling(name, dtype):
     """For features in both layouts and few regions and many."""
     import numpy as np
@@ -177,7 +167,6 @@ def _planes():
 # Files whose cases are not all that there is to compile.
 _MORE: dict[str, Callable[[str], None]] = {
     "boxes_in_space": _boxes_in_space,
-    "corner_pool": _corner_pool,
     "nms": _nms,
     "rotated_boxes": _rotated_boxes,
     "soft_nms": _soft_nms,

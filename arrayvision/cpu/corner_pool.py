@@ -88,7 +88,8 @@ def pool(x, vertical, rising, out, turn, grain, n):
 
 
 @kernel
-def collect(grad, x, pooled, vertical, rising, out, turn, grain, n):
+def along_maxima(moving, x, pooled, vertical, rising, back, out, turn, grain, n):
+    """`collect_columns` of gradients, or `carry_columns` of tangents if not `back`."""
     height, width = x.shape[1:]
     a, b = np.zeros((width, ROWS), out.dtype), np.zeros((width, ROWS), out.dtype)
     c, d = np.zeros((width, ROWS), out.dtype), np.empty((width, ROWS), out.dtype)
@@ -96,45 +97,31 @@ def collect(grad, x, pooled, vertical, rising, out, turn, grain, n):
     while start < n:
         for plane in range(start, min(start + grain, n)):
             if vertical:
-                collect_columns(grad[plane], x[plane], pooled[plane], rising, out[plane])
+                if back:
+                    collect_columns(moving[plane], x[plane], pooled[plane], rising, out[plane])
+                else:
+                    carry_columns(moving[plane], x[plane], pooled[plane], rising, out[plane])
                 continue
             for y in range(0, height, ROWS):
-                transpose(grad[plane, y : y + ROWS], a)
+                transpose(moving[plane, y : y + ROWS], a)
                 transpose(x[plane, y : y + ROWS], b)
                 transpose(pooled[plane, y : y + ROWS], c)
-                collect_columns(a, b, c, rising, d)
+                if back:
+                    collect_columns(a, b, c, rising, d)
+                else:
+                    carry_columns(a, b, c, rising, d)
                 transpose_back(d, out[plane, y : y + ROWS])
         start = claim(turn, grain)
 
 
-@kernel
-def carry(tangent, x, pooled, vertical, rising, out, turn, grain, n):
-    height, width = x.shape[1:]
-    a, b = np.zeros((width, ROWS), out.dtype), np.zeros((width, ROWS), out.dtype)
-    c, d = np.zeros((width, ROWS), out.dtype), np.empty((width, ROWS), out.dtype)
-    start = claim(turn, grain)
-    while start < n:
-        for plane in range(start, min(start + grain, n)):
-            if vertical:
-                carry_columns(tangent[plane], x[plane], pooled[plane], rising, out[plane])
-                continue
-            for y in range(0, height, ROWS):
-                transpose(tangent[plane, y : y + ROWS], a)
-                transpose(x[plane, y : y + ROWS], b)
-                transpose(pooled[plane, y : y + ROWS], c)
-                carry_columns(a, b, c, rising, d)
-                transpose_back(d, out[plane, y : y + ROWS])
-        start = claim(turn, grain)
-
-
-def _run(kernel, arrays, mode, out):
+def _run(kernel, arrays, mode, out, *how):
     height, width = out.shape[2:]
     n = math.prod(out.shape[:2])
     if out.size:
         planes = [x.reshape(n, height, width) for x in (*arrays, out)]
         grain = max(1, 16384 // (height * width))
-        how = mode in ("top", "bottom"), mode in ("bottom", "right")
-        parallel_for(kernel, n, grain, *planes[:-1], *how, planes[-1], cost=height * width)
+        runs = mode in ("top", "bottom"), mode in ("bottom", "right")
+        parallel_for(kernel, n, grain, *planes[:-1], *runs, *how, planes[-1], cost=height * width)
 
 
 def forward(x, mode, out):
@@ -144,9 +131,9 @@ def forward(x, mode, out):
 
 def backward(grad, x, pooled, mode, out):
     """Fill out (N, C, H, W) with the gradient for x."""
-    _run(collect, (grad, x, pooled), mode, out)
+    _run(along_maxima, (grad, x, pooled), mode, out, True)
 
 
 def tangent(tangent, x, pooled, mode, out):
     """Fill out (N, C, H, W) with the tangent where each maximum came from."""
-    _run(carry, (tangent, x, pooled), mode, out)
+    _run(along_maxima, (tangent, x, pooled), mode, out, False)

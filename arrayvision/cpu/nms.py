@@ -188,24 +188,31 @@ def sweep_segments(boxes, order, starts, threshold, offset, most, owner, turn, g
         start = claim(turn, grain)
 
 
-def in_segments(boxes, order, starts, threshold, offset, most):
-    """The owners of boxes in each segment of the order."""
-    kind, count, n = boxes.dtype.type, len(order), len(starts) - 1
-    owner, each = np.full(count, ALIVE, np.int32), 100 * count / max(n, 1)
-    how = scalar(threshold, kind), kind(offset), most
-    large = np.flatnonzero(np.diff(starts) >= FEW).tolist() if count >= FEW else []
+def share_segments(starts, few, many, kernel, *args, each):
+    """Handle segments in threads: those of fewer than `few` boxes by ``kernel(*args, ...)``, for which a segment takes `each`
+    nanoseconds, and each of the others by ``many(its number, its slice of the order)``."""
+    n = len(starts) - 1
+    large = np.flatnonzero(np.diff(starts) >= few).tolist() if starts[-1] >= few else []
     turns = iter(large)  # each thread takes the next
 
-    def suppress_large(*_):
+    def take_large(*_):
         for s in turns:
-            a, b = starts[s], starts[s + 1]
-            suppress_many(boxes, order[a:b], *how, owner[a:b])
+            many(s, slice(starts[s], starts[s + 1]))
 
     if len(large) < n:
-        args = boxes, order, starts, *how, owner
-        parallel_for(sweep_segments, n, max(1, int(50_000 / max(each, 1))), *args, cost=each)
+        parallel_for(kernel, n, max(1, int(50_000 / max(each, 1))), *args, cost=each)
     if large:
-        parallel_for(suppress_large, len(large), 1)
+        parallel_for(take_large, len(large), 1)
+
+
+def in_segments(boxes, order, starts, threshold, offset, most):
+    """The owners of boxes in each segment of the order."""
+    kind, count = boxes.dtype.type, len(order)
+    owner, how = np.full(count, ALIVE, np.int32), (scalar(threshold, kind), kind(offset), most)
+    share_segments(
+        starts, FEW, lambda _, own: suppress_many(boxes, order[own], *how, owner[own]),
+        sweep_segments, boxes, order, starts, *how, owner, each=100 * count / max(len(starts) - 1, 1),
+    )  # fmt: skip
     return owner
 
 

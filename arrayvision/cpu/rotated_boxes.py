@@ -4,7 +4,7 @@ the few pairs whose hulls meet. Geometry: `cpu/polygons.py`; search: `cpu/strips
 import numpy as np
 
 from arrayvision.cpu import kernel
-from arrayvision.cpu.nms import ALIVE, ALL, emit, segments, take_rows
+from arrayvision.cpu.nms import ALIVE, ALL, emit, segments, share_segments, take_rows
 from arrayvision.cpu.order import bits, by_falling_score
 from arrayvision.cpu.polygons import (
     AREA,
@@ -206,20 +206,9 @@ def nms(boxes, scores, labels, threshold, clockwise, score_threshold, max_num):
     order = order[:count]
     grouped, starts = (order, np.array([0, count])) if labels is None else segments(labels, order, bits(scores).dtype)
     shapes, kind = shapes_of(boxes, clockwise)
-    owner, n = np.full(count, ALIVE, np.int32), len(starts) - 1
-    how = float(dtype(threshold)), dtype is np.float32, most
-    large = np.flatnonzero(np.diff(starts) >= FEW).tolist() if count >= FEW else []
-    turns = iter(large)  # each thread takes the next
-
-    def suppress_large(*_):
-        for s in turns:
-            a, b = starts[s], starts[s + 1]
-            suppress_many(shapes[grouped[a:b]], kind, *how, owner[a:b])
-
-    if len(large) < n:
-        each = 500 * count / n
-        args = shapes, kind, grouped, starts, *how, owner
-        parallel_for(sweep_segments, n, max(1, int(50_000 / max(each, 1))), *args, cost=each)
-    if large:
-        parallel_for(suppress_large, len(large), 1)
+    owner, how = np.full(count, ALIVE, np.int32), (float(dtype(threshold)), dtype is np.float32, most)
+    share_segments(
+        starts, FEW, lambda _, own: suppress_many(shapes[grouped[own]], kind, *how, owner[own]),
+        sweep_segments, shapes, kind, grouped, starts, *how, owner, each=500 * count / max(len(starts) - 1, 1),
+    )  # fmt: skip
     return emit(order, grouped, owner, len(boxes), most)

@@ -8,10 +8,10 @@ import numpy as np
 
 from arrayvision.array import scalar
 from arrayvision.cpu import kernel
-from arrayvision.cpu.nms import columns_of, falling, segments
+from arrayvision.cpu.nms import columns_of, falling, segments, share_segments
 from arrayvision.cpu.order import bits
 from arrayvision.cpu.strips import build, first_not_below, none
-from arrayvision.cpu.threads import claim, parallel_for
+from arrayvision.cpu.threads import claim
 
 NAIVE, LINEAR, GAUSSIAN = 0, 1, 2
 CHUNK = 64
@@ -189,22 +189,16 @@ def soft_nms(boxes, scores, labels, threshold, sigma, min_score, method, offset)
         return keep[:count], decayed[:count]
     order, starts = segments(labels, np.arange(n, dtype=np.int32), bits(scores).dtype)
     counts = np.zeros(len(starts) - 1, np.int64)
-    large = np.flatnonzero(np.diff(starts) >= FEW).tolist() if n >= FEW else []
-    turns = iter(large)  # each thread takes the next
 
-    def soften_large(*_):
-        for s in turns:
-            a, b = starts[s], starts[s + 1]
-            own = order[a:b]
-            counts[s] = soften_all(boxes[own], scores[own], *how, keep[a:b], decayed[a:b])
-            keep[a : a + counts[s]] = own[keep[a : a + counts[s]]]
+    def soften_many(s, own):
+        some, picked = order[own], keep[own]
+        counts[s] = soften_all(boxes[some], scores[some], *how, picked, decayed[own])
+        picked[: counts[s]] = some[picked[: counts[s]]]
 
-    if len(large) < len(counts):
-        each = 1000 * n / len(counts)
-        args = boxes, scores, order, starts, none(boxes.dtype), *how, keep, decayed, counts
-        parallel_for(soften_segments, len(counts), max(1, int(50_000 / max(each, 1))), *args, cost=each)
-    if large:
-        parallel_for(soften_large, len(large), 1)
+    share_segments(
+        starts, FEW, soften_many, soften_segments, boxes, scores, order, starts, none(boxes.dtype), *how, keep, decayed, counts,
+        each=1000 * n / max(len(counts), 1),
+    )  # fmt: skip
     picked = np.concatenate(
         [np.arange(a, a + count) for a, count in zip(starts, counts, strict=False)] or [np.empty(0, np.int64)]
     )

@@ -6,7 +6,6 @@ from arrayvision.cuda.runtime import empty
 from arrayvision.cuda.types import FLOATS, c_type
 
 BLOCK, ROWS = (constant("boxes_in_space.cu", name) for name in ("BLOCK", "ROWS"))
-SHARED, FLAT_IOU, IOU = 0, 1, 2
 KERNELS = runtime.Kernels(
     "boxes_in_space.cu", [f"{kernel}<{T}>" for kernel in ("from_above", "all_pairs") for T in FLOATS]
 )

@@ -7,24 +7,14 @@ import math
 import numpy as np
 
 from arrayvision import check
-from arrayvision.errors import InvalidKind, InvalidValue
+from arrayvision.errors import InvalidValue
 
 MOST = 2**31 - 1  # rows or columns
 
 
 def size(name: str, argument: str, value) -> tuple[int, int]:
     """A size (height, width) of at least 1 x 1, given so or as one int for both."""
-    if type(value) is int and 0 < value <= MOST:
-        return value, value
-    if isinstance(value, (tuple, list)):
-        if len(value) != 2:
-            raise InvalidValue(f"{name}: {argument} must be an int or two, got {len(value)} numbers")
-        height, width = value
-    elif hasattr(value, "__index__"):
-        height = width = value
-    else:
-        raise InvalidKind(f"{name}: {argument} must be an int or two, got {type(value).__name__}")
-    return check.integer(name, argument, height, 1, MOST), check.integer(name, argument, width, 1, MOST)
+    return check.pair(name, argument, value, 1)
 
 
 def input_shape(name: str, value) -> tuple[int, int, int, int]:

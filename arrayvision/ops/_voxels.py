@@ -8,7 +8,7 @@ import sys
 import numpy as np
 
 from arrayvision import check
-from arrayvision.errors import InvalidKind, InvalidValue
+from arrayvision.errors import InvalidValue
 
 MOST = 2**63 - 1  # cells that a key counts
 ALONG = 2**31 - 1  # cells along an axis that int32 counts
@@ -17,12 +17,7 @@ LARGEST = sys.float_info.max
 
 def numbers(function: str, argument: str, value, count: int) -> tuple[float, ...]:
     """So many finite numbers, from any sequence or array."""
-    try:
-        found = list(value)
-    except TypeError:
-        raise InvalidKind(f"{function}: {argument} must be {count} numbers, got {type(value).__name__}") from None
-    if len(found) != count:
-        raise InvalidValue(f"{function}: {argument} must be {count} numbers, got {len(found)}")
+    found = check.several(function, argument, value, count, f"{count} numbers")
     return tuple(check.number(function, f"{argument}[{k}]", v, -LARGEST, LARGEST) for k, v in enumerate(found))
 
 

@@ -301,15 +301,26 @@ def _renamed_keys(state_dict, prefix):
             state_dict[new] = state_dict.pop(old)
 
 
+class _Pack(nn.Module):
+    """What has a layer of offsets inside, whatever name a checkpoint has for it."""
+
+    _version = 2
+
+    def _load_from_state_dict(self, state_dict, prefix, local_metadata, *rest):
+        if local_metadata.get("version") in (None, 1):
+            _renamed_keys(state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
+
+
 def _rename_for_children(module, state_dict, prefix, *_):
     for name, child in module._modules.items():
-        if isinstance(child, (DeformConv2dPack, ModulatedDeformConv2dPack)) and f"{name}_offset" not in module._modules:
+        if isinstance(child, _Pack) and f"{name}_offset" not in module._modules:
             _renamed_keys(state_dict, f"{prefix}{name}.")
 
 
 def _see_parent(module, name, child):
     """A module is only given the keys below its own name, so those beside it are renamed when its parent loads."""
-    if isinstance(child, (DeformConv2dPack, ModulatedDeformConv2dPack)):
+    if isinstance(child, _Pack):
         hooks = module._load_state_dict_pre_hooks.values()
         if all(getattr(hook, "hook", None) is not _rename_for_children for hook in hooks):
             module._register_load_state_dict_pre_hook(_rename_for_children, with_module=True)
@@ -318,7 +329,7 @@ def _see_parent(module, name, child):
 register_module_module_registration_hook(_see_parent)
 
 
-class DeformConv2dPack(DeformConv2d):
+class DeformConv2dPack(_Pack, DeformConv2d):
     """`DeformConv2d` whose offsets a convolution of its own makes of the features. "DCN" in configs.
 
     Parameters
@@ -326,8 +337,6 @@ class DeformConv2dPack(DeformConv2d):
     *args, **kwargs
         As of `DeformConv2d`.
     """
-
-    _version = 2
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
@@ -343,13 +352,8 @@ class DeformConv2dPack(DeformConv2d):
         checked_input(self, x)
         return super().forward(x, self.conv_offset(x))
 
-    def _load_from_state_dict(self, state_dict, prefix, local_metadata, *rest):
-        if local_metadata.get("version") in (None, 1):
-            _renamed_keys(state_dict, prefix)
-        super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
 
-
-class ModulatedDeformConv2dPack(ModulatedDeformConv2d):
+class ModulatedDeformConv2dPack(_Pack, ModulatedDeformConv2d):
     """`ModulatedDeformConv2d` whose offsets and masks a convolution of its own makes of the features. "DCNv2" in configs.
 
     Parameters
@@ -357,8 +361,6 @@ class ModulatedDeformConv2dPack(ModulatedDeformConv2d):
     *args, **kwargs
         As of `ModulatedDeformConv2d`.
     """
-
-    _version = 2
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
@@ -377,8 +379,3 @@ class ModulatedDeformConv2dPack(ModulatedDeformConv2d):
         made = self.conv_offset(x)
         moves = made.shape[1] // 3 * 2
         return super().forward(x, made[:, :moves], made[:, moves:].sigmoid())
-
-    def _load_from_state_dict(self, state_dict, prefix, local_metadata, *rest):
-        if local_metadata.get("version") in (None, 1):
-            _renamed_keys(state_dict, prefix)
-        super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
