@@ -11,6 +11,7 @@ import pytest
 import arrayvision
 from arrayvision import cache
 from arrayvision.bench import cold
+from arrayvision.cpu import _Files
 
 PACKAGE = pathlib.Path(arrayvision.__file__).parent
 ONCE = """
@@ -189,6 +190,24 @@ def test_a_long_compilation_says_why_once():
     assert not said(SLOW, ARRAYVISION_QUIET="1")
     assert not said(SLOW.replace("class Dis", "logging.getLogger('arrayvision').setLevel('ERROR')\nclass Dis"))
     assert not said(SLOW.replace("1.4", "0.1"))
+
+
+def test_processes_that_keep_kernels_at_once_lose_none(tmp_path):
+    """Each keeps others, of one function: all are there afterwards, each under its own name."""
+    text = """
+import sys
+from arrayvision.cpu import _Files
+files = _Files({path!r}, "kernel.py311", "stamp")
+for k in range(25):
+    files.save((sys.argv[1], k), (sys.argv[1], k))
+"""
+    script = tmp_path / "keep.py"
+    script.write_text(text.format(path=str(tmp_path)))
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
+    parts = [subprocess.Popen([sys.executable, script, name], env=environment) for name in "abcd"]
+    assert [part.wait(timeout=300) for part in parts] == [0] * 4
+    files = _Files(str(tmp_path), "kernel.py311", "stamp")
+    assert all(files.load((name, k)) == (name, k) for name in "abcd" for k in range(25))
 
 
 @pytest.mark.alone

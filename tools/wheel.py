@@ -63,7 +63,7 @@ def _compile(tree, cache, names, cuda):
         command = ["-c", _SAME, done[0]] if done else ["-m", "arrayvision", "warmup", *names]
         _call(sys.executable, *command, env=environment, cwd=cache.anchor)
         (digest,) = (cache / level / "cpu").iterdir()
-        done.append(pathlib.Path(shutil.copytree(digest, compiled / "cpu" / digest.name / level)))
+        done.append(pathlib.Path(shutil.copytree(digest, compiled / "cpu" / digest.name / level, ignore=_LOCK)))
     if cuda:
         _call(sys.executable, "-c", _CUDA, *names, env={**clean, "PYTHONPATH": str(tree)}, cwd=cache.anchor)
     for path in tree.rglob("__pycache__"):
@@ -82,6 +82,7 @@ for module in [importlib.import_module(m.name) for m in pkgutil.iter_modules(cpu
                 kernel.compile(signature)
 """
 
+_LOCK = shutil.ignore_patterns(".lock")
 _CUDA = """
 import sys
 from arrayvision import warmup

@@ -73,8 +73,35 @@ class _Impl(CompileResultCacheImpl):
         self._filename_base = self.get_filename_base(py_func.__qualname__, "")
 
 
+@contextlib.contextmanager
+def _alone(path):
+    """Let one process at a time do this in a folder; where there are no such locks (Windows), any."""
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    handle = os.open(os.path.join(path, LOCK), os.O_RDONLY | os.O_CREAT, 0o644)  # which other users of a cache can open
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+LOCK = ".lock"
+
+
 class _Files(IndexDataCacheFile):
-    """Code is kept behind a digest of it and of its name, and isn't loaded if that doesn't fit."""
+    """Code is kept behind a digest of it and of its name, and isn't loaded if that doesn't fit.
+
+    Processes that compile a kernel for two dtypes at once take turns in the list of its files: each reads it, adds a file
+    with the next number, and writes it again, so that one's entry was lost, or led to the other's file.
+    """
+
+    def save(self, key, data):
+        with _alone(self._cache_path):
+            super().save(key, data)
 
     def _save_data(self, name, data):
         content = self._dump(data)
