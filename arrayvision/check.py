@@ -8,8 +8,12 @@ import functools
 import math
 import numbers
 import warnings
+from collections.abc import Callable
+from typing import TypeVar, cast
 
 from arrayvision.errors import InvalidKind, InvalidValue
+
+F = TypeVar("F", bound=Callable)
 
 
 def shape(function: str, argument: str, x, *wanted) -> None:
@@ -184,10 +188,10 @@ def take_older(owner: str, given: dict, names: dict, depth: int = 3) -> None:
             given[new] = given.pop(old)
 
 
-def renamed(**names):
+def renamed(**names: str) -> Callable[[F], F]:
     """Accept a function's, or a constructor's, older keywords (old="new"), with a DeprecationWarning."""
 
-    def decorate(function):
+    def decorate(function: F) -> F:
         owner = function.__qualname__.partition(".")[0]
 
         @functools.wraps(function)
@@ -196,6 +200,6 @@ def renamed(**names):
                 take_older(owner, kwargs, names)
             return function(*args, **kwargs)
 
-        return call
+        return cast(F, call)  # types stay those of the function
 
     return decorate
