@@ -81,6 +81,10 @@ MODULES: dict = {  # the constructor's arguments, and the call's
     "ModulatedDeformConv2dPack": (_CONV | dict(deform_groups=2, bias=True), dict(x=FEATURES)),
     "ModulatedDeformRoIPoolPack": (_SIZED | dict(output_channels=4, deform_fc_channels=8), dict(input=FEATURES, rois=ROIS)),
     "FusedBiasLeakyReLU": (dict(num_channels=4, negative_slope=0.2, scale=1.5), dict(input=FEATURES)),
+    "DynamicScatter": (
+        dict(voxel_size=(1, 1, 1), point_cloud_range=(0, 0, 0, 4, 4, 4), average_points=True),
+        dict(points=BOXES, coors=np.zeros((len(BOXES), 3), np.int64)),
+    ),
     "PrRoIPool": (_SIZED, dict(features=FEATURES, rois=ROIS)),
     "PSAMask": (dict(psa_type="collect", mask_size=(2, 2)), dict(input=FEATURES)),
     "RiRoIAlignRotated": (
@@ -89,11 +93,23 @@ MODULES: dict = {  # the constructor's arguments, and the call's
     ),
     "RoIAlign": (_SIZED | dict(sampling_ratio=0, pool_mode="avg", aligned=True), dict(input=FEATURES, rois=ROIS)),
     "RoIAlignRotated": (_SIZED | dict(sampling_ratio=2, aligned=True, clockwise=False), dict(input=FEATURES, rois=ROTATED)),
+    "RoIAwarePool3d": (
+        dict(out_size=2, max_pts_per_voxel=3, mode="max"),
+        dict(rois=np.ones((2, 7)), pts=BOXES[:, :3], pts_feature=BOXES),
+    ),
+    "RoIPointPool3d": (
+        dict(num_sampled_points=3),
+        dict(points=BOXES[None, :, :3], point_features=BOXES[None], boxes3d=np.ones((1, 2, 7))),
+    ),
     "RoIPool": (_SIZED, dict(input=FEATURES, rois=ROIS)),
     "SAConv2d": (_CONV | dict(kernel_size=3, padding=1, bias=True, use_deform=True), dict(x=FEATURES)),
     "SigmoidFocalLoss": (dict(gamma=2.0, alpha=0.25, weight=None, reduction="mean"), dict(input=BOXES, target=LABELS)),
     "SimpleRoIAlign": (_SIZED | dict(aligned=True), dict(features=FEATURES, rois=ROIS)),
     "SoftmaxFocalLoss": (dict(gamma=2.0, alpha=0.25, weight=None, reduction="mean"), dict(input=BOXES, target=LABELS)),
+    "Voxelization": (
+        dict(voxel_size=(1, 1, 1), point_cloud_range=(0, 0, 0, 4, 4, 4), max_num_points=3, max_voxels=(5, 6)),
+        dict(input=BOXES),
+    ),
     "TINShift": (dict(), dict(input=FEATURES.reshape(2, 4, 5, 6), shift=np.zeros((2, 1), np.int64))),
 }  # fmt: skip
 ALSO = {  # a function's errors may name one that it is made of, and a module's its function
