@@ -56,6 +56,7 @@ from arrayvision.ops.point_sample import (
     rel_roi_point_to_rel_img_point as rel_roi_point_to_rel_img_point,
 )
 from arrayvision.ops.points_in_polygons import points_in_polygons as points_in_polygons
+from arrayvision.ops.points_sampler import calc_square_dist as calc_square_dist
 from arrayvision.ops.prroi_pool import prroi_pool as prroi_pool, prroi_pool_backward as prroi_pool_backward
 from arrayvision.ops.riroi_align_rotated import (
     riroi_align_rotated as riroi_align_rotated,
