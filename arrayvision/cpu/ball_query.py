@@ -121,7 +121,7 @@ def find_all(least, most, points, starts, centers, center_starts, missing, out):
         inside = hits / max(seen, 1) * tree.leaves[-1] / max(len(starts) - 1, 1)  # points in a ball, were all looked at
         search = SEARCH_TIME + FOUND_TIME * inside
         if count * LEAF_TIME * seen / tried > NODE_TIME * len(points) + count * search:
-            tree = build(points, starts)
+            tree = build(points, starts, halved=False)
             order, _ = along_curves(centers, center_starts, tree.axes)
     how = 1, least, limit, missing, looked, out
     parallel_for(find_some, count, 64, *tree, centers, center_starts, order, *how, cost=SEARCH_TIME)
