@@ -131,7 +131,14 @@ def test_classes_of_samplers():
     with pytest.raises(ValueError, match=r"^get_sampler_cls: sampler_type must be 'D-FPS', 'F-FPS' or 'FS', got 'FPS'"):
         ops.get_sampler_cls("FPS")
     with pytest.raises(TypeError, match=r"^FFPSSampler: features must be a tensor, got None"):
-        ops.PointsSampler([2], ["F-FPS"])(POINTS, None)
+        ops.FFPSSampler()(POINTS, None, 2)
+    with pytest.raises(TypeError, match=r"^PointsSampler: features must be a tensor for F-FPS and FS, got None"):
+        ops.PointsSampler([2, 2], ["D-FPS", "FS"], [9, -1])(POINTS, None)
+
+
+def test_a_size_below_0_of_a_tensor_without_values():
+    with pytest.raises(ValueError, match=r"^furthest_point_sample: sizes must be at least 0, got num_points -2"):
+        ops.furthest_point_sample(POINTS.to("meta"), -2)
 
 
 @pytest.mark.parametrize(

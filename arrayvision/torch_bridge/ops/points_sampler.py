@@ -152,6 +152,8 @@ class PointsSampler(nn.Module):
         if features is not None:
             points_xyz, features = check_tensors(name, points_xyz=points_xyz, features=features)
             check.shape(name, "features", features, points_xyz.shape[0], "C", points_xyz.shape[1])
+        elif not all(type(sampler) is DFPSSampler for sampler in self.samplers):
+            raise InvalidKind(f"{name}: features must be a tensor for F-FPS and FS, got None")
         chosen, begin, size = [], 0, points_xyz.shape[1]
         for end, sampler, count in zip(self.fps_sample_range_list, self.samplers, self.num_point, strict=True):
             if end >= size or (end < begin and end != -1):
