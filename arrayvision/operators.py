@@ -180,8 +180,8 @@ OPERATORS = (
     _row("ball_query", "ball_query", "", "the first points within balls", older="BallQuery"),
     _row("gather_points", "gather_points", "any", "features of chosen points", "backward", older="GatherPoints"),
     _row(
-        "grouping_operation", "gather_points", "any", "features of groups of points", "backward",
-        older="GroupingOperation",
+        "grouping_operation", "gather_points", "any", "features of groups of points",
+        "backward", "QueryAndGroup GroupAll", "GroupingOperation",
     ),
     _row(
         "assign_score_withk", "assign_score_withk", "once", "sums of neighbours' features, weighted by scores", "backward",
@@ -189,7 +189,7 @@ OPERATORS = (
     ),
     _row(
         "furthest_point_sample", "furthest_point_sample", "", "points that cover a cloud, each the farthest from those before",
-        older="FurthestPointSampling",
+        "", "PointsSampler DFPSSampler FFPSSampler FSSampler get_sampler_cls", "FurthestPointSampling",
     ),
     _row(
         "furthest_point_sample_with_dist", "furthest_point_sample", "", "the same by given distances",
@@ -200,7 +200,7 @@ OPERATORS = (
 
 # Functions without kernels of their own: the arrays' library computes them.
 POINTS = (
-    "abs_img_point_to_rel_img_point", "denormalize", "normalize", "point_sample", "rel_roi_point_to_abs_img_point",
+    "abs_img_point_to_rel_img_point", "calc_square_dist", "denormalize", "normalize", "point_sample", "rel_roi_point_to_abs_img_point",
     "rel_roi_point_to_rel_img_point",
 )  # fmt: skip
 POINTS_ON_TENSORS = ("SimpleRoIAlign", "bilinear_grid_sample", "generate_grid", "get_shape_from_feature_map")

@@ -101,6 +101,7 @@ from arrayvision.ops.points_in_boxes import (
     points_in_boxes_part as points_in_boxes_part,
 )
 from arrayvision.ops.points_in_polygons import points_in_polygons as points_in_polygons
+from arrayvision.ops.points_sampler import calc_square_dist as calc_square_dist
 from arrayvision.ops.prroi_pool import prroi_pool as prroi_pool, prroi_pool_backward as prroi_pool_backward
 from arrayvision.ops.psa_mask import psa_mask as psa_mask, psa_mask_backward as psa_mask_backward
 from arrayvision.ops.riroi_align_rotated import (

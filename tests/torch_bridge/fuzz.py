@@ -26,6 +26,7 @@ KERNELS = np.array([[0, 1, 1, 0, 0, 0], *[[0] * 6] * 3, [0, 0, 0, 2, 2, 0]])
 ROIS = np.array([[0, 0.5, 0.5, 3, 3], [1, 1, 0, 4, 5]])
 ROTATED = np.array([[0, 2, 2, 3, 3, 0.5], [1, 1, 2, 4, 5, -1]])
 POINTS = np.array([[[0.25, 0.5]], [[0.75, 0.5]]])
+CLOUD = np.linspace(-1, 1, 30).reshape(2, 5, 3)
 CURVES = np.concatenate([ROIS[:, :1], np.linspace(0, 5, 32).reshape(2, 16)], 1)
 FIVE = np.concatenate([BOXES, SCORES[:, None]], 1)
 QUADS = BOXES[:, [0, 1, 2, 1, 2, 3, 0, 3]]
@@ -42,6 +43,8 @@ FUNCTIONS: dict = {
     "nms_quadri": dict(dets=QUADS, scores=SCORES, iou_threshold=0.5, labels=None),
     "nms_rotated": dict(dets=FIVE, scores=SCORES, iou_threshold=0.5, labels=LABELS, clockwise=True),
     "soft_nms": dict(boxes=BOXES, scores=SCORES, iou_threshold=0.3, sigma=0.5, min_score=1e-3, method="linear", offset=0),
+    "calc_square_dist": dict(point_feat_a=CLOUD, point_feat_b=CLOUD[:, :3], norm=True),
+    "get_sampler_cls": dict(sampler_type="FS"),
     "abs_img_point_to_rel_img_point": dict(abs_img_points=POINTS, img=(5, 6), spatial_scale=1.0),
     "bilinear_grid_sample": dict(im=FEATURES, grid=POINTS[:, None], align_corners=False),
     "denormalize": dict(grid=POINTS),
@@ -60,7 +63,21 @@ for _case in cases.cases():
 
 _SIZED = dict(output_size=(2, 3), spatial_scale=0.5)
 _CONV = dict(in_channels=4, out_channels=6, kernel_size=2, stride=2, padding=0, dilation=1, groups=2)
+_GROUPED = dict(points_xyz=CLOUD, center_xyz=CLOUD[:, :2], features=CLOUD.swapaxes(1, 2))
+_SAMPLED = dict(points=CLOUD, features=CLOUD.swapaxes(1, 2), npoint=2)
 MODULES: dict = {  # the constructor's arguments, and the call's
+    "DFPSSampler": (dict(), _SAMPLED),
+    "FFPSSampler": (dict(), _SAMPLED),
+    "FSSampler": (dict(), _SAMPLED),
+    "GroupAll": (dict(use_xyz=True), dict(xyz=CLOUD, new_xyz=CLOUD, features=CLOUD.swapaxes(1, 2))),
+    "PointsSampler": (
+        dict(num_point=[1, 2], fps_mod_list=["F-FPS", "D-FPS"], fps_sample_range_list=[3, -1]),
+        dict(points_xyz=CLOUD, features=CLOUD.swapaxes(1, 2)),
+    ),
+    "QueryAndGroup": (
+        dict(max_radius=0.5, sample_num=3, min_radius=0.0, use_xyz=True, normalize_xyz=True, uniform_sample=True,
+             return_unique_cnt=True), _GROUPED,
+    ),
     "BezierAlign": (_SIZED | dict(sampling_ratio=2, aligned=True), dict(input=FEATURES, beziers=CURVES)),
     "BorderAlign": (dict(pool_size=2), dict(input=FEATURES, boxes=BOXES[None, :2].repeat(2, 0))),
     "CornerPool": (dict(mode="top"), dict(x=FEATURES)),
@@ -115,6 +132,14 @@ MODULES: dict = {  # the constructor's arguments, and the call's
 ALSO = {  # a function's errors may name one that it is made of, and a module's its function
     **dict.fromkeys(("DeformConv2d", "DeformConv2dPack", "SAConv2d"), ("deform_conv2d",)),
     **dict.fromkeys(("ModulatedDeformConv2d", "ModulatedDeformConv2dPack"), ("modulated_deform_conv2d",)),
+    "DFPSSampler": ("furthest_point_sample",),
+    "FFPSSampler": ("furthest_point_sample_with_dist",),
+    "FSSampler": ("furthest_point_sample", "furthest_point_sample_with_dist"),
+    "PointsSampler": ("furthest_point_sample", "furthest_point_sample_with_dist"),
+    "QueryAndGroup": (
+        "ball_query",
+        "grouping_operation",
+    ),
     "DeformRoIPoolPack": ("deform_roi_pool",),
     "ModulatedDeformRoIPoolPack": ("deform_roi_pool",),
     "rel_roi_point_to_rel_img_point": ("rel_roi_point_to_abs_img_point", "abs_img_point_to_rel_img_point"),

@@ -77,6 +77,7 @@ from arrayvision.torch_bridge.ops.gather_points import (
     gather_points as gather_points,
     grouping_operation as grouping_operation,
 )
+from arrayvision.torch_bridge.ops.group_points import GroupAll as GroupAll, QueryAndGroup as QueryAndGroup
 from arrayvision.torch_bridge.ops.knn import knn as knn
 from arrayvision.torch_bridge.ops.min_area_polygons import min_area_polygons as min_area_polygons
 from arrayvision.torch_bridge.ops.point_sample import (
@@ -97,6 +98,14 @@ from arrayvision.torch_bridge.ops.points_in_boxes import (
     points_in_boxes_part as points_in_boxes_part,
 )
 from arrayvision.torch_bridge.ops.points_in_polygons import points_in_polygons as points_in_polygons
+from arrayvision.torch_bridge.ops.points_sampler import (
+    DFPSSampler as DFPSSampler,
+    FFPSSampler as FFPSSampler,
+    FSSampler as FSSampler,
+    PointsSampler as PointsSampler,
+    calc_square_dist as calc_square_dist,
+    get_sampler_cls as get_sampler_cls,
+)
 from arrayvision.torch_bridge.ops.prroi_pool import PrRoIPool as PrRoIPool, prroi_pool as prroi_pool
 from arrayvision.torch_bridge.ops.psa_mask import PSAMask as PSAMask, psa_mask as psa_mask
 from arrayvision.torch_bridge.ops.roi_align import RoIAlign as RoIAlign, roi_align as roi_align
