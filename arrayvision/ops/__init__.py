@@ -32,6 +32,10 @@ from arrayvision.ops.focal_loss import (
     softmax_focal_loss_backward as softmax_focal_loss_backward,
 )
 from arrayvision.ops.min_area_polygons import min_area_polygons as min_area_polygons
+from arrayvision.ops.multi_scale_deformable_attn import (
+    multi_scale_deformable_attn as multi_scale_deformable_attn,
+    multi_scale_deformable_attn_backward as multi_scale_deformable_attn_backward,
+)
 from arrayvision.ops.nms import batched_nms as batched_nms, nms as nms, nms_match as nms_match
 from arrayvision.ops.point_sample import (
     abs_img_point_to_rel_img_point as abs_img_point_to_rel_img_point,

@@ -29,6 +29,11 @@ CURVES = np.concatenate([ROIS[:, :1], np.linspace(0, 5, 32).reshape(2, 16)], 1)
 FIVE = np.concatenate([BOXES, SCORES[:, None]], 1)
 QUADS = BOXES[:, [0, 1, 2, 1, 2, 3, 0, 3]]
 
+_ATTENTION = dict(
+    value=FEATURES.reshape(2, 15, 2, 4), value_spatial_shapes=np.array([[2, 3], [3, 3]]),
+    sampling_locations=np.linspace(0, 1, 96).reshape(2, 3, 2, 2, 2, 2), attention_weights=np.ones((2, 3, 2, 2, 2)),
+)  # fmt: skip
+
 FUNCTIONS: dict = {
     "batched_nms": dict(boxes=BOXES, scores=SCORES, idxs=LABELS, nms_cfg=dict(type="nms", iou_threshold=0.5), class_agnostic=False),
     "nms": dict(boxes=BOXES, scores=SCORES, iou_threshold=0.5, offset=0, score_threshold=0.0, max_num=-1),
@@ -41,6 +46,7 @@ FUNCTIONS: dict = {
     "generate_grid": dict(num_grid=2, size=(2, 3), device="cpu"),
     "get_shape_from_feature_map": dict(x=FEATURES),
     "normalize": dict(grid=POINTS),
+    "multi_scale_deformable_attn_pytorch": _ATTENTION,
     "point_sample": dict(input=FEATURES, points=POINTS, align_corners=False),
     "rel_roi_point_to_abs_img_point": dict(rois=ROIS, rel_roi_points=POINTS),
     "rel_roi_point_to_rel_img_point": dict(rois=ROIS, rel_roi_points=POINTS, img=(5, 6), spatial_scale=0.5),
@@ -68,6 +74,13 @@ MODULES: dict = {  # the constructor's arguments, and the call's
     ),
     "ModulatedDeformConv2dPack": (_CONV | dict(deform_groups=2, bias=True), dict(x=FEATURES)),
     "ModulatedDeformRoIPoolPack": (_SIZED | dict(output_channels=4, deform_fc_channels=8), dict(input=FEATURES, rois=ROIS)),
+    "MultiScaleDeformableAttention": (
+        dict(embed_dims=8, num_heads=2, num_levels=2, num_points=2, im2col_step=64, dropout=0.1, batch_first=True,
+             norm_cfg=None, init_cfg=None, value_proj_ratio=1.0),
+        dict(query=FEATURES.reshape(2, 15, 8)[:, :3], key=None, value=FEATURES.reshape(2, 15, 8), identity=None, query_pos=None,
+             key_padding_mask=np.zeros((2, 15), bool), reference_points=np.full((2, 3, 2, 4), 0.5),
+             spatial_shapes=np.array([[2, 3], [3, 3]]), level_start_index=np.array([0, 6])),
+    ),
     "PrRoIPool": (_SIZED, dict(features=FEATURES, rois=ROIS)),
     "RiRoIAlignRotated": (
         dict(out_size=2, spatial_scale=0.5, num_samples=2, num_orientations=4, clockwise=False),
@@ -86,6 +99,8 @@ ALSO = {  # a function's errors may name one that it is made of, and a module's 
     **dict.fromkeys(("DeformConv2d", "DeformConv2dPack", "SAConv2d"), ("deform_conv2d",)),
     **dict.fromkeys(("ModulatedDeformConv2d", "ModulatedDeformConv2dPack"), ("modulated_deform_conv2d",)),
     "DeformRoIPoolPack": ("deform_roi_pool",),
+    "MultiScaleDeformableAttention": ("multi_scale_deformable_attn",),
+    "multi_scale_deformable_attn_pytorch": ("multi_scale_deformable_attn",),
     "ModulatedDeformRoIPoolPack": ("deform_roi_pool",),
     "rel_roi_point_to_rel_img_point": ("rel_roi_point_to_abs_img_point", "abs_img_point_to_rel_img_point"),
     "abs_img_point_to_rel_img_point": ("get_shape_from_feature_map",),
