@@ -103,6 +103,10 @@ OPERATORS = (
         "modulated_deform_conv2d", "deform_conv", "once", "the same, its samples weighed by a mask",
         "backward", "ModulatedDeformConv2d ModulatedDeformConv2dPack", "ModulatedDeformConv2dFunction",
     ),
+    _row(
+        "multi_scale_deformable_attn", "multi_scale_deformable_attn", "once", "attention that samples several levels' maps",
+        "backward", "MultiScaleDeformableAttention multi_scale_deformable_attn_pytorch", "MultiScaleDeformableAttnFunction",
+    ),
     _row("nms", "nms", "any", "non-maximum suppression"),
     _row("nms_match", "nms", "", "suppression that tells which box suppressed which"),
     _row("nms_quadri", "rotated_boxes", "any", "suppression of quadrilaterals"),

@@ -86,6 +86,10 @@ from arrayvision.ops.gather_points import (
 )
 from arrayvision.ops.knn import knn as knn
 from arrayvision.ops.min_area_polygons import min_area_polygons as min_area_polygons
+from arrayvision.ops.multi_scale_deformable_attn import (
+    multi_scale_deformable_attn as multi_scale_deformable_attn,
+    multi_scale_deformable_attn_backward as multi_scale_deformable_attn_backward,
+)
 from arrayvision.ops.nms import batched_nms as batched_nms, nms as nms, nms_match as nms_match
 from arrayvision.ops.point_sample import (
     abs_img_point_to_rel_img_point as abs_img_point_to_rel_img_point,

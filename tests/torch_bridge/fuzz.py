@@ -31,6 +31,11 @@ CURVES = np.concatenate([ROIS[:, :1], np.linspace(0, 5, 32).reshape(2, 16)], 1)
 FIVE = np.concatenate([BOXES, SCORES[:, None]], 1)
 QUADS = BOXES[:, [0, 1, 2, 1, 2, 3, 0, 3]]
 
+_ATTENTION = dict(
+    value=FEATURES.reshape(2, 15, 2, 4), value_spatial_shapes=np.array([[2, 3], [3, 3]]),
+    sampling_locations=np.linspace(0, 1, 96).reshape(2, 3, 2, 2, 2, 2), attention_weights=np.ones((2, 3, 2, 2, 2)),
+)  # fmt: skip
+
 FUNCTIONS: dict = {
     "batched_nms": dict(boxes=BOXES, scores=SCORES, idxs=LABELS, nms_cfg=dict(type="nms", iou_threshold=0.5), class_agnostic=False),
     "contour_expand": dict(kernel_mask=FEATURES[:, 0], internal_kernel_label=KERNELS, min_kernel_area=1, kernel_num=2),
@@ -51,6 +56,7 @@ FUNCTIONS: dict = {
     "generate_grid": dict(num_grid=2, size=(2, 3), device="cpu"),
     "get_shape_from_feature_map": dict(x=FEATURES),
     "normalize": dict(grid=POINTS),
+    "multi_scale_deformable_attn_pytorch": _ATTENTION,
     "point_sample": dict(input=FEATURES, points=POINTS, align_corners=False),
     "rel_roi_point_to_abs_img_point": dict(rois=ROIS, rel_roi_points=POINTS),
     "rel_roi_point_to_rel_img_point": dict(rois=ROIS, rel_roi_points=POINTS, img=(5, 6), spatial_scale=0.5),
@@ -101,6 +107,12 @@ MODULES: dict = {  # the constructor's arguments, and the call's
     "DynamicScatter": (
         dict(voxel_size=(1, 1, 1), point_cloud_range=(0, 0, 0, 4, 4, 4), average_points=True),
         dict(points=BOXES, coors=np.zeros((len(BOXES), 3), np.int64)),
+    "MultiScaleDeformableAttention": (
+        dict(embed_dims=8, num_heads=2, num_levels=2, num_points=2, im2col_step=64, dropout=0.1, batch_first=True,
+             norm_cfg=None, init_cfg=None, value_proj_ratio=1.0),
+        dict(query=FEATURES.reshape(2, 15, 8)[:, :3], key=None, value=FEATURES.reshape(2, 15, 8), identity=None, query_pos=None,
+             key_padding_mask=np.zeros((2, 15), bool), reference_points=np.full((2, 3, 2, 4), 0.5),
+             spatial_shapes=np.array([[2, 3], [3, 3]]), level_start_index=np.array([0, 6])),
     ),
     "PrRoIPool": (_SIZED, dict(features=FEATURES, rois=ROIS)),
     "PSAMask": (dict(psa_type="collect", mask_size=(2, 2)), dict(input=FEATURES)),
@@ -141,6 +153,8 @@ ALSO = {  # a function's errors may name one that it is made of, and a module's 
         "grouping_operation",
     ),
     "DeformRoIPoolPack": ("deform_roi_pool",),
+    "MultiScaleDeformableAttention": ("multi_scale_deformable_attn",),
+    "multi_scale_deformable_attn_pytorch": ("multi_scale_deformable_attn",),
     "ModulatedDeformRoIPoolPack": ("deform_roi_pool",),
     "rel_roi_point_to_rel_img_point": ("rel_roi_point_to_abs_img_point", "abs_img_point_to_rel_img_point"),
     "FusedBiasLeakyReLU": ("fused_bias_leakyrelu", "bias_act"),

@@ -80,6 +80,11 @@ from arrayvision.torch_bridge.ops.gather_points import (
 from arrayvision.torch_bridge.ops.group_points import GroupAll as GroupAll, QueryAndGroup as QueryAndGroup
 from arrayvision.torch_bridge.ops.knn import knn as knn
 from arrayvision.torch_bridge.ops.min_area_polygons import min_area_polygons as min_area_polygons
+from arrayvision.torch_bridge.ops.multi_scale_deformable_attn import (
+    _in_older_order,
+    multi_scale_deformable_attn as multi_scale_deformable_attn,
+    multi_scale_deformable_attn_pytorch as multi_scale_deformable_attn_pytorch,
+)
 from arrayvision.torch_bridge.ops.point_sample import (
     SimpleRoIAlign as SimpleRoIAlign,
     abs_img_point_to_rel_img_point as abs_img_point_to_rel_img_point,
@@ -139,7 +144,10 @@ from arrayvision.torch_bridge.ops.voxelization import Voxelization as Voxelizati
 
 __all__ = operators.torch_names()
 
-_LAYERS = {"SAConv2d": "saconv"}  # modules that are built of `torch_bridge.cnn`, which is imported when one is used
+_LAYERS = {
+    "MultiScaleDeformableAttention": "deformable_attention",
+    "SAConv2d": "saconv",
+}  # modules that are built of `torch_bridge.cnn`, which is imported when one is used
 
 
 def __getattr__(name):
@@ -153,6 +161,8 @@ def _older(name, function):
     return type(name, (), {"apply": staticmethod(function), "__doc__": f"`apply` is `{function.__name__}`."})
 
 
+_ORDERED = {"MultiScaleDeformableAttnFunction": _in_older_order}  # whose arguments come in another order there
+
 for _row in operators.OPERATORS:
     for _name in _row.older:
-        globals()[_name] = _older(_name, globals()[_row.name])
+        globals()[_name] = _older(_name, _ORDERED.get(_name, globals()[_row.name]))
