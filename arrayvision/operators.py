@@ -128,7 +128,11 @@ POINTS = (
     "abs_img_point_to_rel_img_point", "denormalize", "normalize", "point_sample", "rel_roi_point_to_abs_img_point",
     "rel_roi_point_to_rel_img_point",
 )  # fmt: skip
-POINTS_ON_TENSORS = ("SimpleRoIAlign", "generate_grid", "get_shape_from_feature_map")
+# Of tensors alone, made of torch's operations; and what tells how kernels are compiled.
+ON_TENSORS = (
+    "SimpleRoIAlign", "SyncBatchNorm", "bilinear_grid_sample", "generate_grid", "get_compiler_version",
+    "get_compiling_cuda_version", "get_shape_from_feature_map",
+)  # fmt: skip
 
 
 def array_names() -> list[str]:
@@ -139,4 +143,4 @@ def array_names() -> list[str]:
 def torch_names() -> list[str]:
     """What is public in `arrayvision.torch_bridge.ops`."""
     rows = (name for row in OPERATORS for name in (row.name, *row.modules, *row.older))
-    return sorted({*POINTS, *POINTS_ON_TENSORS, *rows})
+    return sorted({*POINTS, *ON_TENSORS, *rows})

@@ -43,8 +43,11 @@ FUNCTIONS: dict = {
     "nms_rotated": dict(dets=FIVE, scores=SCORES, iou_threshold=0.5, labels=LABELS, clockwise=True),
     "soft_nms": dict(boxes=BOXES, scores=SCORES, iou_threshold=0.3, sigma=0.5, min_score=1e-3, method="linear", offset=0),
     "abs_img_point_to_rel_img_point": dict(abs_img_points=POINTS, img=(5, 6), spatial_scale=1.0),
+    "bilinear_grid_sample": dict(im=FEATURES, grid=POINTS[:, :, None] * 2 - 1, align_corners=False),
     "denormalize": dict(grid=POINTS),
     "generate_grid": dict(num_grid=2, size=(2, 3), device="cpu"),
+    "get_compiler_version": dict(),
+    "get_compiling_cuda_version": dict(),
     "get_shape_from_feature_map": dict(x=FEATURES),
     "normalize": dict(grid=POINTS),
     "point_sample": dict(input=FEATURES, points=POINTS, align_corners=False),
@@ -81,6 +84,10 @@ MODULES: dict = {  # the constructor's arguments, and the call's
     "SigmoidFocalLoss": (dict(gamma=2.0, alpha=0.25, weight=None, reduction="mean"), dict(input=BOXES, target=LABELS)),
     "SimpleRoIAlign": (_SIZED | dict(aligned=True), dict(features=FEATURES, rois=ROIS)),
     "SoftmaxFocalLoss": (dict(gamma=2.0, alpha=0.25, weight=None, reduction="mean"), dict(input=BOXES, target=LABELS)),
+    "SyncBatchNorm": (
+        dict(num_features=4, eps=1e-5, momentum=0.1, affine=True, track_running_stats=True, group=None, stats_mode="N"),
+        dict(input=FEATURES),
+    ),
     "TINShift": (dict(), dict(input=FEATURES.reshape(2, 4, 5, 6), shift=np.zeros((2, 1), np.int64))),
 }  # fmt: skip
 ALSO = {  # a function's errors may name one that it is made of, and a module's its function

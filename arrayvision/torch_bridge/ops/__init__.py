@@ -3,6 +3,8 @@
 Results in the CPU's memory can't be resized (``resize_``, or ``out=`` of another size); their ``clone()`` can.
 """
 
+import importlib
+
 from arrayvision import operators
 from arrayvision.torch_bridge.ops.active_rotated_filter import active_rotated_filter as active_rotated_filter
 from arrayvision.torch_bridge.ops.bezier_align import BezierAlign as BezierAlign, bezier_align as bezier_align
@@ -37,10 +39,15 @@ from arrayvision.torch_bridge.ops.focal_loss import (
     sigmoid_focal_loss as sigmoid_focal_loss,
     softmax_focal_loss as softmax_focal_loss,
 )
+from arrayvision.torch_bridge.ops.info import (
+    get_compiler_version as get_compiler_version,
+    get_compiling_cuda_version as get_compiling_cuda_version,
+)
 from arrayvision.torch_bridge.ops.min_area_polygons import min_area_polygons as min_area_polygons
 from arrayvision.torch_bridge.ops.point_sample import (
     SimpleRoIAlign as SimpleRoIAlign,
     abs_img_point_to_rel_img_point as abs_img_point_to_rel_img_point,
+    bilinear_grid_sample as bilinear_grid_sample,
     denormalize as denormalize,
     generate_grid as generate_grid,
     get_shape_from_feature_map as get_shape_from_feature_map,
@@ -61,10 +68,18 @@ from arrayvision.torch_bridge.ops.roi_align_rotated import (
 )
 from arrayvision.torch_bridge.ops.roi_pool import RoIPool as RoIPool, roi_pool as roi_pool
 from arrayvision.torch_bridge.ops.rotated_feature_align import rotated_feature_align as rotated_feature_align
+from arrayvision.torch_bridge.ops.sync_bn import SyncBatchNorm as SyncBatchNorm
 from arrayvision.torch_bridge.ops.text_growth import contour_expand as contour_expand, pixel_group as pixel_group
 from arrayvision.torch_bridge.ops.tin_shift import TINShift as TINShift, tin_shift as tin_shift
 
 __all__ = operators.torch_names()
+_DEPRECATED = ("Conv2d", "ConvTranspose2d", "Linear", "MaxPool2d")  # torch's, which older code imports from here
+
+
+def __getattr__(name):
+    if name.removesuffix("_deprecated") in _DEPRECATED:
+        return getattr(importlib.import_module(f"{__name__}.deprecated_wrappers"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def _older(name, function):

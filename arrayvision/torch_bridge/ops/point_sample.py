@@ -257,6 +257,39 @@ def point_sample(input: Tensor, points: Tensor, align_corners: bool = False, **k
     return out.squeeze(3) if flat else out
 
 
+def bilinear_grid_sample(im: Tensor, grid: Tensor, align_corners: bool = False) -> Tensor:
+    """Features at points, bilinearly interpolated; what torch.nn.functional.grid_sample gives without further arguments.
+
+    Parameters
+    ----------
+    im : Tensor (N, C, H, W)
+        Feature maps.
+    grid : Tensor (N, rows, columns, 2)
+        (x, y); the map lies within [-1, 1].
+    align_corners : bool
+        False: -1 and 1 are the border pixels' outer corners. True: they are their centres.
+
+    Returns
+    -------
+    Tensor (N, C, rows, columns)
+        Outside the map, 0. In the promoted dtype, integers counting as float32.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If something is no tensor, or a shape is wrong.
+    """
+    im, grid = check_tensors("bilinear_grid_sample", im=im, grid=grid)
+    align_corners = check.flag("bilinear_grid_sample", "align_corners", align_corners)
+    check.shape("bilinear_grid_sample", "im", im, "N", "C", "H", "W")
+    check.shape("bilinear_grid_sample", "grid", grid, "N", "rows", "columns", 2)
+    check.same_length("bilinear_grid_sample", "grid", grid, "im", im)
+    dtype = result_dtype(im, grid)
+    if not im.shape[2] * im.shape[3]:
+        return im.new_zeros((*im.shape[:2], *grid.shape[1:-1]), dtype=dtype)
+    return F.grid_sample(im.to(dtype), grid.to(dtype), align_corners=align_corners)
+
+
 class SimpleRoIAlign(nn.Module):
     """RoIAlign with one sample a bin, at its centre; differentiable in the features.
 
