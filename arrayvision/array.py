@@ -139,6 +139,14 @@ class NumPy:
         """Fill with zeros."""
         x.fill(0)
 
+    def matmul(self, a, b, out):
+        """Fill `out` with products of matrices, for all that the axes before the last two hold."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            if a.dtype.name in ("float32", "float64"):
+                np.matmul(a, b, out=out)
+            else:
+                out[:] = np.matmul(a.astype(np.float32), b.astype(np.float32))
+
     def deterministic(self):
         """Whether sums must be added in the same order in every run."""
         return False
@@ -288,6 +296,9 @@ class Torch(NumPy):
     def zero(self, x):
         x.zero_()
 
+    def matmul(self, a, b, out):
+        self.torch.matmul(a, b, out=out)
+
     def deterministic(self):
         return self.torch.are_deterministic_algorithms_enabled()
 
@@ -344,6 +355,13 @@ class CuPy(NumPy):
     def zero(self, x):
         with self.cupy.cuda.Device(x.device.id):
             x.fill(0)
+
+    def matmul(self, a, b, out):
+        with self.cupy.cuda.Device(a.device.id):
+            if a.dtype.name != "bfloat16":
+                self.cupy.matmul(a, b, out=out)
+            else:  # its own sums of these would be rounded, or not be there
+                out[...] = self.cupy.matmul(a.astype("float32"), b.astype("float32"))
 
 
 class JAX(NumPy):

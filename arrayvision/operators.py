@@ -79,6 +79,10 @@ OPERATORS = (
         "backward",
     ),
     _row("diff_iou_rotated_3d", "diff_iou_rotated", "once", "the same of upright boxes in space", "backward"),
+    _row(
+        "masked_conv2d", "masked_conv2d", "any", "a convolution where a mask says so",
+        "", "MaskedConv2d", "MaskedConv2dFunction",
+    ),
     _row("min_area_polygons", "min_area_polygons", "", "the smallest rectangles round 9 points"),
     _row("nms", "nms", "any", "non-maximum suppression"),
     _row("nms_match", "nms", "", "suppression that tells which box suppressed which"),

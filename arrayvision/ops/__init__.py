@@ -35,6 +35,7 @@ from arrayvision.ops.focal_loss import (
     softmax_focal_loss as softmax_focal_loss,
     softmax_focal_loss_backward as softmax_focal_loss_backward,
 )
+from arrayvision.ops.masked_conv2d import masked_conv2d as masked_conv2d
 from arrayvision.ops.min_area_polygons import min_area_polygons as min_area_polygons
 from arrayvision.ops.nms import batched_nms as batched_nms, nms as nms, nms_match as nms_match
 from arrayvision.ops.point_sample import (

@@ -71,6 +71,10 @@ MODULES: dict = {  # the constructor's arguments, and the call's
     ),
     "DeformRoIPool": (_SIZED | dict(sampling_ratio=2, gamma=0.1), dict(input=FEATURES, rois=ROIS, offset=None)),
     "DeformRoIPoolPack": (_SIZED | dict(output_channels=4, deform_fc_channels=8), dict(input=FEATURES, rois=ROIS)),
+    "MaskedConv2d": (
+        dict(in_channels=4, out_channels=2, kernel_size=3, stride=1, padding=1, dilation=1, groups=1, bias=True),
+        dict(input=FEATURES, mask=np.ones((2, 5, 6))),
+    ),
     "ModulatedDeformRoIPoolPack": (_SIZED | dict(output_channels=4, deform_fc_channels=8), dict(input=FEATURES, rois=ROIS)),
     "PrRoIPool": (_SIZED, dict(features=FEATURES, rois=ROIS)),
     "PSAMask": (dict(psa_type="collect", mask_size=(2, 2)), dict(input=FEATURES)),

@@ -159,7 +159,7 @@ def test_weights_begin_as_checkpoints_code_expects():
         (
             lambda: SyncBatchNorm(3)(torch.ones(2, 3).double()),
             TypeError,
-            "input must have the norm's dtype torch.float32",
+            "input must have the module's dtype torch.float32",
         ),
         (lambda: SyncBatchNorm(3)(torch.ones(2, 3).long()), TypeError, "input must hold floats, got dtype torch.int64"),
         (lambda: SyncBatchNorm(3)([1]), TypeError, "input must be a tensor, got list"),

@@ -43,6 +43,7 @@ from arrayvision.torch_bridge.ops.info import (
     get_compiler_version as get_compiler_version,
     get_compiling_cuda_version as get_compiling_cuda_version,
 )
+from arrayvision.torch_bridge.ops.masked_conv2d import MaskedConv2d as MaskedConv2d, masked_conv2d as masked_conv2d
 from arrayvision.torch_bridge.ops.min_area_polygons import min_area_polygons as min_area_polygons
 from arrayvision.torch_bridge.ops.point_sample import (
     SimpleRoIAlign as SimpleRoIAlign,

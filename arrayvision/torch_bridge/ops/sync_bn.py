@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from arrayvision import check
 from arrayvision.errors import InvalidKind, InvalidValue
-from arrayvision.torch_bridge.library import check_tensors
+from arrayvision.torch_bridge.ops._modules import check_input
 
 MODES = ("default", "N")
 
@@ -164,19 +164,12 @@ class SyncBatchNorm(_BatchNorm):
             nn.init.zeros_(self.bias)
 
     def _check_input_dim(self, input):
-        (_,) = check_tensors("SyncBatchNorm", input=input)
+        check_input(
+            "SyncBatchNorm", input, self.weight if self.running_mean is None else self.running_mean, narrow=True
+        )
         if input.dim() < 2 or input.shape[1] != self.num_features:
             raise InvalidValue(
                 f"SyncBatchNorm: input must have shape (N, {self.num_features}, ...), got {tuple(input.shape)}"
-            )
-        own = self.weight if self.running_mean is None else self.running_mean
-        if not input.is_floating_point():
-            raise InvalidKind(f"SyncBatchNorm: input must hold floats, got dtype {input.dtype}")
-        if own is not None and own.device != input.device:
-            raise InvalidKind(f"SyncBatchNorm: input must be on {own.device}, where the norm is, got {input.device}")
-        if own is not None and input.dtype not in (own.dtype, torch.half, torch.bfloat16):
-            raise InvalidKind(
-                f"SyncBatchNorm: input must have the norm's dtype {own.dtype}, or 16 bits, got {input.dtype}"
             )
 
     def forward(self, input: Tensor) -> Tensor:
