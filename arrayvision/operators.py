@@ -98,6 +98,10 @@ OPERATORS = (
         "dynamic_scatter", "dynamic_scatter", "once", "mean, maximum or sum of the points of each voxel",
         "backward with_points", "DynamicScatter",
     ),
+    _row(
+        "masked_conv2d", "masked_conv2d", "any", "a convolution where a mask says so",
+        "", "MaskedConv2d", "MaskedConv2dFunction",
+    ),
     _row("min_area_polygons", "min_area_polygons", "", "the smallest rectangles round 9 points"),
     _row(
         "modulated_deform_conv2d", "deform_conv", "once", "the same, its samples weighed by a mask",
@@ -207,7 +211,11 @@ POINTS = (
     "abs_img_point_to_rel_img_point", "calc_square_dist", "denormalize", "normalize", "point_sample", "rel_roi_point_to_abs_img_point",
     "rel_roi_point_to_rel_img_point",
 )  # fmt: skip
-POINTS_ON_TENSORS = ("SimpleRoIAlign", "bilinear_grid_sample", "generate_grid", "get_shape_from_feature_map")
+# Of tensors alone, made of torch's operations; and what tells how kernels are compiled.
+ON_TENSORS = (
+    "SimpleRoIAlign", "SyncBatchNorm", "bilinear_grid_sample", "generate_grid", "get_compiler_version",
+    "get_compiling_cuda_version", "get_shape_from_feature_map",
+)  # fmt: skip
 
 
 def array_names() -> list[str]:
@@ -218,4 +226,4 @@ def array_names() -> list[str]:
 def torch_names() -> list[str]:
     """What is public in `arrayvision.torch_bridge.ops`."""
     rows = (name for row in OPERATORS for name in (row.name, *row.modules, *row.older))
-    return sorted({*POINTS, *POINTS_ON_TENSORS, *rows})
+    return sorted({*POINTS, *ON_TENSORS, *rows})

@@ -85,6 +85,7 @@ from arrayvision.ops.gather_points import (
     grouping_operation_backward as grouping_operation_backward,
 )
 from arrayvision.ops.knn import knn as knn
+from arrayvision.ops.masked_conv2d import masked_conv2d as masked_conv2d
 from arrayvision.ops.min_area_polygons import min_area_polygons as min_area_polygons
 from arrayvision.ops.multi_scale_deformable_attn import (
     multi_scale_deformable_attn as multi_scale_deformable_attn,

@@ -51,9 +51,11 @@ FUNCTIONS: dict = {
     "calc_square_dist": dict(point_feat_a=CLOUD, point_feat_b=CLOUD[:, :3], norm=True),
     "get_sampler_cls": dict(sampler_type="FS"),
     "abs_img_point_to_rel_img_point": dict(abs_img_points=POINTS, img=(5, 6), spatial_scale=1.0),
-    "bilinear_grid_sample": dict(im=FEATURES, grid=POINTS[:, None], align_corners=False),
+    "bilinear_grid_sample": dict(im=FEATURES, grid=POINTS[:, :, None] * 2 - 1, align_corners=False),
     "denormalize": dict(grid=POINTS),
     "generate_grid": dict(num_grid=2, size=(2, 3), device="cpu"),
+    "get_compiler_version": dict(),
+    "get_compiling_cuda_version": dict(),
     "get_shape_from_feature_map": dict(x=FEATURES),
     "normalize": dict(grid=POINTS),
     "multi_scale_deformable_attn_pytorch": _ATTENTION,
@@ -102,11 +104,16 @@ MODULES: dict = {  # the constructor's arguments, and the call's
         dict(x=FEATURES, offset=FEATURES.repeat(4, 1)[:, :, :2, :3], mask=FEATURES.repeat(2, 1)[:, :, :2, :3]),
     ),
     "ModulatedDeformConv2dPack": (_CONV | dict(deform_groups=2, bias=True), dict(x=FEATURES)),
+    "MaskedConv2d": (
+        dict(in_channels=4, out_channels=2, kernel_size=3, stride=1, padding=1, dilation=1, groups=1, bias=True),
+        dict(input=FEATURES, mask=np.ones((2, 5, 6))),
+    ),
     "ModulatedDeformRoIPoolPack": (_SIZED | dict(output_channels=4, deform_fc_channels=8), dict(input=FEATURES, rois=ROIS)),
     "FusedBiasLeakyReLU": (dict(num_channels=4, negative_slope=0.2, scale=1.5), dict(input=FEATURES)),
     "DynamicScatter": (
         dict(voxel_size=(1, 1, 1), point_cloud_range=(0, 0, 0, 4, 4, 4), average_points=True),
         dict(points=BOXES, coors=np.zeros((len(BOXES), 3), np.int64)),
+    ),
     "MultiScaleDeformableAttention": (
         dict(embed_dims=8, num_heads=2, num_levels=2, num_points=2, im2col_step=64, dropout=0.1, batch_first=True,
              norm_cfg=None, init_cfg=None, value_proj_ratio=1.0),
@@ -138,6 +145,10 @@ MODULES: dict = {  # the constructor's arguments, and the call's
     "Voxelization": (
         dict(voxel_size=(1, 1, 1), point_cloud_range=(0, 0, 0, 4, 4, 4), max_num_points=3, max_voxels=(5, 6)),
         dict(input=BOXES),
+    ),
+    "SyncBatchNorm": (
+        dict(num_features=4, eps=1e-5, momentum=0.1, affine=True, track_running_stats=True, group=None, stats_mode="N"),
+        dict(input=FEATURES),
     ),
     "TINShift": (dict(), dict(input=FEATURES.reshape(2, 4, 5, 6), shift=np.zeros((2, 1), np.int64))),
 }  # fmt: skip

@@ -78,7 +78,12 @@ from arrayvision.torch_bridge.ops.gather_points import (
     grouping_operation as grouping_operation,
 )
 from arrayvision.torch_bridge.ops.group_points import GroupAll as GroupAll, QueryAndGroup as QueryAndGroup
+from arrayvision.torch_bridge.ops.info import (
+    get_compiler_version as get_compiler_version,
+    get_compiling_cuda_version as get_compiling_cuda_version,
+)
 from arrayvision.torch_bridge.ops.knn import knn as knn
+from arrayvision.torch_bridge.ops.masked_conv2d import MaskedConv2d as MaskedConv2d, masked_conv2d as masked_conv2d
 from arrayvision.torch_bridge.ops.min_area_polygons import min_area_polygons as min_area_polygons
 from arrayvision.torch_bridge.ops.multi_scale_deformable_attn import (
     _in_older_order,
@@ -130,6 +135,7 @@ from arrayvision.torch_bridge.ops.roipoint_pool3d import (
     roipoint_pool3d as roipoint_pool3d,
 )
 from arrayvision.torch_bridge.ops.rotated_feature_align import rotated_feature_align as rotated_feature_align
+from arrayvision.torch_bridge.ops.sync_bn import SyncBatchNorm as SyncBatchNorm
 from arrayvision.torch_bridge.ops.text_growth import contour_expand as contour_expand, pixel_group as pixel_group
 from arrayvision.torch_bridge.ops.three_interpolate import three_interpolate as three_interpolate
 from arrayvision.torch_bridge.ops.three_nn import three_nn as three_nn
@@ -143,6 +149,8 @@ from arrayvision.torch_bridge.ops.upfirdn2d import (
 from arrayvision.torch_bridge.ops.voxelization import Voxelization as Voxelization, voxelization as voxelization
 
 __all__ = operators.torch_names()
+_DEPRECATED = ("Conv2d", "ConvTranspose2d", "Linear", "MaxPool2d")  # torch's, which older code imports from here
+
 
 _LAYERS = {
     "MultiScaleDeformableAttention": "deformable_attention",
@@ -153,6 +161,8 @@ _LAYERS = {
 def __getattr__(name):
     if name in _LAYERS:
         return getattr(importlib.import_module(f"{__name__}.{_LAYERS[name]}"), name)
+    if name.removesuffix("_deprecated") in _DEPRECATED:
+        return getattr(importlib.import_module(f"{__name__}.deprecated_wrappers"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from arrayvision import check
+from arrayvision.check import renamed
 from arrayvision.errors import InvalidKind, InvalidValue
 from arrayvision.torch_bridge.cnn.bricks.init import BaseModule, constant_init, xavier_init
-from arrayvision.torch_bridge.cnn.bricks.transformer import _renamed
 from arrayvision.torch_bridge.library import check_tensors
 from arrayvision.torch_bridge.ops.multi_scale_deformable_attn import multi_scale_deformable_attn
 
@@ -96,7 +96,7 @@ class MultiScaleDeformableAttention(BaseModule):
         xavier_init(self.output_proj, distribution="uniform")
         self.is_init = True
 
-    @_renamed("MultiScaleDeformableAttention", residual="identity")
+    @renamed(residual="identity")
     def forward(
         self,
         query: Tensor,
