@@ -143,6 +143,10 @@ class NumPy:
         """Fill with zeros."""
         x.fill(0)
 
+    def pointer(self, x):
+        """The address of the first element."""
+        return x.ctypes.data
+
     def matmul(self, a, b, out):
         """Fill `out` with products of matrices, for all that the axes before the last two hold."""
         with np.errstate(over="ignore", invalid="ignore"):

@@ -180,7 +180,7 @@ def _collect_env() -> dict:
     for entry, name in (("MMCV Compiler", "compiler"), ("MMCV CUDA Compiler", "compiling_cuda")):
         try:
             env[entry] = getattr(importlib.import_module("mmcv.ops"), f"get_{name}_version")()
-        except ImportError:  # nothing is compiled beforehand
+        except ImportError:  # there is no torch, which those names need
             env[entry] = "n/a"
     env["arrayvision"] = __version__
     return env

@@ -98,10 +98,18 @@ OPERATORS = (
         "dynamic_scatter", "dynamic_scatter", "once", "mean, maximum or sum of the points of each voxel",
         "backward with_points", "DynamicScatter",
     ),
+    _row(
+        "masked_conv2d", "masked_conv2d", "any", "a convolution where a mask says so",
+        "", "MaskedConv2d", "MaskedConv2dFunction",
+    ),
     _row("min_area_polygons", "min_area_polygons", "", "the smallest rectangles round 9 points"),
     _row(
         "modulated_deform_conv2d", "deform_conv", "once", "the same, its samples weighed by a mask",
         "backward", "ModulatedDeformConv2d ModulatedDeformConv2dPack", "ModulatedDeformConv2dFunction",
+    ),
+    _row(
+        "multi_scale_deformable_attn", "multi_scale_deformable_attn", "once", "attention that samples several levels' maps",
+        "backward", "MultiScaleDeformableAttention multi_scale_deformable_attn_pytorch", "MultiScaleDeformableAttnFunction",
     ),
     _row("nms", "nms", "any", "non-maximum suppression"),
     _row("nms_match", "nms", "", "suppression that tells which box suppressed which"),
@@ -180,8 +188,8 @@ OPERATORS = (
     _row("ball_query", "ball_query", "", "the first points within balls", older="BallQuery"),
     _row("gather_points", "gather_points", "any", "features of chosen points", "backward", older="GatherPoints"),
     _row(
-        "grouping_operation", "gather_points", "any", "features of groups of points", "backward",
-        older="GroupingOperation",
+        "grouping_operation", "gather_points", "any", "features of groups of points",
+        "backward", "QueryAndGroup GroupAll", "GroupingOperation",
     ),
     _row(
         "assign_score_withk", "assign_score_withk", "once", "sums of neighbours' features, weighted by scores", "backward",
@@ -189,7 +197,7 @@ OPERATORS = (
     ),
     _row(
         "furthest_point_sample", "furthest_point_sample", "", "points that cover a cloud, each the farthest from those before",
-        older="FurthestPointSampling",
+        "", "PointsSampler DFPSSampler FFPSSampler FSSampler get_sampler_cls", "FurthestPointSampling",
     ),
     _row(
         "furthest_point_sample_with_dist", "furthest_point_sample", "", "the same by given distances",
@@ -200,10 +208,14 @@ OPERATORS = (
 
 # Functions without kernels of their own: the arrays' library computes them.
 POINTS = (
-    "abs_img_point_to_rel_img_point", "denormalize", "normalize", "point_sample", "rel_roi_point_to_abs_img_point",
+    "abs_img_point_to_rel_img_point", "calc_square_dist", "denormalize", "normalize", "point_sample", "rel_roi_point_to_abs_img_point",
     "rel_roi_point_to_rel_img_point",
 )  # fmt: skip
-POINTS_ON_TENSORS = ("SimpleRoIAlign", "bilinear_grid_sample", "generate_grid", "get_shape_from_feature_map")
+# Of tensors alone, made of torch's operations; and what tells how kernels are compiled.
+ON_TENSORS = (
+    "SimpleRoIAlign", "SyncBatchNorm", "bilinear_grid_sample", "generate_grid", "get_compiler_version",
+    "get_compiling_cuda_version", "get_shape_from_feature_map",
+)  # fmt: skip
 
 
 def array_names() -> list[str]:
@@ -214,4 +226,4 @@ def array_names() -> list[str]:
 def torch_names() -> list[str]:
     """What is public in `arrayvision.torch_bridge.ops`."""
     rows = (name for row in OPERATORS for name in (row.name, *row.modules, *row.older))
-    return sorted({*POINTS, *POINTS_ON_TENSORS, *rows})
+    return sorted({*POINTS, *ON_TENSORS, *rows})

@@ -93,7 +93,7 @@ def _same(ours, theirs):
 
 def timed():
     points = clouds.cloud(_RNG, 16384)[None]
-    for radius, scipy, others in ((0.2, 1, 15), (0.02, 1, 15)):
+    for radius, scipy, others in ((0.2, 1, 15), (0.02, 1, 1)):
         for name, module, call, at_least in (
             ("SciPy", "scipy.spatial", _scipy, scipy),
             ("Open3D", "open3d.core", _open3d, others),

@@ -11,12 +11,10 @@ from arrayvision.cpu.tree import LAST, STACK, along_curves, build, farthest, rep
 from arrayvision.cpu.vectors import WIDE, boxes_within, first_bit, points_within
 
 TRIED = 16  # centres
-LEAF_TIME = 4  # nanoseconds of looking at a leaf
-NODE_TIME, SEARCH_TIME, FOUND_TIME = (
-    70,
-    200,
-    40,
-)  # of building over a point; of a search in a tree, and of a point in the ball
+LEAF_TIME = 4  # nanoseconds of looking at a leaf,
+NODE_TIME = 25  # of building a tree over a point,
+SEARCH_TIME = 200  # of searching in one,
+FOUND_TIME = 40  # and of each point in the ball
 
 
 @kernel(_nrt=False)
@@ -121,7 +119,7 @@ def find_all(least, most, points, starts, centers, center_starts, missing, out):
         inside = hits / max(seen, 1) * tree.leaves[-1] / max(len(starts) - 1, 1)  # points in a ball, were all looked at
         search = SEARCH_TIME + FOUND_TIME * inside
         if count * LEAF_TIME * seen / tried > NODE_TIME * len(points) + count * search:
-            tree = build(points, starts)
+            tree = build(points, starts, halved=False)
             order, _ = along_curves(centers, center_starts, tree.axes)
     how = 1, least, limit, missing, looked, out
     parallel_for(find_some, count, 64, *tree, centers, center_starts, order, *how, cost=SEARCH_TIME)

@@ -182,7 +182,8 @@ def spread(x, at, line, index, weight, shares, scale, grad, row, columns, stride
             x, at + max(i, 0) * line, at + max(j, 0) * line, at + max(p, 0) * line, at + max(q, 0) * line, grad, k * row, width
         )  # fmt: skip
         a, b, c, d = a if i >= 0 else zero, b if j >= 0 else zero, c if p >= 0 else zero, d if q >= 0 else zero
-        fy, fx, m = shares[0, k], shares[1, k], scale[k]
+        fy, fx = shares[0, k], shares[1, k]
+        m = scale[k] if max(max(i, j), max(p, q)) >= 0 else zero
         found[0, k] = m * ((one - fx) * (c - a) + (fx * (d - b) if fx > 0 else zero))
         found[1, k] = m * ((one - fy) * (b - a) + (fy * (d - c) if fy > 0 else zero))
         value = (one - fy) * ((one - fx) * a + (fx * b if fx > 0 else zero))

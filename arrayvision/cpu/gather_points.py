@@ -51,9 +51,11 @@ def gather_rows_some(features, indices, starts, index_starts, out, turn, grain, 
         for row in range(start, min(start + grain, n)):
             while row >= index_starts[cloud + 1]:
                 cloud += 1
+            first, size = starts[cloud], starts[cloud + 1] - starts[cloud]
             for c in range(out.shape[1]):
                 for s in range(out.shape[2]):
-                    out[row, c, s] = features[np.uint64(starts[cloud] + indices[row, s]), c]
+                    i = indices[row, s]
+                    out[row, c, s] = features[np.uint64(first + i), c] if 0 <= i < size else 0
         start = claim(turn, grain)
 
 
@@ -69,9 +71,10 @@ def scatter_rows_some(grad, indices, starts, index_starts, blocks, out, turn, gr
                     out[i, c] = 0
             for row in range(index_starts[cloud], index_starts[cloud + 1]):
                 for s in range(indices.shape[1]):
-                    target = np.uint64(starts[cloud] + indices[row, s])
-                    for c in range(first, stop):
-                        out[target, c] += grad[row, c, s]
+                    target = starts[cloud] + indices[row, s]
+                    if starts[cloud] <= target < starts[cloud + 1]:
+                        for c in range(first, stop):
+                            out[np.uint64(target), c] += grad[row, c, s]
         start = claim(turn, grain)
 
 
@@ -95,7 +98,8 @@ def _starts(counts):
 
 
 def gather_rows(features, indices, counts, index_counts, out):
-    """Fill out (M, C, S) with features (N, C) at indices (M, S): of clouds of so many points, and so many rows of indices."""
+    """Fill out (M, C, S) with features (N, C) at indices (M, S): of clouds of so many points, and so many rows of indices. An
+    index out of its cloud gives 0."""
     each = out.shape[1] * out.shape[2]
     if out.size:
         starts = _starts(counts), _starts(index_counts)

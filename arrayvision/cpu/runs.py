@@ -137,3 +137,64 @@ def dots(typingctx, x, a, b, c, d, y, at, count):
 
     n = types.int64
     return types.UniTuple(kind, 4)(x, n, n, n, n, y, n, n), codegen
+
+
+@intrinsic
+def gather(typingctx, x, at, line, index, weight, first, entries, leap, out, to, count):
+    """out[to + i] = the sum of weight[e] * x[at + index[e] * line + i] over `entries` numbers e from `first` on, and as many
+    from `leap`, 2 * leap and 3 * leap further on; for i < count.
+
+    Sums stay in registers over all entries. One of weight 0 isn't read.
+    """
+    kind = out.dtype
+
+    def codegen(context, builder, signature, args):
+        x, index, weight, out = (
+            context.make_array(signature.args[i])(context, builder, args[i]).data for i in (0, 3, 4, 8)
+        )
+        at, line, first, entries, leap, to, count = (args[i] for i in (1, 2, 5, 6, 7, 9, 10))
+        scalar, align = context.get_value_type(kind), kind.bitwidth // 8
+        done = cgutils.alloca_once_value(builder, ir.Constant(count.type, 0))
+
+        def widths(lanes, vectors):
+            """All that is left in steps of so many elements."""
+            vector = ir.VectorType(scalar, lanes)
+            zero, undefined = ir.Constant(vector, [0.0] * lanes), ir.Constant(vector, ir.Undefined)
+            lane = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
+            step = ir.Constant(count.type, lanes * vectors)
+            left = builder.sdiv(builder.sub(count, builder.load(done)), step)
+            sums = [cgutils.alloca_once(builder, vector) for _ in range(vectors)]
+
+            def place(data, start, j):
+                pointer = builder.gep(data, [builder.add(start, ir.Constant(start.type, j * lanes))])
+                return builder.bitcast(pointer, vector.as_pointer())
+
+            with cgutils.for_range(builder, left):
+                i = builder.load(done)
+                for total in sums:
+                    builder.store(zero, total)
+                with (
+                    cgutils.for_range(builder, ir.Constant(count.type, 4)) as plane,
+                    cgutils.for_range(builder, entries) as loop,
+                ):
+                    e = builder.add(builder.add(first, builder.mul(plane.index, leap)), loop.index)
+                    w = builder.load(builder.gep(weight, [e]))
+                    with builder.if_then(builder.fcmp_unordered("!=", w, ir.Constant(scalar, 0.0))):
+                        row = builder.sext(builder.load(builder.gep(index, [e])), at.type)
+                        start = builder.add(builder.add(at, builder.mul(row, line)), i)
+                        spread = builder.shuffle_vector(
+                            builder.insert_element(undefined, w, ir.Constant(ir.IntType(32), 0)), undefined, lane
+                        )
+                        for j, total in enumerate(sums):
+                            term = builder.fmul(spread, builder.load(place(x, start, j), align=align), flags=FUSED)
+                            builder.store(builder.fadd(builder.load(total), term, flags=FUSED), total)
+                for j, total in enumerate(sums):
+                    builder.store(builder.load(total), place(out, builder.add(to, i), j), align=align)
+                builder.store(builder.add(i, step), done)
+
+        for lanes, vectors in ((LANES, 2), (LANES, 1), (4, 1), (1, 1)):
+            widths(lanes, vectors)
+        return context.get_dummy_value()
+
+    n = types.int64
+    return types.none(x, n, n, index, weight, n, n, n, out, n, n), codegen

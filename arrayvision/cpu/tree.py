@@ -8,7 +8,8 @@ Several clouds are one `Tree`: the points of cloud b are those from ``starts[b]`
 are summed in the order of the coordinates, and a box's own square is never greater than that of a point in it, roundings
 included: what is found is to the bit what a plain loop finds. Points that aren't finite are in no leaf.
 
-Helpers of the inner loops are inlined by Numba: a call of a compiled function counts references to each array that it takes.
+Inner loops, and what is inlined into them, are compiled without counting references (`_nrt`): Numba would do so wherever an
+array gets another name, which took longer than the searching.
 """
 
 import math
@@ -36,9 +37,7 @@ class Tree(NamedTuple):
 
     starts: np.ndarray  # (clouds + 1,) where each cloud's points begin
     finite: np.ndarray  # (clouds,) how many of them are in leaves
-    order: (
-        np.ndarray
-    )  # (points,) their indices within the cloud: of those in leaves in order, then of the others rising
+    order: np.ndarray  # (points,) the indices of a cloud's points in leaves, in order, and then of the others, rising
     axes: np.ndarray  # (clouds, 3) of the boxes, rising; beyond D for one that isn't there, along which all is 0
     leaves: np.ndarray  # (clouds + 1,) where each cloud's leaves begin
     columns: np.ndarray  # (leaves, max(D, 3), LEAF) coordinates, infinite where a leaf has fewer points

@@ -44,12 +44,14 @@ __global__ void __launch_bounds__(256) columns_of(uint32_t n, uint64_t by_positi
   const A m = masked ? mask[row * positions + first + p] : A(1);
   const int begin = int(g) * own + int(part) * CHANNELS, end = min(begin + CHANNELS, (int(g) + 1) * own);
   const int64_t along = last ? 1 : pixels, pixel = last ? channels : 1;
+  A weight[4];
+  for (int k = 0; k < 4; ++k) weight[k] = s.weight[k] != 0 ? s.weight[k] * m : A(0);  // 0 times NaN is NaN
   for (int c = begin; c < end; ++c) {
     const T* const map = x + int64_t(t) * channels * pixels + c * along;
     A sum = 0;
     for (int k = 0; k < 4; ++k)
-      if (s.weight[k] != 0) sum += s.weight[k] * A(map[s.pixel[k] * pixel]);
-    out[((int64_t(t) * channels + c) * taps.divisor + tap) * size.divisor + p] = T(masked ? m * sum : sum);
+      if (weight[k] != 0) sum += weight[k] * A(map[s.pixel[k] * pixel]);
+    out[((int64_t(t) * channels + c) * taps.divisor + tap) * size.divisor + p] = T(sum);
   }
 }
 
@@ -82,7 +84,7 @@ __global__ void __launch_bounds__(256) spread_columns(uint32_t n, bool in_order,
         const int64_t plane = int64_t(t) * channels + c;
         const A value = m * A(grad[(plane * taps.divisor + k) * size.divisor + q]);
         for (int corner = 0; corner < 4; ++corner)
-          if (s.weight[corner] * m != 0) sums::add(sums + plane * pixels + s.pixel[corner], s.weight[corner] * value, in_order);
+          if (s.weight[corner] != 0 && m != 0) sums::add(sums + plane * pixels + s.pixel[corner], s.weight[corner] * value, in_order);
       }
     }
   }
@@ -107,7 +109,8 @@ __global__ void __launch_bounds__(256) slopes(uint32_t n, uint64_t by_positions,
     for (int k = 0; k < 4; ++k)
       if (s.pixel[k] >= 0) sums[k] += value * A(map[s.pixel[k] * pixel]);
   }
-  const A m = masked ? mask[row * positions + first + p] : A(1), fy = s.fy, fx = s.fx;
+  const bool none = s.pixel[0] < 0 && s.pixel[1] < 0 && s.pixel[2] < 0 && s.pixel[3] < 0;
+  const A m = none ? A(0) : masked ? mask[row * positions + first + p] : A(1), fy = s.fy, fx = s.fx;
   const A by_y = (1 - fx) * (sums[2] - sums[0]) + (fx > 0 ? fx * (sums[3] - sums[1]) : A(0));
   const A by_x = (1 - fy) * (sums[1] - sums[0]) + (fy > 0 ? fy * (sums[3] - sums[2]) : A(0));
   T* const moved = for_offset + row * 2 * positions + first + p;

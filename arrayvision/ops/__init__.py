@@ -85,7 +85,12 @@ from arrayvision.ops.gather_points import (
     grouping_operation_backward as grouping_operation_backward,
 )
 from arrayvision.ops.knn import knn as knn
+from arrayvision.ops.masked_conv2d import masked_conv2d as masked_conv2d
 from arrayvision.ops.min_area_polygons import min_area_polygons as min_area_polygons
+from arrayvision.ops.multi_scale_deformable_attn import (
+    multi_scale_deformable_attn as multi_scale_deformable_attn,
+    multi_scale_deformable_attn_backward as multi_scale_deformable_attn_backward,
+)
 from arrayvision.ops.nms import batched_nms as batched_nms, nms as nms, nms_match as nms_match
 from arrayvision.ops.point_sample import (
     abs_img_point_to_rel_img_point as abs_img_point_to_rel_img_point,
@@ -101,6 +106,7 @@ from arrayvision.ops.points_in_boxes import (
     points_in_boxes_part as points_in_boxes_part,
 )
 from arrayvision.ops.points_in_polygons import points_in_polygons as points_in_polygons
+from arrayvision.ops.points_sampler import calc_square_dist as calc_square_dist
 from arrayvision.ops.prroi_pool import prroi_pool as prroi_pool, prroi_pool_backward as prroi_pool_backward
 from arrayvision.ops.psa_mask import psa_mask as psa_mask, psa_mask_backward as psa_mask_backward
 from arrayvision.ops.riroi_align_rotated import (

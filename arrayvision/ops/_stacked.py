@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from arrayvision.errors import InvalidKind, InvalidValue
 
 
@@ -27,18 +25,3 @@ def counts(at, **given):
             if view.sum() != rows:
                 raise InvalidValue(f"{at.function}: {name} must add up to the number of rows, {rows}, got {view.sum()}")
     return found
-
-
-def indices(at, indices, counts, index_counts):
-    """Check that indices (rows, S) are within their clouds, and read them as int32. A GPU's are not looked at."""
-    view = at.integers("int32", indices=indices)
-    if at.backend == "cpu" and view.size:
-        most = np.repeat(counts, index_counts)[:, None]
-        bad = np.flatnonzero(((view < 0) | (view >= most)).any(1))
-        if len(bad):
-            row = bad[0]
-            raise InvalidValue(
-                f"{at.function}: indices[{row}] must be within the cloud's {most[row, 0]} points, got {view[row].min()} to "
-                f"{view[row].max()}"
-            )
-    return view

@@ -87,15 +87,16 @@ def grouping_operation(
     Returns
     -------
     array (B, C, M, S) or (M1 + M2 + ..., C, S)
-        Their features, in the features' dtype.
+        Their features, in the features' dtype. In the second form 0 for an index that is not within its cloud, as the -1 by
+        which `ball_query` tells that a ball is empty.
 
     Raises
     ------
     TypeError
         If something is no array, of another library or device, or of a wrong dtype.
     ValueError
-        If a shape is wrong; on the CPU, if an index is not within its cloud, or counts don't add up. On a GPU such a place has
-        0.
+        If a shape is wrong; on the CPU, if in the first form an index is not within [0, N), or counts don't add up. On a GPU
+        such a place has 0.
 
     Examples
     --------
@@ -119,7 +120,7 @@ def grouping_operation(
     dtype = at.floats(features=features)
     out = at.empty((n.M, n.C, n.S), dtype)
     at.kernels("gather_points").gather_rows(
-        at.read(features, dtype), _stacked.indices(at, indices, *counts), *counts, out.view
+        at.read(features, dtype), at.integers("int32", indices=indices), *counts, out.view
     )
     return out.result()
 
@@ -167,7 +168,7 @@ def grouping_operation_backward(
     dtype = at.floats(grad=grad)
     out = at.empty((size, channels), dtype)
     at.kernels("gather_points").scatter_rows(
-        at.read(grad, dtype), _stacked.indices(at, indices, *counts), *counts, out.view
+        at.read(grad, dtype), at.integers("int32", indices=indices), *counts, out.view
     )
     return out.result()
 

@@ -338,6 +338,11 @@ def register(schema, kernel, fake, gradient=None, public=None):
         except IndexError:  # a shape of too few sizes
             shapes = ", ".join(f"{argument} {tuple(x.shape)}" for argument, x in _tensors(arguments, args))
             raise InvalidValue(f"{public}: arguments must have shapes that fit, got {shapes}") from None
+        except RuntimeError as error:
+            if "negative dimension" not in str(error):
+                raise
+            sizes = ", ".join(f"{a.name} {x}" for a, x in zip(arguments, args, strict=True) if isinstance(x, int))
+            raise InvalidValue(f"{public}: sizes must be at least 0, got {sizes}") from None
 
     torch.library.register_fake(f"arrayvision::{name}", checked_fake, lib=LIBRARY)
     function = None if gradient is None else _function(name, op, lists, gradient)

@@ -111,6 +111,7 @@ def test_reports_have_the_entries_that_mmcv_adds():
         for name in ("Python", "CUDA available", "PyTorch", "PyTorch compiling details", "GCC", "MMCV Compiler",
                      "MMCV CUDA Compiler", "MMEngine", "arrayvision"):
             assert name in report, name
+        assert report["MMCV Compiler"].startswith("LLVM ")
         sys.modules["mmengine.utils.dl_utils"] = None  # without mmengine, what is known without it
         assert {"sys.platform", "PyTorch", "OpenCV", "MMCV"} <= set(collect_env())
         """

@@ -45,7 +45,8 @@ DETECT = """
         cfg.backbone.init_cfg = None
         neck = cfg.get("neck", {})
         neck = neck[0] if isinstance(neck, list) else neck
-        if cfg.backbone.type == "ResNet" and neck.get("type") == "FPN" and "plugins" not in cfg.backbone:
+        own = {"plugins", "dcn", "sac"} & set(cfg.backbone)  # which only deeper ones have
+        if cfg.backbone.type == "ResNet" and neck.get("type") == "FPN" and not own:
             cfg.backbone.depth, neck.in_channels = 18, [64, 128, 256, 512]
         for part in parts(cfg):
             if part.get("type") == "RandomSampler":
@@ -136,7 +137,12 @@ DETECTORS = {  # those that use other parts of mmcv than the ones before; small(
         "sparse_rcnn/sparse-rcnn_r50_fpn_1x_coco",
         "empirical_attention/faster-rcnn_r50-attn1111_fpn_1x_coco",
         "gcnet/mask-rcnn_r50-gcb-r16-c3-c5_fpn_1x_coco",
-        "deformable_detr/deformable-detr_r50_16xb2-50e_coco=MultiScaleDeformableAttention",
+    ),
+    "deformable": (
+        "deformable_detr/deformable-detr_r50_16xb2-50e_coco",
+        "dcn/faster-rcnn_r50-dconv-c3-c5_fpn_1x_coco",
+        "dcnv2/faster-rcnn_r50-mdconv-c3-c5_fpn_1x_coco",
+        "detectors/cascade-rcnn_r50-sac_1x_coco",
     ),
     "two stages": (
         "faster_rcnn/faster-rcnn_r50_fpn_1x_coco",

@@ -178,6 +178,21 @@ def test_a_pixel_without_a_share_does_not_count(bad, backend):
     np.testing.assert_array_equal(found[2], expected)
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_mask_that_is_not_finite(bad, backend):
+    """Its samples are NaN or infinite, but where they have no place; nothing is read or written outside."""
+    given, how = many(channels=4, made=3, deform_groups=1)
+    given["mask"][0] = bad
+    out = on(backend, ops.modulated_deform_conv2d)(*given.values(), **how)
+    assert not np.isfinite(out[0]).any() and np.isfinite(out[1]).all()
+    found = gradients(backend, given, how, np.ones_like(out))
+    assert np.isfinite(found[0][1]).all() and not np.isfinite(found[0][0]).all()
+    given["offset"][0] = 1000
+    assert not on(backend, ops.modulated_deform_conv2d)(*given.values(), **how)[0].any()
+    found = gradients(backend, given, how, np.ones_like(out))
+    assert not found[0][0].any() and not found[1][0].any() and not found[2][0].any()
+
+
 def test_an_infinite_pixel_stays_in_its_group(backend):
     x = np.ones((1, 4, 3, 3))
     x[0, 0] = np.nan

@@ -26,9 +26,15 @@ KERNELS = np.array([[0, 1, 1, 0, 0, 0], *[[0] * 6] * 3, [0, 0, 0, 2, 2, 0]])
 ROIS = np.array([[0, 0.5, 0.5, 3, 3], [1, 1, 0, 4, 5]])
 ROTATED = np.array([[0, 2, 2, 3, 3, 0.5], [1, 1, 2, 4, 5, -1]])
 POINTS = np.array([[[0.25, 0.5]], [[0.75, 0.5]]])
+CLOUD = np.linspace(-1, 1, 30).reshape(2, 5, 3)
 CURVES = np.concatenate([ROIS[:, :1], np.linspace(0, 5, 32).reshape(2, 16)], 1)
 FIVE = np.concatenate([BOXES, SCORES[:, None]], 1)
 QUADS = BOXES[:, [0, 1, 2, 1, 2, 3, 0, 3]]
+
+_ATTENTION = dict(
+    value=FEATURES.reshape(2, 15, 2, 4), value_spatial_shapes=np.array([[2, 3], [3, 3]]),
+    sampling_locations=np.linspace(0, 1, 96).reshape(2, 3, 2, 2, 2, 2), attention_weights=np.ones((2, 3, 2, 2, 2)),
+)  # fmt: skip
 
 FUNCTIONS: dict = {
     "batched_nms": dict(boxes=BOXES, scores=SCORES, idxs=LABELS, nms_cfg=dict(type="nms", iou_threshold=0.5), class_agnostic=False),
@@ -46,12 +52,17 @@ FUNCTIONS: dict = {
     "nms_normal_bev": dict(boxes=np.ones((3, 5)), scores=SCORES, thresh=0.5),
     "nms_rotated": dict(dets=FIVE, scores=SCORES, iou_threshold=0.5, labels=LABELS, clockwise=True),
     "soft_nms": dict(boxes=BOXES, scores=SCORES, iou_threshold=0.3, sigma=0.5, min_score=1e-3, method="linear", offset=0),
+    "calc_square_dist": dict(point_feat_a=CLOUD, point_feat_b=CLOUD[:, :3], norm=True),
+    "get_sampler_cls": dict(sampler_type="FS"),
     "abs_img_point_to_rel_img_point": dict(abs_img_points=POINTS, img=(5, 6), spatial_scale=1.0),
-    "bilinear_grid_sample": dict(im=FEATURES, grid=POINTS[:, None], align_corners=False),
+    "bilinear_grid_sample": dict(im=FEATURES, grid=POINTS[:, :, None] * 2 - 1, align_corners=False),
     "denormalize": dict(grid=POINTS),
     "generate_grid": dict(num_grid=2, size=(2, 3), device="cpu"),
+    "get_compiler_version": dict(),
+    "get_compiling_cuda_version": dict(),
     "get_shape_from_feature_map": dict(x=FEATURES),
     "normalize": dict(grid=POINTS),
+    "multi_scale_deformable_attn_pytorch": _ATTENTION,
     "point_sample": dict(input=FEATURES, points=POINTS, align_corners=False),
     "rel_roi_point_to_abs_img_point": dict(rois=ROIS, rel_roi_points=POINTS),
     "rel_roi_point_to_rel_img_point": dict(rois=ROIS, rel_roi_points=POINTS, img=(5, 6), spatial_scale=0.5),
@@ -64,7 +75,21 @@ for _case in cases.cases():
 
 _SIZED = dict(output_size=(2, 3), spatial_scale=0.5)
 _CONV = dict(in_channels=4, out_channels=6, kernel_size=2, stride=2, padding=0, dilation=1, groups=2)
+_GROUPED = dict(points_xyz=CLOUD, center_xyz=CLOUD[:, :2], features=CLOUD.swapaxes(1, 2))
+_SAMPLED = dict(points=CLOUD, features=CLOUD.swapaxes(1, 2), npoint=2)
 MODULES: dict = {  # the constructor's arguments, and the call's
+    "DFPSSampler": (dict(), _SAMPLED),
+    "FFPSSampler": (dict(), _SAMPLED),
+    "FSSampler": (dict(), _SAMPLED),
+    "GroupAll": (dict(use_xyz=True), dict(xyz=CLOUD, new_xyz=CLOUD, features=CLOUD.swapaxes(1, 2))),
+    "PointsSampler": (
+        dict(num_point=[1, 2], fps_mod_list=["F-FPS", "D-FPS"], fps_sample_range_list=[3, -1]),
+        dict(points_xyz=CLOUD, features=CLOUD.swapaxes(1, 2)),
+    ),
+    "QueryAndGroup": (
+        dict(max_radius=0.5, sample_num=3, min_radius=0.0, use_xyz=True, normalize_xyz=True, uniform_sample=True,
+             return_unique_cnt=True), _GROUPED,
+    ),
     "BezierAlign": (_SIZED | dict(sampling_ratio=2, aligned=True), dict(input=FEATURES, beziers=CURVES)),
     "BorderAlign": (dict(pool_size=2), dict(input=FEATURES, boxes=BOXES[None, :2].repeat(2, 0))),
     "CornerPool": (dict(mode="top"), dict(x=FEATURES)),
@@ -83,11 +108,22 @@ MODULES: dict = {  # the constructor's arguments, and the call's
         dict(x=FEATURES, offset=FEATURES.repeat(4, 1)[:, :, :2, :3], mask=FEATURES.repeat(2, 1)[:, :, :2, :3]),
     ),
     "ModulatedDeformConv2dPack": (_CONV | dict(deform_groups=2, bias=True), dict(x=FEATURES)),
+    "MaskedConv2d": (
+        dict(in_channels=4, out_channels=2, kernel_size=3, stride=1, padding=1, dilation=1, groups=1, bias=True),
+        dict(input=FEATURES, mask=np.ones((2, 5, 6))),
+    ),
     "ModulatedDeformRoIPoolPack": (_SIZED | dict(output_channels=4, deform_fc_channels=8), dict(input=FEATURES, rois=ROIS)),
     "FusedBiasLeakyReLU": (dict(num_channels=4, negative_slope=0.2, scale=1.5), dict(input=FEATURES)),
     "DynamicScatter": (
         dict(voxel_size=(1, 1, 1), point_cloud_range=(0, 0, 0, 4, 4, 4), average_points=True),
         dict(points=BOXES, coors=np.zeros((len(BOXES), 3), np.int64)),
+    ),
+    "MultiScaleDeformableAttention": (
+        dict(embed_dims=8, num_heads=2, num_levels=2, num_points=2, im2col_step=64, dropout=0.1, batch_first=True,
+             norm_cfg=None, init_cfg=None, value_proj_ratio=1.0),
+        dict(query=FEATURES.reshape(2, 15, 8)[:, :3], key=None, value=FEATURES.reshape(2, 15, 8), identity=None, query_pos=None,
+             key_padding_mask=np.zeros((2, 15), bool), reference_points=np.full((2, 3, 2, 4), 0.5),
+             spatial_shapes=np.array([[2, 3], [3, 3]]), level_start_index=np.array([0, 6])),
     ),
     "PrRoIPool": (_SIZED, dict(features=FEATURES, rois=ROIS)),
     "PSAMask": (dict(psa_type="collect", mask_size=(2, 2)), dict(input=FEATURES)),
@@ -114,12 +150,26 @@ MODULES: dict = {  # the constructor's arguments, and the call's
         dict(voxel_size=(1, 1, 1), point_cloud_range=(0, 0, 0, 4, 4, 4), max_num_points=3, max_voxels=(5, 6)),
         dict(input=BOXES),
     ),
+    "SyncBatchNorm": (
+        dict(num_features=4, eps=1e-5, momentum=0.1, affine=True, track_running_stats=True, group=None, stats_mode="N"),
+        dict(input=FEATURES),
+    ),
     "TINShift": (dict(), dict(input=FEATURES.reshape(2, 4, 5, 6), shift=np.zeros((2, 1), np.int64))),
 }  # fmt: skip
 ALSO = {  # a function's errors may name one that it is made of, and a module's its function
     **dict.fromkeys(("DeformConv2d", "DeformConv2dPack", "SAConv2d"), ("deform_conv2d",)),
     **dict.fromkeys(("ModulatedDeformConv2d", "ModulatedDeformConv2dPack"), ("modulated_deform_conv2d",)),
+    "DFPSSampler": ("furthest_point_sample",),
+    "FFPSSampler": ("furthest_point_sample_with_dist",),
+    "FSSampler": ("furthest_point_sample", "furthest_point_sample_with_dist"),
+    "PointsSampler": ("furthest_point_sample", "furthest_point_sample_with_dist"),
+    "QueryAndGroup": (
+        "ball_query",
+        "grouping_operation",
+    ),
     "DeformRoIPoolPack": ("deform_roi_pool",),
+    "MultiScaleDeformableAttention": ("multi_scale_deformable_attn",),
+    "multi_scale_deformable_attn_pytorch": ("multi_scale_deformable_attn",),
     "ModulatedDeformRoIPoolPack": ("deform_roi_pool",),
     "rel_roi_point_to_rel_img_point": ("rel_roi_point_to_abs_img_point", "abs_img_point_to_rel_img_point"),
     "FusedBiasLeakyReLU": ("fused_bias_leakyrelu", "bias_act"),

@@ -77,8 +77,19 @@ from arrayvision.torch_bridge.ops.gather_points import (
     gather_points as gather_points,
     grouping_operation as grouping_operation,
 )
+from arrayvision.torch_bridge.ops.group_points import GroupAll as GroupAll, QueryAndGroup as QueryAndGroup
+from arrayvision.torch_bridge.ops.info import (
+    get_compiler_version as get_compiler_version,
+    get_compiling_cuda_version as get_compiling_cuda_version,
+)
 from arrayvision.torch_bridge.ops.knn import knn as knn
+from arrayvision.torch_bridge.ops.masked_conv2d import MaskedConv2d as MaskedConv2d, masked_conv2d as masked_conv2d
 from arrayvision.torch_bridge.ops.min_area_polygons import min_area_polygons as min_area_polygons
+from arrayvision.torch_bridge.ops.multi_scale_deformable_attn import (
+    _in_older_order,
+    multi_scale_deformable_attn as multi_scale_deformable_attn,
+    multi_scale_deformable_attn_pytorch as multi_scale_deformable_attn_pytorch,
+)
 from arrayvision.torch_bridge.ops.point_sample import (
     SimpleRoIAlign as SimpleRoIAlign,
     abs_img_point_to_rel_img_point as abs_img_point_to_rel_img_point,
@@ -97,6 +108,14 @@ from arrayvision.torch_bridge.ops.points_in_boxes import (
     points_in_boxes_part as points_in_boxes_part,
 )
 from arrayvision.torch_bridge.ops.points_in_polygons import points_in_polygons as points_in_polygons
+from arrayvision.torch_bridge.ops.points_sampler import (
+    DFPSSampler as DFPSSampler,
+    FFPSSampler as FFPSSampler,
+    FSSampler as FSSampler,
+    PointsSampler as PointsSampler,
+    calc_square_dist as calc_square_dist,
+    get_sampler_cls as get_sampler_cls,
+)
 from arrayvision.torch_bridge.ops.prroi_pool import PrRoIPool as PrRoIPool, prroi_pool as prroi_pool
 from arrayvision.torch_bridge.ops.psa_mask import PSAMask as PSAMask, psa_mask as psa_mask
 from arrayvision.torch_bridge.ops.roi_align import RoIAlign as RoIAlign, roi_align as roi_align
@@ -116,6 +135,7 @@ from arrayvision.torch_bridge.ops.roipoint_pool3d import (
     roipoint_pool3d as roipoint_pool3d,
 )
 from arrayvision.torch_bridge.ops.rotated_feature_align import rotated_feature_align as rotated_feature_align
+from arrayvision.torch_bridge.ops.sync_bn import SyncBatchNorm as SyncBatchNorm
 from arrayvision.torch_bridge.ops.text_growth import contour_expand as contour_expand, pixel_group as pixel_group
 from arrayvision.torch_bridge.ops.three_interpolate import three_interpolate as three_interpolate
 from arrayvision.torch_bridge.ops.three_nn import three_nn as three_nn
@@ -129,13 +149,20 @@ from arrayvision.torch_bridge.ops.upfirdn2d import (
 from arrayvision.torch_bridge.ops.voxelization import Voxelization as Voxelization, voxelization as voxelization
 
 __all__ = operators.torch_names()
+_DEPRECATED = ("Conv2d", "ConvTranspose2d", "Linear", "MaxPool2d")  # torch's, which older code imports from here
 
-_LAYERS = {"SAConv2d": "saconv"}  # modules that are built of `torch_bridge.cnn`, which is imported when one is used
+
+_LAYERS = {
+    "MultiScaleDeformableAttention": "deformable_attention",
+    "SAConv2d": "saconv",
+}  # modules that are built of `torch_bridge.cnn`, which is imported when one is used
 
 
 def __getattr__(name):
     if name in _LAYERS:
         return getattr(importlib.import_module(f"{__name__}.{_LAYERS[name]}"), name)
+    if name.removesuffix("_deprecated") in _DEPRECATED:
+        return getattr(importlib.import_module(f"{__name__}.deprecated_wrappers"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -144,6 +171,8 @@ def _older(name, function):
     return type(name, (), {"apply": staticmethod(function), "__doc__": f"`apply` is `{function.__name__}`."})
 
 
+_ORDERED = {"MultiScaleDeformableAttnFunction": _in_older_order}  # whose arguments come in another order there
+
 for _row in operators.OPERATORS:
     for _name in _row.older:
-        globals()[_name] = _older(_name, globals()[_row.name])
+        globals()[_name] = _older(_name, _ORDERED.get(_name, globals()[_row.name]))
