@@ -88,7 +88,9 @@ def test_warmup(tmp_path, monkeypatch):
     assert done.returncode == 0 and str(tmp_path) in done.stdout, done.stderr
     assert len(list(tmp_path.rglob("cuda/*.bin"))) == 2 and list(tmp_path.rglob("cpu/*/*.nbi"))
     done = run("warmup", "nothing")
-    assert done.returncode == 2 and "unknown kernels nothing; there are " in done.stderr and "bbox_overlaps" in done.stderr
+    assert (
+        done.returncode == 2 and "unknown kernels nothing; there are " in done.stderr and "bbox_overlaps" in done.stderr
+    )
     done = run("warmup", "--arch", "ninety")
     assert done.returncode == 2 and "--arch must be numbers" in done.stderr
 

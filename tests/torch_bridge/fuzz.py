@@ -88,15 +88,12 @@ MODULES: dict = {  # the constructor's arguments, and the call's
     "SoftmaxFocalLoss": (dict(gamma=2.0, alpha=0.25, weight=None, reduction="mean"), dict(input=BOXES, target=LABELS)),
     "TINShift": (dict(), dict(input=FEATURES.reshape(2, 4, 5, 6), shift=np.zeros((2, 1), np.int64))),
 }  # fmt: skip
-ALSO = {
+ALSO = {  # a function's errors may name one that it is made of, and a module's its function
     "DFPSSampler": ("furthest_point_sample",),
     "FFPSSampler": ("furthest_point_sample_with_dist",),
     "FSSampler": ("furthest_point_sample", "furthest_point_sample_with_dist"),
     "PointsSampler": ("furthest_point_sample", "furthest_point_sample_with_dist"),
-    "QueryAndGroup": (
-        "ball_query",
-        "grouping_operation",
-    ),  # a function's errors may name one that it is made of, and a module's its function
+    "QueryAndGroup": ("ball_query", "grouping_operation"),
     "DeformRoIPoolPack": ("deform_roi_pool",),
     "ModulatedDeformRoIPoolPack": ("deform_roi_pool",),
     "rel_roi_point_to_rel_img_point": ("rel_roi_point_to_abs_img_point", "abs_img_point_to_rel_img_point"),
