@@ -243,7 +243,9 @@ class Torch(NumPy):
     def bounds(self, x):
         if x.dtype in self._unsigned:  # torch has no minimum of these
             x = x.detach().cpu().numpy()
-        return x.min().item(), x.max().item()
+            return x.min().item(), x.max().item()
+        low, high = self.torch.aminmax(x)
+        return low.item(), high.item()
 
     def contiguous(self, x, dtype):
         wanted = self._dtypes[dtype]

@@ -163,10 +163,7 @@ ALSO = {  # a function's errors may name one that it is made of, and a module's 
     "FFPSSampler": ("furthest_point_sample_with_dist",),
     "FSSampler": ("furthest_point_sample", "furthest_point_sample_with_dist"),
     "PointsSampler": ("furthest_point_sample", "furthest_point_sample_with_dist"),
-    "QueryAndGroup": (
-        "ball_query",
-        "grouping_operation",
-    ),
+    "QueryAndGroup": ("ball_query", "grouping_operation"),
     "DeformRoIPoolPack": ("deform_roi_pool",),
     "MultiScaleDeformableAttention": ("multi_scale_deformable_attn",),
     "multi_scale_deformable_attn_pytorch": ("multi_scale_deformable_attn",),
