@@ -425,7 +425,7 @@ def _plain_pillow(content, flag, order):
     _allowed(*picture.size, len(picture.getbands()), len(content))
     picture.load()
     deep = _damage.depth(content)
-    if picture.mode == "I" and deep <= 16:
+    if picture.mode == "I" and 8 < deep <= 16:  # 16 bits of a PNG, by an older Pillow
         picture = image.fromarray(np.array(picture).astype(np.uint16))
     if flag == "unchanged":
         if deep > 8 and "16" not in picture.mode and picture.mode not in ("I", "F"):

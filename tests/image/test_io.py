@@ -609,6 +609,16 @@ def test_formats_that_pillow_alone_knows(limit):
         image.imfrombytes(stack.getvalue(), backend="tifffile")
 
 
+def test_whole_numbers_of_32_bits_by_pillow():
+    """Of a format whose depth isn't known here: as they are, and no picture of 8 bits."""
+    numbers = np.array([[-5, 0, 70000], [2**31 - 1, -(2**31), 255]], np.int32)
+    buffer = io.BytesIO()
+    Image.fromarray(numbers).save(buffer, "IM")
+    np.testing.assert_array_equal(image.imfrombytes(buffer.getvalue(), "unchanged", backend="pillow"), numbers)
+    with pytest.raises(ValueError, match=r"int32 values have no form of 8 bits: read it with flag 'unchanged'"):
+        image.imfrombytes(buffer.getvalue(), backend="pillow")
+
+
 def test_pillow_reads_what_it_warns_of(monkeypatch):
     content = cv2.imencode(".png", photo())[1].tobytes()
     for limit in (60 * 80 - 1, 100):  # Pillow warns from its limit, and refuses from twice as much
