@@ -126,6 +126,7 @@ POINTS = (
     "abs_img_point_to_rel_img_point", "denormalize", "normalize", "point_sample", "rel_roi_point_to_abs_img_point",
     "rel_roi_point_to_rel_img_point",
 )  # fmt: skip
+CONVOLUTIONS = ("conv2d", "conv_transpose2d", "no_weight_gradients")
 POINTS_ON_TENSORS = ("SimpleRoIAlign", "generate_grid", "get_shape_from_feature_map")
 
 
@@ -137,4 +138,4 @@ def array_names() -> list[str]:
 def torch_names() -> list[str]:
     """What is public in `arrayvision.torch_bridge.ops`."""
     rows = (name for row in OPERATORS for name in (row.name, *row.modules, *row.older))
-    return sorted({*POINTS, *POINTS_ON_TENSORS, *rows})
+    return sorted({*CONVOLUTIONS, *POINTS, *POINTS_ON_TENSORS, *rows})

@@ -22,6 +22,11 @@ from arrayvision.torch_bridge.ops.boxes import (
     nms_rotated as nms_rotated,
     soft_nms as soft_nms,
 )
+from arrayvision.torch_bridge.ops.conv2d_gradfix import (
+    conv2d as conv2d,
+    conv_transpose2d as conv_transpose2d,
+    no_weight_gradients as no_weight_gradients,
+)
 from arrayvision.torch_bridge.ops.convex_iou import convex_giou as convex_giou, convex_iou as convex_iou
 from arrayvision.torch_bridge.ops.deform_roi_pool import (
     DeformRoIPool as DeformRoIPool,
