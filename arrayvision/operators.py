@@ -211,6 +211,7 @@ POINTS = (
     "abs_img_point_to_rel_img_point", "calc_square_dist", "denormalize", "normalize", "point_sample", "rel_roi_point_to_abs_img_point",
     "rel_roi_point_to_rel_img_point",
 )  # fmt: skip
+CONVOLUTIONS = ("conv2d", "conv_transpose2d", "no_weight_gradients")
 # Of tensors alone, made of torch's operations; and what tells how kernels are compiled.
 ON_TENSORS = (
     "SimpleRoIAlign", "SyncBatchNorm", "bilinear_grid_sample", "generate_grid", "get_compiler_version",
@@ -226,4 +227,4 @@ def array_names() -> list[str]:
 def torch_names() -> list[str]:
     """What is public in `arrayvision.torch_bridge.ops`."""
     rows = (name for row in OPERATORS for name in (row.name, *row.modules, *row.older))
-    return sorted({*POINTS, *ON_TENSORS, *rows})
+    return sorted({*CONVOLUTIONS, *ON_TENSORS, *POINTS, *rows})

@@ -81,6 +81,7 @@ def _factors(weights):
     return (column, row) if near else None
 
 
+@np.errstate(all="ignore")  # what the dtype doesn't hold becomes infinite
 def way(weights, flip, gain, up, down, before, size, inputs):
     """How planes are filtered, in bands.
 
@@ -115,8 +116,7 @@ def way(weights, flip, gain, up, down, before, size, inputs):
     dtype, phases = weights.dtype, _phases(up[0], down[0])[0]
     band = -(-min(size[0], max(16, ENOUGH // size[1])) // phases) * phases
     first = weights if factors is None else factors[0][:, None]
-    with np.errstate(over="ignore"):  # what the dtype doesn't hold becomes infinite
-        first = (first * gain).astype(dtype)
+    first = (first * gain).astype(dtype)
     if factors is None:
         plan = _plan(first, up, down, before, (band, size[1]))
         return Way(1, plan, plan, 0, 0, _space(plan))

@@ -37,6 +37,11 @@ from arrayvision.torch_bridge.ops.boxes_in_space import (
     nms_normal_bev as nms_normal_bev,
 )
 from arrayvision.torch_bridge.ops.chamfer_distance import chamfer_distance as chamfer_distance
+from arrayvision.torch_bridge.ops.conv2d_gradfix import (
+    conv2d as conv2d,
+    conv_transpose2d as conv_transpose2d,
+    no_weight_gradients as no_weight_gradients,
+)
 from arrayvision.torch_bridge.ops.convex_iou import convex_giou as convex_giou, convex_iou as convex_iou
 from arrayvision.torch_bridge.ops.corner_pool import CornerPool as CornerPool, corner_pool as corner_pool
 from arrayvision.torch_bridge.ops.correlation import Correlation as Correlation, correlation as correlation
