@@ -71,6 +71,10 @@ OPERATORS = (
         "backward", "Correlation", "CorrelationFunction",
     ),
     _row(
+        "criss_cross_attention", "criss_cross_attention", "once", "attention along columns and rows",
+        "backward with_logsumexp", "CrissCrossAttention",
+    ),
+    _row(
         "deform_roi_pool", "deform_roi_pool", "once", "pooling of regions whose bins are moved by offsets",
         "backward", "DeformRoIPool DeformRoIPoolPack ModulatedDeformRoIPoolPack", "DeformRoIPoolFunction",
     ),

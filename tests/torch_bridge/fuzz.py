@@ -69,6 +69,7 @@ MODULES: dict = {  # the constructor's arguments, and the call's
         dict(kernel_size=1, max_displacement=1, stride=(1, 2), padding=0, dilation=1, dilation_patch=1),
         dict(input1=FEATURES, input2=FEATURES),
     ),
+    "CrissCrossAttention": (dict(in_channels=8), dict(x=np.concatenate([FEATURES] * 2, 1))),
     "DeformRoIPool": (_SIZED | dict(sampling_ratio=2, gamma=0.1), dict(input=FEATURES, rois=ROIS, offset=None)),
     "DeformRoIPoolPack": (_SIZED | dict(output_channels=4, deform_fc_channels=8), dict(input=FEATURES, rois=ROIS)),
     "MaskedConv2d": (
