@@ -72,6 +72,10 @@ OPERATORS = (
         "backward", "Correlation", "CorrelationFunction",
     ),
     _row(
+        "criss_cross_attention", "criss_cross_attention", "once", "attention along columns and rows",
+        "backward with_logsumexp", "CrissCrossAttention",
+    ),
+    _row(
         "deform_conv2d", "deform_conv", "once", "convolution whose taps are moved by offsets",
         "backward", "DeformConv2d DeformConv2dPack SAConv2d", "DeformConv2dFunction",
     ),

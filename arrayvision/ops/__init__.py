@@ -42,6 +42,11 @@ from arrayvision.ops.corner_pool import (
     corner_pool_tangent as corner_pool_tangent,
 )
 from arrayvision.ops.correlation import correlation as correlation, correlation_backward as correlation_backward
+from arrayvision.ops.criss_cross_attention import (
+    criss_cross_attention as criss_cross_attention,
+    criss_cross_attention_backward as criss_cross_attention_backward,
+    criss_cross_attention_with_logsumexp as criss_cross_attention_with_logsumexp,
+)
 from arrayvision.ops.deform_conv import (
     deform_conv2d as deform_conv2d,
     deform_conv2d_backward as deform_conv2d_backward,

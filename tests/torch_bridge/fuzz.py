@@ -104,6 +104,7 @@ MODULES: dict = {  # the constructor's arguments, and the call's
         _CONV | dict(deform_groups=2, bias=False, im2col_step=32), dict(x=FEATURES, offset=FEATURES.repeat(4, 1)[:, :, :2, :3]),
     ),
     "DeformConv2dPack": (_CONV | dict(deform_groups=2, bias=False, im2col_step=32), dict(x=FEATURES)),
+    "CrissCrossAttention": (dict(in_channels=8), dict(x=np.concatenate([FEATURES] * 2, 1))),
     "DeformRoIPool": (_SIZED | dict(sampling_ratio=2, gamma=0.1), dict(input=FEATURES, rois=ROIS, offset=None)),
     "DeformRoIPoolPack": (_SIZED | dict(output_channels=4, deform_fc_channels=8), dict(input=FEATURES, rois=ROIS)),
     "ModulatedDeformConv2d": (

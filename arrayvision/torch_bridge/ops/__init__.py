@@ -45,6 +45,10 @@ from arrayvision.torch_bridge.ops.conv2d_gradfix import (
 from arrayvision.torch_bridge.ops.convex_iou import convex_giou as convex_giou, convex_iou as convex_iou
 from arrayvision.torch_bridge.ops.corner_pool import CornerPool as CornerPool, corner_pool as corner_pool
 from arrayvision.torch_bridge.ops.correlation import Correlation as Correlation, correlation as correlation
+from arrayvision.torch_bridge.ops.criss_cross_attention import (
+    CrissCrossAttention as CrissCrossAttention,
+    criss_cross_attention as criss_cross_attention,
+)
 from arrayvision.torch_bridge.ops.deform_conv import (
     DeformConv2d as DeformConv2d,
     DeformConv2dPack as DeformConv2dPack,

@@ -117,20 +117,18 @@ class MaskedConv2d(nn.Conv2d):
         bias: bool = True,
     ):
         name = "MaskedConv2d"
-        check.integer(name, "in_channels", in_channels, 1)
-        check.integer(name, "out_channels", out_channels, 1)
-        pairs = (
-            ("kernel_size", kernel_size, 1),
-            ("stride", stride, 1),
-            ("padding", padding, 0),
-            ("dilation", dilation, 1),
+        in_channels = check.integer(name, "in_channels", in_channels, 1)
+        out_channels = check.integer(name, "out_channels", out_channels, 1)
+        window, steps = (
+            check.pair(name, "kernel_size", kernel_size, 1, MOST),
+            check.pair(name, "stride", stride, 1, MOST),
         )
-        sizes = [check.pair(name, n, value, least, MOST) for n, value, least in pairs]
-        check.integer(name, "groups", groups, 1)
+        border, apart = check.pair(name, "padding", padding, 0, MOST), check.pair(name, "dilation", dilation, 1, MOST)
+        groups = check.integer(name, "groups", groups, 1)
         if in_channels % groups or out_channels % groups:
             raise InvalidValue(f"{name}: groups must divide in_channels and out_channels, got {groups}")
         bias = check.flag(name, "bias", bias)
-        super().__init__(in_channels, out_channels, *sizes, groups, bias)
+        super().__init__(in_channels, out_channels, window, steps, border, apart, groups, bias)
 
     def forward(self, input: Tensor, mask: Tensor | None = None) -> Tensor:
         """Features (N, C, H, W), and a mask (N, H, W) or None, to (N, O, h, w)."""
