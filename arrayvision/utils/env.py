@@ -17,6 +17,7 @@ _PACKAGES = {  # shown as: distributions that bring it
     "llvmlite": ("llvmlite",),
     "array-api-compat": ("array-api-compat",),
     "OpenCV": ("opencv-python-headless", "opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless"),
+    "PyAV": ("av",),
     "fsspec": ("fsspec",),
     "CuPy": ("cupy", "cupy-cuda12x", "cupy-cuda13x", "cupy-cuda11x"),
     "PyTorch": ("torch",),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import bisect
-import itertools
+import contextlib
+import ctypes
 import os
 import queue
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,8 +19,8 @@ from tqdm import tqdm
 from arrayvision import check
 from arrayvision.image import _files
 from arrayvision.image.io import imread, imwrite
-
-NEAR = 16  # frames forward that are decoded rather than jumped over
+from arrayvision.video import _names
+from arrayvision.video._decoder import Decoder
 
 
 class Cache:
@@ -61,6 +62,18 @@ class Cache:
         return self._cache.get(key, default)
 
 
+_readers: weakref.WeakSet[VideoReader] = weakref.WeakSet()
+
+
+def _forked() -> None:
+    for reader in list(_readers):
+        reader._fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
+
+
 class VideoReader:
     """A video as a sequence of frames: indexed, sliced, iterated, (H, W, 3) BGR uint8.
 
@@ -83,9 +96,14 @@ class VideoReader:
 
     Notes
     -----
-    Jumps are exact. FFmpeg finds a frame by its time, which is its number only where frames come at a fixed rate. So the
-    first jump reads the times of all frames from the container (without decoding), and a jump is believed only if the
-    frame it arrives at has the time of the one wanted; otherwise frames are decoded from the start.
+    A number always gives that frame, or an OSError. Frames that an edit list hides have no number. Behind a damaged packet
+    all frames that are predicted from it are errors, which is until the next key frame; those after it have the numbers
+    that they have in the whole file. Undetected damage is possible in codecs without checksums.
+
+    Threads may share a reader: one reads at a time. A forked process goes on with a decoder of its own. A reader is pickled
+    as path, capacity and position, and opened again when it is used.
+
+    A file that lists others (a playlist, a script of FFmpeg's) is refused: nothing but the file is read.
 
     Examples
     --------
@@ -98,55 +116,84 @@ class VideoReader:
         if not isinstance(filename, (str, os.PathLike)):
             raise TypeError(f"VideoReader: filename must be a path, got {type(filename).__name__}")
         self._filename = os.fspath(filename)
-        check.integer("VideoReader", "cache_capacity", cache_capacity, 1)
+        self._capacity = check.integer("VideoReader", "cache_capacity", cache_capacity, 1)
         self._source = _local(self._filename)
-        self._vcap = self._open()
-        self._cache = Cache(cache_capacity)
         self._position = 0  # of the frame that `read` gives next
-        self._at = 0  # of the frame that FFmpeg decodes next
-        self._grabbed = False  # whether frame `_at` is decoded, but not yet taken
-        self._origin: float | None = None  # the first frame's time
-        self._jumps = True  # whether seeking has worked so far
-        self._times: list[float] | None = None
+        self._closed = False
         self._count: int | None = None
-        vcap = self._vcap
-        self._width, self._height = int(vcap.get(cv2.CAP_PROP_FRAME_WIDTH)), int(vcap.get(cv2.CAP_PROP_FRAME_HEIGHT))
-        self._fps, self._fourcc = vcap.get(cv2.CAP_PROP_FPS), vcap.get(cv2.CAP_PROP_FOURCC)
-        if self._width <= 0 or self._height <= 0:
-            raise OSError(f"VideoReader: {self._filename} has no frames")
+        self._size: tuple[int, int] | None = None
+        self._fourcc: float | None = None
+        self._start()
+        self._fps = self._open().fps
 
-    def _open(self):
-        for backend in (cv2.CAP_FFMPEG, cv2.CAP_ANY):
-            vcap = cv2.VideoCapture(self._source, backend)
-            if vcap.isOpened():
-                return vcap
-        raise OSError(f"VideoReader: {self._filename} can't be opened as a video")
+    def _start(self) -> None:
+        """What neither a pickle nor a forked process takes over."""
+        self._lock = threading.RLock()
+        self._cache = Cache(self._capacity)
+        self._decoder: Decoder | None = None
+        self._table: Any = None
+        self._seen: cv2.VideoCapture | None = None
+        _readers.add(self)
+
+    def _fork(self) -> None:
+        cache, table = self._cache, self._table
+        if self._seen is not None:  # OpenCV's would wait for threads of the parent, too
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._seen))
+        self._start()
+        self._cache, self._table = cache, table
+
+    def __getstate__(self) -> dict:
+        live = ("_lock", "_cache", "_decoder", "_table", "_seen")
+        return {name: value for name, value in self.__dict__.items() if name not in live}
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state)
+        self._start()
+
+    def _open(self) -> Decoder:
+        """The decoder, opened if it isn't."""
+        if self._closed:
+            raise ValueError(f"VideoReader: {self._filename} is closed")
+        if self._decoder is None:
+            if not os.path.exists(self._source):
+                self._source = _local(self._filename)
+            self._decoder = Decoder(self._source, self._table)
+        return self._decoder
 
     # -- what it is --
     @property
     def vcap(self) -> cv2.VideoCapture:
-        """OpenCV's reader."""
-        return self._vcap
+        """A reader of OpenCV's, opened for the same file when this is first asked for; its position is its own."""
+        with self._lock:
+            if self._seen is None:
+                with _names.plain([self._source]) as (name,):
+                    self._seen = cv2.VideoCapture(name, cv2.CAP_FFMPEG)
+                if self._closed:
+                    self._seen.release()
+            return self._seen
 
     @property
     def opened(self) -> bool:
         """Whether it is open."""
-        return self._vcap.isOpened()
+        return not self._closed
 
     @property
     def width(self) -> int:
         """Of frames, in pixels."""
-        return self._width
+        return self.resolution[0]
 
     @property
     def height(self) -> int:
         """Of frames, in pixels."""
-        return self._height
+        return self.resolution[1]
 
     @property
     def resolution(self) -> tuple[int, int]:
         """(width, height)."""
-        return self._width, self._height
+        if self._size is None:
+            with self._lock:
+                self._size = self._open().size()
+        return self._size
 
     @property
     def fps(self) -> float:
@@ -155,17 +202,17 @@ class VideoReader:
 
     @property
     def frame_cnt(self) -> int:
-        """How many frames there are: as MP4 and AVI tell, counted in other containers, which only estimate it."""
+        """How many frames are shown: as MP4 and AVI tell, counted in other containers, which only estimate it."""
         if self._count is None:
-            told = self._vcap.get(cv2.CAP_PROP_FRAME_COUNT)
-            self._count = int(told) if 0 < told < 1 << 40 else 0
-            if not self._count or not _tells_count(self._source):
-                self._count = len(self._index()) or self._count
+            with self._lock:
+                self._count = self._open().count()
         return self._count
 
     @property
     def fourcc(self) -> float:
         """The codec's "four character code", as OpenCV numbers it."""
+        if self._fourcc is None:
+            self._fourcc = self.vcap.get(cv2.CAP_PROP_FOURCC)
         return self._fourcc
 
     @property
@@ -174,94 +221,26 @@ class VideoReader:
         return self._position
 
     # -- decoding --
-    def _index(self) -> list[float]:
-        """The time of each frame in milliseconds, in order, from the container; empty where that can't be told."""
-        if self._times is None:
-            times = []
-            vcap = cv2.VideoCapture(self._source, cv2.CAP_FFMPEG)
-            if vcap.isOpened() and vcap.set(cv2.CAP_PROP_FORMAT, -1):  # packets, not decoded
-                while vcap.grab():
-                    times.append(vcap.get(cv2.CAP_PROP_POS_MSEC))
-            vcap.release()
-            self._times = sorted(times)
-        return self._times
-
-    def _grab(self) -> bool:
-        """Decode frame `_at`, if it isn't yet."""
-        if not self._grabbed:
-            self._grabbed = self._vcap.grab()
-            if self._grabbed and self._at == 0 and self._origin is None:
-                self._origin = self._vcap.get(cv2.CAP_PROP_POS_MSEC)
-        return self._grabbed
-
-    def _skip(self, count: int) -> bool:
-        """Pass over frames by decoding them."""
-        for _ in range(count):
-            if not self._grab():
-                return False
-            self._grabbed = False
-            self._at += 1
-        return True
-
-    def _rewind(self):
-        self._vcap.release()
-        self._vcap, self._at, self._grabbed = self._open(), 0, False
-
-    def _jump(self, frame: int) -> bool:
-        """Seek to a frame; False if it isn't certain that we got there, and `_at` is then unknown."""
-        if self._origin is None and (self._at != 0 or not self._grab()):
-            return False
-        times = self._index()
-        step = min((b - a for a, b in itertools.pairwise(times)), default=0.0)
-        if frame >= len(times) or step <= 0:
-            return False
-        self._grabbed = False
-        if not self._vcap.set(cv2.CAP_PROP_POS_FRAMES, frame) or not self._vcap.grab():
-            return False
-        time = self._vcap.get(cv2.CAP_PROP_POS_MSEC) - self._origin + times[0]
-        found = bisect.bisect_left(times, time - step / 4)
-        if found >= len(times) or abs(times[found] - time) > step / 4 or found > frame:
-            return False
-        self._at, self._grabbed = found, True
-        return self._skip(frame - found)
-
-    def _go(self, frame: int) -> bool:
-        """Make `_at` this frame; False if the video ends before."""
-        if frame == self._at:
-            return True
-        if 0 < frame - self._at <= NEAR:
-            return self._skip(frame - self._at)
-        if frame > NEAR:
-            if self._origin is None and self._at:
-                self._rewind()
-            if self._jumps and self._jump(frame):
-                return True
-            self._jumps = False  # transport streams can't be sought: don't try each time
-        self._rewind()
-        return self._skip(frame)
-
-    def _take(self, frame: int) -> np.ndarray | None:
-        """Decode a frame; None if the video ends before."""
-        if not self._vcap.isOpened():
-            raise ValueError(f"VideoReader: {self._filename} is closed")
-        if not self._go(frame) or not self._grab():
-            return None
-        done, img = self._vcap.retrieve()
-        if not done:
-            return None
-        self._grabbed = False
-        self._at += 1
-        return img
-
-    def _ended(self, frame: int) -> None:
-        """Raise if the file is shorter than its container tells, or the video has far fewer frames."""
+    def _take(self, decoder: Decoder, number: int) -> np.ndarray | None:
+        """Frame `number`; None after the last."""
+        try:
+            frame = decoder.take(number)
+        except OSError:
+            if _cut_off(self._source):
+                raise OSError(f"VideoReader: {self._filename} is cut off: frame {number} can't be decoded") from None
+            raise
+        finally:
+            if decoder.numbered:
+                self._table = decoder.table
+        if frame is not None:
+            return decoder.picture(frame)
+        count = decoder.count()
         if _cut_off(self._source):
-            raise OSError(f"VideoReader: {self._filename} is cut off: it ends after {frame} frames")
-        told = self._vcap.get(cv2.CAP_PROP_FRAME_COUNT)
-        if _tells_count(self._source) and 0 < told < 1 << 40 and frame < told - max(2, told / 100):
-            raise OSError(
-                f"VideoReader: {self._filename} is damaged: it has {int(told)} frames, and ends after {frame}"
-            )
+            raise OSError(f"VideoReader: {self._filename} is cut off: it ends after {count} frames")
+        fault = decoder.fault()
+        if fault is not None:
+            raise OSError(f"VideoReader: {self._filename} is damaged: {fault}")
+        return None
 
     def read(self) -> np.ndarray | None:
         """The next frame; None after the last.
@@ -269,17 +248,25 @@ class VideoReader:
         Raises
         ------
         OSError
-            If the file is cut off.
+            If it can't be decoded, and `position` is then that of the one after it; or if the file is cut off.
+        ValueError
+            If the reader is closed.
         """
-        img = self._cache.get(self._position)
-        if img is None:
-            img = self._take(self._position)
+        with self._lock:
+            decoder, number = self._open(), self._position
+            img = self._cache.get(number)
             if img is None:
-                self._ended(self._position)
-                return None
-            self._cache.put(self._position, img)
-        self._position += 1
-        return img
+                try:
+                    img = self._take(decoder, number)
+                except OSError:
+                    if number < decoder.count():
+                        self._position = number + 1
+                    raise
+                if img is None:
+                    return None
+                self._cache.put(number, img)
+            self._position = number + 1
+            return img
 
     def get_frame(self, frame_id: int) -> np.ndarray:
         """A frame by its number, from 0; `position` is then the next.
@@ -294,8 +281,9 @@ class VideoReader:
         frame_id = check.integer("VideoReader.get_frame", "frame_id", frame_id)
         if frame_id < 0 or frame_id >= self.frame_cnt:
             raise IndexError(f"VideoReader.get_frame: frame_id must be from 0 to {self.frame_cnt - 1}, got {frame_id}")
-        self._position = frame_id
-        img = self.read()
+        with self._lock:
+            self._position = frame_id
+            img = self.read()
         if img is None:
             raise OSError(f"VideoReader: {self._filename}: frame {frame_id} can't be decoded")
         return img
@@ -326,7 +314,7 @@ class VideoReader:
         ValueError
             If step or prefetch isn't positive.
         OSError
-            If the file is cut off.
+            If a frame can't be decoded, or the file is cut off.
         """
         name = "VideoReader.frames"
         start, step = check.integer(name, "start", start), check.integer(name, "step", step, 1)
@@ -337,8 +325,20 @@ class VideoReader:
         return self._ahead(start, stop, step, prefetch)
 
     def _ahead(self, start, stop, step, prefetch):
-        other = VideoReader(self._filename, 1)
-        other._times = self._times
+        frame, going = start, True
+        while going:
+            process, going = os.getpid(), False
+            with contextlib.closing(self._decoded(frame, stop, step, prefetch)) as ready:
+                for img in ready:
+                    yield img
+                    frame += step
+                    if os.getpid() != process:  # forked in between: the thread is the parent's, begin another
+                        going = True
+                        break
+
+    def _decoded(self, start, stop, step, prefetch):
+        with self._lock:
+            self._open()
         ready: queue.Queue = queue.Queue(prefetch)
         leave = threading.Event()
 
@@ -350,15 +350,12 @@ class VideoReader:
                     continue
 
         def decode():
+            decoder = None
             try:
-                frame = start
+                decoder, frame = Decoder(self._source, self._table), start
                 while not leave.is_set() and (stop is None or frame < stop):
-                    if frame > start and step > 1 and not other._skip(frame - other._at):
-                        img = None
-                    else:
-                        img = other._take(frame)
+                    img = self._take(decoder, frame)
                     if img is None:
-                        other._ended(other._at)
                         break
                     give(img)
                     frame += step
@@ -366,7 +363,8 @@ class VideoReader:
             except BaseException as error:
                 give(error)
             finally:
-                other._vcap.release()
+                if decoder is not None:
+                    decoder.close()
 
         thread = threading.Thread(target=decode, daemon=True, name="arrayvision-video")
         thread.start()
@@ -423,11 +421,8 @@ class VideoReader:
             raise ValueError(f"{name}: start must be less than the {self.frame_cnt} frames, got {start}")
         count = min(count, max_num) if max_num else count
         os.makedirs(frame_dir, exist_ok=True)
-        self._position = start
         for i in tqdm(range(count), desc="frames", disable=not show_progress):
-            img = self.read()
-            if img is None:
-                break
+            img = self.get_frame(start + i)
             imwrite(img, os.path.join(frame_dir, filename_tmpl.format(file_start + i)))
 
     # -- as a sequence --
@@ -458,12 +453,17 @@ class VideoReader:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._vcap.release()
+        with self._lock:
+            self._closed = True
+            if self._decoder is not None:
+                self._decoder.close()
+            if self._seen is not None:
+                self._seen.release()
 
 
 def _local(filename):
     """What FFmpeg opens: a path, or an address it reads itself."""
-    if filename.startswith(("http://", "https://", "rtsp://", "rtmp://")):
+    if _names.is_address(filename):
         return filename
     if _files.is_url(filename):
         import fsspec
@@ -475,17 +475,7 @@ def _local(filename):
         raise FileNotFoundError(f"VideoReader: there is no {filename}")
     if os.path.getsize(filename) == 0:
         raise OSError(f"VideoReader: {filename} is empty")
-    return filename
-
-
-def _tells_count(source):
-    """Whether a file is of a container that stores the number of frames: MP4 and its kin, AVI."""
-    try:
-        with open(source, "rb") as file:
-            head = file.read(12)
-    except OSError:
-        return False
-    return head[4:8] == b"ftyp" or (head[:4] == b"RIFF" and head[8:] == b"AVI ")
+    return os.path.abspath(filename)  # which stays the file if the working directory changes
 
 
 def _cut_off(source):
@@ -557,7 +547,8 @@ def frames2video(
     FileNotFoundError
         If an image is missing.
     ValueError
-        If a number is out of range, images are of different sizes, or one is damaged.
+        If a number is out of range, images are of different sizes, one is damaged, or video_file's extension is that of an
+        image or a playlist.
     OSError
         If the video can't be written with this codec.
     """
@@ -578,9 +569,14 @@ def frames2video(
         raise FileNotFoundError(f"{name}: there is no first image {path(start)}")
     if end <= start:
         raise ValueError(f"{name}: end must be greater than start, got {end} and {start}")
+    _names.check_written(name, os.fspath(video_file), images=False)
     h, w = imread(path(start), backend="cv2").shape[:2]
     with _files.replacing(os.fspath(video_file)) as part:
-        writer = cv2.VideoWriter(part, cv2.VideoWriter.fourcc(*fourcc), fps, (w, h))
+        if not _names.is_text(part):  # on which OpenCV crashes
+            raise ValueError(
+                f"{name}: video_file's folder must have a name that is text, got {os.path.dirname(part)!r}"
+            )
+        writer = cv2.VideoWriter(part, cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*fourcc), fps, (w, h))
         try:
             if not writer.isOpened():
                 raise OSError(f"{name}: {os.fspath(video_file)} can't be written with fourcc {fourcc!r}")

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from arrayvision import check
 from arrayvision.image import _files
+from arrayvision.video import _names
 
 _LEVELS = ("quiet", "panic", "fatal", "error", "warning", "info", "verbose", "debug", "trace")
 _log = logging.getLogger("arrayvision.video")
@@ -46,11 +47,13 @@ def _input(name, file):
     file = os.fspath(file)
     if _files.is_url(file):
         return file
+    if "\0" in file:
+        raise ValueError(f"{name}: a path must hold no null byte, got {file!r}")
     if os.path.isdir(file):
         raise IsADirectoryError(f"{name}: {file} is a folder")
     if not os.path.exists(file):
         raise FileNotFoundError(f"{name}: there is no {file}")
-    return os.path.abspath(file)  # so that neither "-" nor ":" in a name means something to ffmpeg
+    return file
 
 
 def _level(name, level):
@@ -59,7 +62,13 @@ def _level(name, level):
 
 def _convert(name, in_file, out_file, print_cmd, before, options):
     """Run ffmpeg on a file, with a progress bar where a terminal is; its own words in the error if it fails."""
-    source = in_file if before[:2] == ["-f", "concat"] else _input(name, in_file)
+    source = _input(name, in_file)
+    asked = tuple(before[at + 1] for at, option in enumerate(before[:-1]) if option == "-f")
+    with _names.plain([source]) as (plain,):
+        _write(name, [source], plain, out_file, print_cmd, before, options, asked)
+
+
+def _write(name, sources, plain, out_file, print_cmd, before, options, formats):
     if not isinstance(out_file, (str, os.PathLike)):
         raise TypeError(f"{name}: out_file must be a path, got {type(out_file).__name__}")
     target = os.fspath(out_file)
@@ -72,18 +81,28 @@ def _convert(name, in_file, out_file, print_cmd, before, options):
         elif value is not False:
             for one in value if isinstance(value, (list, tuple)) else [value]:
                 arguments += [f"-{key}", str(one)]
-    command = [ffmpeg(), "-nostdin", "-y", *before, "-i", source, *arguments]
+    program = ffmpeg()
     if print_cmd:
-        print(shlex.join([*command, target]))
-    if "%" in os.path.basename(target) or _files.is_url(target):  # many files, or a stream
-        return _run(name, command, target, source)
-    if os.path.realpath(target) == os.path.realpath(source):
+        print(shlex.join([program, "-y", *before, "-i", plain, *arguments, target]))
+    command = [program, "-nostdin", "-y", *_names.confined(program, sources, formats), *before, "-i", plain, *arguments]
+    source = sources[0] if len(sources) == 1 else f"{len(sources)} videos"
+    if _files.is_url(target):
+        _run(name, command, target, source)
+        return
+    _names.check_written(name, target)
+    folder, file = os.path.split(os.path.realpath(target))
+    if _names.numbered(target):
+        os.makedirs(folder, exist_ok=True)
+        _run(name, command, f"file:{file}", source, folder)
+        return
+    if any(os.path.realpath(target) == os.path.realpath(one) for one in sources if not _files.is_url(one)):
         raise ValueError(f"{name}: out_file must be another than in_file, got {target}")
     with _files.replacing(target) as part:
-        _run(name, command, part, source)
+        folder, file = os.path.split(part)
+        _run(name, command, f"file:{file}", source, folder)  # what means something in a folder's name is not seen
 
 
-def _run(name, command, target, source):
+def _run(name, command, target, source, folder=None):
     words: collections.deque = collections.deque(maxlen=200)
     # Errors are always asked for, to raise them; they go to the log at the level the caller chose.
     if "-loglevel" in command and command[command.index("-loglevel") + 1] in ("quiet", "panic", "fatal"):
@@ -91,6 +110,7 @@ def _run(name, command, target, source):
         command = [*command[:at], "error", *command[at + 1 :]]
     process = subprocess.Popen(
         [*command, "-progress", "pipe:1", "-nostats", target],
+        cwd=folder,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -137,11 +157,13 @@ def convert_video(in_file: str, out_file: str, print_cmd: bool = False, pre_opti
     Parameters
     ----------
     in_file : str or path
-        The video, a path or an address that ffmpeg reads.
+        The video, a path or an address that ffmpeg reads. Nothing else is read: a file that lists others is refused, unless
+        its format is asked for in pre_options (``-f concat``).
     out_file : str or path
-        The result; its extension chooses the container. Parent folders are made; a failed run leaves what was there.
+        The result; its extension chooses the container. Parent folders are made; a failed run leaves what was there. A name
+        with ``%d`` or ``%03d`` and an image's extension stands for numbered images, one a frame.
     print_cmd : bool
-        Print the command.
+        Print the command, without the options that keep ffmpeg to the file.
     pre_options : str
         Options before ``-i``, split as a shell does.
     **kwargs
@@ -155,6 +177,8 @@ def convert_video(in_file: str, out_file: str, print_cmd: bool = False, pre_opti
         If there is no in_file.
     OSError
         If ffmpeg fails, with what it says.
+    ValueError
+        If out_file is in_file, or a playlist (".m3u8"), which is written with other files.
     ImportError
         If there is no ffmpeg; names the extra to install.
 
@@ -291,11 +315,16 @@ def concat_video(
     if len(video_list) == 0:
         raise ValueError(f"{name}: video_list must have a video, got none")
     paths = [_input(name, video) for video in video_list]
+    for path in paths:
+        if not _files.is_url(path):
+            _names.check_one(name, path)
     options = {"log_level": log_level, "vcodec": vcodec or "copy", "acodec": acodec or "copy"}
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, _names.plain(paths) as plain:
         listing = os.path.join(folder, "videos.txt")
-        with open(listing, "w", encoding="utf-8") as file:
-            for path in paths:
+        with open(listing, "w", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
+            for path in plain:
                 quoted = path.replace("'", "'\\''")
                 file.write(f"file '{quoted}'\n")
-        _convert(name, listing, out_file, print_cmd, ["-f", "concat", "-safe", "0"], options)
+        before = ["-f", "concat", "-safe", "0"]
+        sources = [listing, *paths]
+        _write(name, sources, f"file:{listing}", out_file, print_cmd, before, options, ("concat",))
