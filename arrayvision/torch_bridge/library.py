@@ -50,6 +50,11 @@ def _in_functorch():
     return not (OLD and torch.compiler.is_compiling()) and torch._C._are_functorch_transforms_active()
 
 
+def _decomposing():
+    """Whether a graph is rewritten in other operators, rather than recorded."""
+    return torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.FUNCTIONAL) is not None
+
+
 def eager(kernel):
     """A function of arrays without gradients, which are recorded above it, and without Dynamo, which might enter it after a graph
     break; torch._dynamo (1 s) is not imported for that."""
@@ -349,6 +354,10 @@ def register(schema, kernel, fake, gradient=None, public=None):
 
     def autograd(*args):  # torch.compile, torch.export and opcheck see this; below it, nothing records gradients
         args = whole(args)
+        if torch._C._len_torch_dispatch_stack() and torch.onnx.is_in_onnx_export() and _decomposing():
+            from arrayvision.torch_bridge.onnx import translate
+
+            return translate(name, args)
         if (
             function is not None
             and torch.is_grad_enabled()
