@@ -12,10 +12,11 @@ from typing import Any
 import torch
 
 from arrayvision import check
-from arrayvision.torch_bridge.onnx import _boxes, _filters, _points, _pooling  # noqa: F401  they fill the table
+from arrayvision.torch_bridge.onnx import _boxes, _filters, _mmcv, _points, _pooling  # noqa: F401  they fill the table
+from arrayvision.torch_bridge.onnx._mmcv import NAMES
 from arrayvision.torch_bridge.onnx._table import DOMAIN, FORMS, REASONS, translate
 
-__all__ = ["FORMS", "REASONS", "export", "translate"]
+__all__ = ["FORMS", "NAMES", "REASONS", "export", "translate"]  # further: `reference`, which needs onnx
 
 
 def export(model: torch.nn.Module, args: tuple = (), f: Any = None, *, domain: str = "", **options: Any):
@@ -43,6 +44,10 @@ def export(model: torch.nn.Module, args: tuple = (), f: Any = None, *, domain: s
         If the model can't be exported; an operator that has no form in ONNX is named.
     """
     check.choice("export", "domain", domain, ("", "mmcv"))
+    if domain == "mmcv":
+        options["custom_translation_table"] = {
+            **_mmcv.torch_translations(), **(options.get("custom_translation_table") or {})
+        }  # fmt: skip
     before = DOMAIN.set(domain)
     try:
         return torch.onnx.export(model, args, f, dynamo=True, **options)

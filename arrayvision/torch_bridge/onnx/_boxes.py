@@ -12,7 +12,9 @@ from arrayvision.torch_bridge.onnx._table import (
     falling,
     greatest,
     greedy,
+    loop,
     node,
+    number,
     refuse,
     translation,
     unknown,
@@ -52,9 +54,8 @@ def by_score(scores, inds, max_num=-1):
 
 def classes_apart(boxes, scores, idxs, iou_threshold, offset, score_threshold, max_num):
     """One NonMaxSuppression for all classes: each has its own row of scores."""
-    if boxes.shape[0] == 0:
-        return count(0, boxes)
-    own = idxs.long() - idxs.long().min()
+    own = idxs.long()
+    own = own - torch.cat([own, own.new_zeros(1)]).min()
     number_ = count(greatest(own + 1), boxes)
     rows = choose(number_[:, None] == own, scores, -torch.inf)
     return by_score(scores, _suppressed(boxes, rows, iou_threshold, offset, score_threshold, -1), max_num)
@@ -87,37 +88,32 @@ def falling_of(boxes, scores, idxs):
 
 
 def softened(boxes, scores, labels, iou_threshold, sigma, min_score, method, offset):
-    """Soft suppression, a step of a Scan for each box: the best one that is left is picked."""
-    from torch._higher_order_ops.scan import scan
-
-    place = count(boxes.shape[0], boxes)
+    """Soft suppression, a turn of a Loop for each box: the best one that is left is picked."""
+    place, size = count(boxes.shape[0], boxes), number(boxes.shape[0], count(1, boxes))
     overlaps = bbox_overlaps(boxes, boxes, "iou", False, offset)
     if labels is not None:
         overlaps = choose(labels[:, None] == labels, overlaps, 0)
     if method == "gaussian":
         decay = torch.exp(-(overlaps * overlaps) / sigma)
     else:
-        left = 1 - overlaps if method == "linear" else torch.zeros_like(overlaps)
-        decay = choose(overlaps > iou_threshold, left, 1)
-    start = choose(scores == scores, scores, -torch.inf)
+        decay = choose(overlaps > iou_threshold, 1 - overlaps if method == "linear" else torch.zeros_like(overlaps), 1)
+    start = choose(scores >= min_score, scores, -torch.inf)
+    nothing = torch.full_like(start, -torch.inf)
 
-    def step(left, at):
+    def turn(at, left, found, inds, decay, nothing, place):
         best = left.argmax(0, keepdim=True)
-        score = left.index_select(0, best)
-        row = decay.index_select(0, best)[0]
-        lowered = left * row
-        gone = (place == best) | (left == -torch.inf) | (lowered < least)
-        return choose(gone, nothing, lowered), (score, best + at * 0)
+        here = place == at
+        found, inds = torch.where(here, left.index_select(0, best), found), torch.where(here, best, inds)
+        lowered = left * decay.index_select(0, best)[0]
+        gone = (place == best) | (left == -torch.inf) | (lowered < min_score)
+        return torch.where(gone, nothing, lowered), found, inds
 
-    start = choose(start < min_score, -torch.inf, start)
-    # Tensors: a number that a Scan's body closes over becomes an input when another call has another.
-    nothing, least = torch.full_like(start, -torch.inf), torch.full_like(start, min_score)
-    _, (found, inds) = scan(step, start, place[:, None])
-    kept = (found[:, 0] > -torch.inf).nonzero()[:, 0]
-    return found[kept, 0], inds[kept, 0]
+    _, found, inds = loop(turn, size, (start, nothing.clone(), place * 0), (decay, nothing, place))
+    kept = (found > -torch.inf).nonzero()[:, 0]
+    return found[kept], inds[kept]
 
 
-@translation("soft_nms", "Scan")
+@translation("soft_nms", "Loop")
 def soft_nms(boxes, scores, iou_threshold, sigma, min_score, method, offset):
     return softened(boxes, scores, None, iou_threshold, sigma, min_score, method, offset)
 
@@ -222,7 +218,7 @@ def _among(labels, order, over):
     return over if labels is None else over & (labels[order][:, None] == labels[order])
 
 
-@translation("nms_rotated", "arithmetic on pairs of edges, and a Scan")
+@translation("nms_rotated", "arithmetic on pairs of edges, and a Loop")
 def nms_rotated(dets, scores, iou_threshold, labels, clockwise):
     def suppresses(order):
         boxes = dets[order]
@@ -232,7 +228,7 @@ def nms_rotated(dets, scores, iou_threshold, labels, clockwise):
     return greedy(scores, suppresses)
 
 
-@translation("nms_quadri", "arithmetic on pairs of edges, and a Scan")
+@translation("nms_quadri", "arithmetic on pairs of edges, and a Loop")
 def nms_quadri(dets, scores, iou_threshold, labels):
     def suppresses(order):
         over = box_iou_quadri(dets[order], dets[order], "iou", False) > iou_threshold
@@ -378,12 +374,12 @@ def _of_rectangles(rectangles, scores, threshold, most=None):
     return greedy(scores, suppresses, most)
 
 
-@translation("nms3d", "arithmetic on pairs of edges, and a Scan")
+@translation("nms3d", "arithmetic on pairs of edges, and a Loop")
 def nms3d(boxes, scores, iou_threshold):
     return _of_rectangles(_flat(boxes), scores, iou_threshold)
 
 
-@translation("nms_bev", "arithmetic on pairs of edges, and a Scan")
+@translation("nms_bev", "arithmetic on pairs of edges, and a Loop")
 def nms_bev(boxes, scores, thresh, before, after):
     inds = _of_rectangles(_centred(boxes), scores, thresh, before)
     return inds if after is None else anew(inds[:after])

@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from arrayvision.torch_bridge.onnx._table import choose, count, number, refuse, running_max, translation
+from arrayvision.torch_bridge.onnx._table import choose, count, loop, number, refuse, running_max, translation
 
 
 def _squares(a, b):
@@ -113,36 +113,30 @@ def assign_score_withk(scores, points, centers, index, aggregate):
     return out.permute(0, 3, 1, 2)
 
 
-def _farthest(start, rows, num_points, point):
-    """Indices (B, num_points): `rows(least, chosen, point)` gives the distances from a chosen one, in a Scan."""
-    from torch._higher_order_ops.scan import scan
+def _farthest(start, rows, num_points, given):
+    """Indices (B, num_points): ``rows(chosen, given)`` gives the distances (B, N) from chosen points (B, 1)."""
+
+    def turn(at, least, chosen, found, given, slots):
+        found = torch.where(slots == at, chosen, found)
+        least = torch.minimum(least, rows(chosen, given))
+        return least, least.argmax(1, keepdim=True), found
 
     zero = torch.zeros_like(start[:, :1], dtype=torch.int64)
-    if isinstance(num_points, int) and num_points <= 1:
-        return zero[:, :num_points].to(torch.int32)
-
-    def step(carry, at):
-        least, chosen = carry
-        least = torch.minimum(least, rows(chosen))
-        chosen = least.argmax(1, keepdim=True)
-        return (least, chosen), chosen + at * 0
-
-    _, found = scan(step, (start, zero), count(num_points - 1, start)[:, None, None])
-    return torch.cat([zero, found[:, :, 0].T], 1).to(torch.int32)
+    slots = count(num_points, start)[None]
+    return loop(turn, number(num_points, slots), (start, zero, zero + slots * 0), (given, slots))[2].to(torch.int32)
 
 
-@translation("furthest_point_sample", "Scan")
+@translation("furthest_point_sample", "Loop")
 def furthest_point_sample(points, num_points):
-    def rows(chosen):
-        one = points.gather(1, chosen[:, :, None].expand(-1, -1, 3))
-        return _squares(one, points)[:, 0]
+    def rows(chosen, points):
+        return _squares(points.gather(1, chosen[:, :, None].expand(-1, -1, 3)), points)[:, 0]
 
     return _farthest(torch.full_like(points[:, :, 0], torch.inf), rows, num_points, points)
 
 
-@translation("furthest_point_sample_with_dist", "Scan")
+@translation("furthest_point_sample_with_dist", "Loop")
 def furthest_point_sample_with_dist(distances, num_points):
-    def rows(chosen):
+    def rows(chosen, distances):
         return distances.gather(1, chosen[:, :, None].expand(-1, -1, distances.shape[2]))[:, 0]
 
     return _farthest(torch.full_like(distances[:, 0], torch.inf), rows, num_points, distances)

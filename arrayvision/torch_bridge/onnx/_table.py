@@ -146,6 +146,23 @@ def running_max(x: Tensor, dim: int, backwards: bool = False) -> Tensor:
     return x
 
 
+def loop(turn: Callable, times: Tensor, state: tuple[Tensor, ...], constants: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """A Loop: ``turn(number of turns before, *state, *constants)`` gives the next state; returns the last.
+
+    `turn` may close over no tensor and no size that only the runtime knows.
+    """
+    # Not torch's function of that name: it enters Dynamo, which can't see sizes that only the runtime knows.
+    from torch._higher_order_ops.while_loop import while_loop_op
+
+    def body(at, *rest):
+        return at + 1, *turn(at, *rest[: len(state)], *rest[len(state) : -1])
+
+    def more(at, *rest):
+        return at < rest[-1]
+
+    return while_loop_op(more, body, (torch.zeros_like(times), *state), (*constants, times))[1:]
+
+
 def falling(scores: Tensor) -> Tensor:
     """Indices by falling score; ties by position, as TopK has them."""
     return scores.sort(descending=True)[1]
@@ -162,19 +179,17 @@ def greedy(order_scores: Tensor, suppresses: Callable[[Tensor], Tensor], most: i
     most : int, optional
         Only so many, with the best scores, take part.
     """
-    from torch._higher_order_ops.scan import scan
-
     scores = choose(order_scores == order_scores, order_scores, -torch.inf)
     order = falling(scores)
-    place = count(order.shape[0], order)
+    place, size = count(order.shape[0], order), number(order.shape[0], order)
     over = suppresses(order) & (place[:, None] < place)
 
-    def step(gone, at):
-        kept = ~gone.index_select(0, at)
-        return gone | (over.index_select(0, at)[0] & kept), kept & (at >= 0)
+    def turn(at, gone, over):
+        at = at.reshape(1)
+        return (gone | (over.index_select(0, at)[0] & ~gone.index_select(0, at)),)
 
-    _, kept = scan(step, place < 0, place[:, None])
-    kept = kept[:, 0] & (order_scores == order_scores)[order]
+    (gone,) = loop(turn, size, (place < 0,), (over,))
+    kept = ~gone & (order_scores == order_scores)[order]
     if most is not None:
         kept = kept & (place < most)
     return order[kept.nonzero()[:, 0]]
