@@ -2,7 +2,8 @@
 // 32-byte sectors that each touches. Threads run one after another here, so the k-th passes of a warp's lanes through one place
 // in the code, with the same barriers and collectives behind them, are taken for one request. A number of bytes that no
 // instruction moves (a struct of five floats) counts as several. Without a compiler's vectors (see RACES in __init__.py) an
-// access here is one that the source asks for; a GPU's compiler may ask less often, where it keeps a value in a register.
+// access here is one that the source asks for; a GPU's compiler may ask less often, where it keeps a value in a register. Arrays
+// are taken to begin with a sector, as they do on a GPU.
 // Included by races.h, whose calls from the compiler bring each access.
 #pragma once
 
@@ -79,7 +80,7 @@ struct Traffic {
       wanted.pass = pass(pc + unsigned(k), unsigned(thread)); wanted.argument = a; wanted.kind = kind; wanted.lanes = wanted.count = 0;
       Request& r = request(wanted);
       ++r.lanes;
-      const unsigned long long from = reinterpret_cast<unsigned long long>(at + k) / SECTOR, to = reinterpret_cast<unsigned long long>(at + k + most - 1) / SECTOR;
+      const unsigned long long offset = size_t(at + k - arrays[a].start), from = offset / SECTOR, to = (offset + most - 1) / SECTOR;
       for (unsigned long long s = from; s <= to; ++s) {
         unsigned i = 0;
         while (i < r.count && r.sectors[i] != s) ++i;
