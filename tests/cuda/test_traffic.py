@@ -124,6 +124,10 @@ def calls():
 
 # The most sectors a request of kernels' loads and stores; 4 are floats side by side, 32 what no two lanes share.
 SECTORS = {
+    ("nms", "prepare<float, AxisAligned<float>, int, float>"): (26.5, 27),  # a gather, of 32 bytes
+    ("nms", "find_overlaps<AxisAligned<float>, float>"): (18.3, 8),
+    ("nms", "resolve_band"): (7, 6),
+    ("nms", "score_keys<float, int>"): (4, 4),
     ("roi_align", "pool<float, regions::Align>"): (3, 5.5),
     ("roi_align, channels last", "pool<float, regions::Align>"): (2.9, 32),
     ("bbox_overlaps", "all_pairs<float>"): (13.6, 4),
