@@ -63,6 +63,11 @@ OPERATORS = (
     ),
     _row("box_iou_quadri", "rotated_boxes", "", "IoU of quadrilaterals, convex or not"),
     _row("box_iou_rotated", "rotated_boxes", "", "IoU of rotated boxes, exact for needles and equal boxes too"),
+    _row(
+        "carafe", "carafe", "any", "maps upsampled by weights given for each pixel",
+        "features_backward masks_backward", "CARAFE CARAFEPack", "CARAFEFunction",
+    ),
+    _row("carafe_naive", "carafe", "any", "the same, by an older name", "", "CARAFENaive", "CARAFENaiveFunction"),
     _row("contour_expand", "text_growth", "", "kernels of text grown over a mask", "labels"),
     _row("convex_giou", "convex_iou", "once", "generalized IoU of the hulls of 9 points and quadrilaterals, and its gradient"),
     _row("convex_iou", "convex_iou", "", "IoU of the hulls of 9 points and quadrilaterals"),
