@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from arrayvision import utils
+from arrayvision.ops.bias_act import ACTIVATIONS
 from arrayvision.torch_bridge import ops
 from arrayvision.torch_bridge.cnn.bricks import wrappers
 
@@ -179,3 +180,47 @@ def oriented_box_intersection_2d(corners1: Tensor, corners2: Tensor) -> tuple[Te
     points, crosses = box_intersection(corners1, corners2)
     vertices, mask = build_vertices(corners1, corners2, *box_in_box(corners1, corners2), points, crosses)
     return calculate_area(sort_indices(vertices, mask), vertices)
+
+
+# ---- around activations ----------------------------------------------------------------------------------------------
+class EasyDict(dict):
+    """A dict whose items are attributes, too."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"{type(self).__name__} has no item {name!r}") from None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self[name] = value
+
+    def __delattr__(self, name: str) -> None:
+        try:
+            del self[name]
+        except KeyError:
+            raise AttributeError(f"{type(self).__name__} has no item {name!r}") from None
+
+
+def _activation(act):
+    alpha, gain = ACTIVATIONS[act]
+
+    def func(x: Tensor, alpha: float = alpha, **_: Any) -> Tensor:
+        return ops.bias_act(x, None, act=act, alpha=alpha, gain=1)
+
+    return EasyDict(func=func, def_alpha=alpha, def_gain=gain)
+
+
+activation_funcs = {act: _activation(act) for act in ACTIVATIONS}
+
+
+def bias_leakyrelu_ref(x: Tensor, bias: Tensor | None, negative_slope: float = 0.2, scale: float = 2**0.5) -> Tensor:
+    """As `fused_bias_leakyrelu`; bias may be None."""
+    if bias is None:
+        bias = x.new_zeros(x.shape[1])
+    return ops.fused_bias_leakyrelu(x, bias, negative_slope, scale)
+
+
+def NEG_INF_DIAG(n: int, device: Any) -> Tensor:
+    """A matrix (n, n) with minus infinity on its diagonal, and zeros."""
+    return torch.full((n,), -torch.inf, device=device).diag()
