@@ -105,7 +105,7 @@ OPERATORS = (
     ),
     _row(
         "dynamic_scatter", "dynamic_scatter", "once", "mean, maximum or sum of the points of each voxel",
-        "backward with_points", "DynamicScatter",
+        "backward with_points", "DynamicScatter", "_DynamicScatter",
     ),
     _row(
         "masked_conv2d", "masked_conv2d", "any", "a convolution where a mask says so",
@@ -212,7 +212,7 @@ OPERATORS = (
         "furthest_point_sample_with_dist", "furthest_point_sample", "", "the same by given distances",
         older="FurthestPointSamplingWithDist",
     ),
-    _row("voxelization", "voxelization", "", "points grouped by the voxels of a grid", "", "Voxelization"),
+    _row("voxelization", "voxelization", "", "points grouped by the voxels of a grid", "", "Voxelization", "_Voxelization"),
 )  # fmt: skip
 
 # Functions without kernels of their own: the arrays' library computes them.
