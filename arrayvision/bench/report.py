@@ -67,6 +67,8 @@ def report(names=(), out: str | None = None, seconds: float = 2.0) -> None:
         for case in module.cases():
             if names and not any(n in case.name for n in names):
                 continue
+            if case.worth is not None and not case.worth():
+                continue
             row = run(case, seconds)
             results.append(row)
             peers = "  ".join(
