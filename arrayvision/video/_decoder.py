@@ -474,7 +474,8 @@ class Decoder:
             if entry.size:
                 shown = SHOWN if entry.size > self._idle and not entry.is_discard else 0
                 key = KEY if entry.is_keyframe else 0
-                rows.extend((NONE, entry.timestamp, entry.pos + header, entry.size, shown | key))
+                position = entry.pos + header
+                rows.extend((NONE, entry.timestamp, position, _table.name(position, entry.size), shown | key))
         return _table.of_rows(rows)
 
     def _outline(self) -> Table | None:
@@ -496,7 +497,7 @@ class Decoder:
             clock = NONE if clock is None else clock
             time = clock if self._packed and size <= 8 else NONE if time is None else time
             flags = KEY * packet.is_keyframe + SHOWN * self._shown(packet) + DAMAGED * packet.is_corrupt
-            rows.extend((time, clock, NONE if position is None else position, size, flags))
+            rows.extend((time, clock, NONE if position is None else position, _name(packet), flags))
         return rows
 
     def _scan(self, timed: bool = True) -> None:
@@ -673,7 +674,7 @@ class Decoder:
 
 
 def _name(packet: Any) -> int:
-    return _table.name(packet.pos, packet.size, packet.pts)
+    return _table.name(packet.pos, packet.size, packet if packet.pos is None else b"")
 
 
 def _units(context: Any, packet: Any) -> Iterator[int]:

@@ -5,8 +5,10 @@ A packet's place is its rank in the order of decoding, a frame's number its rank
 
 from __future__ import annotations
 
+import zlib
 from array import array
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -38,25 +40,19 @@ class Packets:
 
 
 def of_rows(rows: array) -> Packets:
-    """Packets of rows of five numbers: time, clock, position, size, flags."""
+    """Packets of rows of five numbers: time, clock, position, name, flags."""
     table = np.frombuffer(rows, np.int64).reshape(-1, 5)
-    flags = table[:, 4]
-    name = names(table[:, 2], table[:, 3], table[:, 0])
+    name, flags = table[:, 3], table[:, 4]
     there, unsure = np.ones(len(table), bool), np.zeros(len(table), bool)
     key, shown, damaged = (flags & flag > 0 for flag in (KEY, SHOWN, DAMAGED))
-    return Packets(table[:, 0].copy(), table[:, 1].copy(), table[:, 2].copy(), name, key, shown, damaged, there, unsure)
+    return Packets(
+        table[:, 0].copy(), table[:, 1].copy(), table[:, 2].copy(), name.copy(), key, shown, damaged, there, unsure
+    )
 
 
-def names(position: np.ndarray, size: np.ndarray, time: np.ndarray) -> np.ndarray:
-    """How packets are found again: by position and size, by time and size where there is no position; never 0."""
-    return np.where(position != NONE, (position + 1) * 1000003 + size, ~(time % (1 << 50) * 1009 + size))
-
-
-def name(position: int | None, size: int, time: int | None) -> int:
-    """`names` of one packet."""
-    if position is not None:
-        return (position + 1) * 1000003 + size
-    return ~((NONE if time is None else time) % (1 << 50) * 1009 + size)
+def name(position: int | None, size: int, content: Any = b"") -> int:
+    """How a packet is found again: by position and size, by its content where there is no position; never 0."""
+    return ~(zlib.crc32(content) * 1009 + size) if position is None else (position + 1) * 1000003 + size
 
 
 class Table:
