@@ -21,7 +21,7 @@ import av.error
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from arrayvision.video import _names, _table
+from arrayvision.video import _checks, _names, _table
 from arrayvision.video._table import DAMAGED, KEY, NONE, REORDER, SHOWN, Packets, Table
 
 NEAR = 16  # frames forward that are decoded rather than jumped over
@@ -46,6 +46,10 @@ if hasattr(os, "register_at_fork"):
 
 class _Damage(Exception):
     """Decode again without frame threads, whose errors don't tell which packet they are of."""
+
+
+class _Doubt(Exception):
+    """The first packet has an error: others may have it, too, as this encoder's way."""
 
 
 class _NoKey(Exception):
@@ -121,6 +125,8 @@ class Decoder:
     def __init__(self, source: str, table: Table | None = None):
         self.source, self.table = source, table
         self._careful = False  # after an error: without frame threads
+        self._strict: bool | None = None  # whether decoders are asked to tell of all errors; None if that isn't settled
+        self._vouched = False  # whether packets carry checksums: one that was right came
         self._timed = True  # whether the container's times are believed
         self._total: int | None = None  # how many frames came, if all did
         self._end = 0  # of the last packet that was read, in bytes
@@ -141,6 +147,8 @@ class Decoder:
         self._idle = 8 if context.name == "mpeg4" and not self._packed else 0  # the size of a packet without a frame
         # In H.264 the two fields of a frame may be packets of their own.
         self._fields = context.name == "h264" and context.field_order != _PROGRESSIVE and self._has_fields()
+        self._check = _checks.packet_check(self._context.name)
+        self._sound = _checks.sound(source, self._kind)
         if table is None and self._kind == "avi":
             self.table = self._outline()
         _decoders.add(self)
@@ -158,6 +166,8 @@ class Decoder:
             if stream is not self._stream:
                 stream.discard = av.stream.Discard.all
         self._context.thread_type = "SLICE" if self._careful else "AUTO"
+        if self._strict is not False and self._context.name in _checks.STRICT:
+            self._context.options = {"err_detect": "bitstream+buffer+explode"}
         self._begin(0, self._read())
 
     def close(self) -> None:
@@ -259,7 +269,16 @@ class Decoder:
             if not self._fields:
                 self._count.expect(place, packet.pts)
         self._place = packet.pts = place
+        if self._check is not None or self._sound is not None:
+            self._examine(packet)
         return True
+
+    def _examine(self, packet):
+        right = self._check is not None and self._check(memoryview(packet))
+        self._vouched |= right
+        beyond = self._sound is not None and packet.pos is not None and packet.pos + packet.size > self._sound
+        if beyond or (self._vouched and not right):
+            self._damaged(self._place, False)
 
     def _skip(self, places: Iterable[int]) -> None:
         table: Any = self.table
@@ -307,6 +326,8 @@ class Decoder:
         except av.error.EOFError:
             return
         except av.error.FFmpegError:
+            if self._careful and self._place == 0 and self._strict is None:
+                raise _Doubt from None
             if packet is not None or not self._careful:
                 self._damaged(self._place, self._context.name == "libdav1d")  # which has an error for each that lacks
             return
@@ -338,6 +359,9 @@ class Decoder:
                 return self._take(number) if self.numbered else self._take_counted(number)
             except _Damage:
                 self._careful = True
+                self._restart()
+            except _Doubt:
+                self._strict = not self._peculiar()
                 self._restart()
             except _Uncounted:
                 self._scan()
@@ -602,6 +626,24 @@ class Decoder:
                     pieces.extend((packet.pos, packet.size, place))
         self._restart()
         return pieces
+
+    def _peculiar(self) -> bool:
+        """Whether all of some key frames behind the first have errors that a lenient decoder passes over."""
+        if self._context.name not in _checks.STRICT:
+            return False
+        self._restart()
+        wrong: list[bool] = []
+        for packet in itertools.islice(self._read(), 1, None):
+            if packet.is_keyframe:
+                wrong.append(False)
+                self._context.flush_buffers()
+                try:
+                    self._context.decode(packet)
+                except av.error.FFmpegError:
+                    wrong[-1] = True
+                if not wrong[-1] or len(wrong) == 3:
+                    break
+        return bool(wrong) and all(wrong)
 
     def _has_fields(self) -> bool:
         """Whether packets are fields rather than frames."""

@@ -229,7 +229,7 @@ def aligned(packets: Packets, index: Packets) -> Packets:
     index.time[places] = time + np.where(timed, index.clock[places] - clock, 0)
     index.there[:] = False
     index.there[places] = True
-    index.key[places], index.damaged[places] = packets.key[read], packets.damaged[read]
+    index.damaged[places] = packets.damaged[read]  # whether they are key frames is counted wrong, too
     index.shown[places] &= packets.shown[read]
     return index
 
