@@ -178,6 +178,7 @@ class Decoder:
             self._context.flush_buffers()
             self._packets = iter(())
             self._ready.clear()
+            self._held.clear()
             self._release()
 
     def _release(self):
@@ -219,6 +220,8 @@ class Decoder:
             self._key = int(table.numbers[place]) if table.numbers[place] not in table.lost else -1
         self._highest = -1  # the number that came last
         self._ready: deque[tuple[int, Any]] = deque()  # numbers and frames
+        self._held: deque[tuple[int, int, Any]] = deque()  # places, numbers and frames that aren't ready
+        self._sent: set[int] = set()  # places of packets whose frames are still to come
         self._ended = False
         self._alone: set[int] = set()  # places of packets of which no other frame is predicted
         self._count = _Count(gaps=not self.indexed)
@@ -268,6 +271,9 @@ class Decoder:
                 raise _Uncounted  # what it is predicted from was cut away
             if not self._fields:
                 self._count.expect(place, packet.pts)
+                self._sent.add(place)
+        if self.numbered and self.table is not None and self.table.numbers[place] >= self._least and not self._fields:
+            self._sent.add(place)
         self._place = packet.pts = place
         if self._check is not None or self._sound is not None:
             self._examine(packet)
@@ -313,11 +319,28 @@ class Decoder:
             if packet is not None and not self._enter(packet):
                 continue
             for place, frame in self._decoded(packet):
+                self._sent.discard(place)
                 number = self._number(place)
                 if number is not None:
-                    self._ready.append((number, frame))
+                    self._held.append((place, number, frame))
             self._ended = packet is None
+            self._settle()
         return self._ready[0] if self._ready else None
+
+    def _settle(self) -> None:
+        """Let those frames be ready before which no packet was sent whose own frame may still turn out to be damaged.
+
+        A frame that is shown before one that it is predicted from comes before what tells of that one's damage.
+        """
+        table, lost = self.table, set() if self.table is None else self.table.lost
+        if table is not None and lost:
+            self._sent = {place for place in self._sent if table.numbers[place] not in lost}
+        self._sent = {place for place in self._sent if place > self._place - 2 * REORDER}
+        first = min(self._sent, default=self._place + 1)
+        while self._held and (self._held[0][0] < first or len(self._held) > REORDER or self._ended):
+            _, number, frame = self._held.popleft()
+            if number not in lost:
+                self._ready.append((number, frame))
 
     def _decoded(self, packet: Any) -> Iterator[tuple[int, Any]]:
         """The frames that come when a packet is sent, with their places."""
@@ -540,12 +563,13 @@ class Decoder:
         if complete and begins:
             complete = self._begun(packets)
         if complete and not self.indexed and (missing := _table.gaps(packets)):
-            packets = _table.filled(packets, missing, self._hollow(packets, missing))
+            exact = self._kind not in ("mpeg", "mpegts")
+            packets = _table.filled(packets, missing, self._hollow(packets, missing), exact)
         self._timed = timed and complete
         if self._timed:
             self.table = _table.by_time(packets)
         else:
-            self.table = _table.by_output(packets, *self._output(packets), self._fields)
+            self.table = _table.by_output(packets, *self._output(packets), self._fields, self.indexed)
         self._begin(0, iter(()))
         self._ended = True  # so that the next frame is sought
 
@@ -600,7 +624,7 @@ class Decoder:
             last = len(packets) - REORDER
             return [place for before, after, _ in missing for place in (before, after) if max(before, after) < last]
         if self._kind != "mpegts":
-            return _table.holes(self._pieces())
+            return _table.holes(self._pieces(), 0 if _names.is_address(self.source) else os.path.getsize(self.source))
         result = []
         for before, after, _ in missing:
             at = packets.position[max(min(before, after) - REORDER, 0) : max(before, after) + REORDER]

@@ -130,6 +130,11 @@ class Table:
                     lost = np.concatenate([lost, late[late < self.numbers[end]]])
             self.lost.update(lost[lost >= 0].tolist())
 
+    def numbers_from(self, place: int) -> list[int]:
+        """Of the frames of a place and all after it."""
+        numbers = self.numbers[place:] if self.numbers is not None else np.zeros(0, np.int32)
+        return numbers[numbers >= 0].tolist()
+
     def group(self, number: int) -> int:
         """Which key frame a frame is decoded after."""
         return max(int(np.searchsorted(self.before[self.keys], number, "right")) - 1, 0)
@@ -145,7 +150,7 @@ def by_time(packets: Packets) -> Table:
     return Table(packets, shown[np.lexsort((packets.time[shown], _recordings(packets)[shown]))])
 
 
-def by_output(packets: Packets, came: list[int], damaged: set[int], fields: bool) -> Table:
+def by_output(packets: Packets, came: list[int], damaged: set[int], fields: bool, indexed: bool) -> Table:
     """A table of packets whose times are not known, from the order in which a decoder gave their frames.
 
     Frames from one key frame to the next come one after another. Where all come, their order is known.
@@ -160,6 +165,8 @@ def by_output(packets: Packets, came: list[int], damaged: set[int], fields: bool
         The places of damaged packets.
     fields : bool
         Whether packets are fields, so that those of which no frame came are the second ones.
+    indexed : bool
+        Whether an index tells of all packets. Without one, nothing tells how many lack behind damage.
     """
     known = np.zeros(len(packets), bool)
     known[came] = True
@@ -183,6 +190,8 @@ def by_output(packets: Packets, came: list[int], damaged: set[int], fields: bool
     table = Table(packets, np.array(order, np.int64))
     for place in doubtful:
         table.spoil(place, False)
+    if doubtful and not indexed:
+        table.lost.update(table.numbers_from(doubtful[0]))
     return table
 
 
@@ -307,25 +316,33 @@ def gaps(packets: Packets) -> list[tuple[int, int, int]]:
     order = shown[np.argsort(packets.time[shown], kind="stable")]
     steps = np.diff(packets.time[order])
     step = float(np.median(steps)) if len(steps) else 0.0
-    if step <= 0 or (np.abs(steps - step) <= max(1, step / 4)).mean() < 0.9:
+    if step <= 0:
         return []
+    uneven = np.abs(steps - np.round(steps / step) * step) > max(1, step / 4)
     wide = np.flatnonzero(steps > 1.5 * step)
+    if uneven.sum() > 0.1 * len(steps) or len(wide) > max(3, 0.3 * len(steps)):
+        return []
     return [(int(order[at]), int(order[at + 1]), round(float(steps[at]) / step) - 1) for at in wide.tolist()]
 
 
-def holes(pieces: array) -> list[int]:
-    """The places after which bytes of the file belong to no packet, more than headers take.
+def holes(pieces: array, size: int) -> list[int]:
+    """The places after which bytes of the file belong to no packet, more than headers take, or an index at the end.
 
     Parameters
     ----------
     pieces : array
         Of all packets, also those of sound: position, size, and the place of the video's last packet before.
+    size : int
+        The file's.
     """
     table = np.frombuffer(pieces, np.int64).reshape(-1, 3)
     table = table[np.argsort(table[:, 0], kind="stable")]
     between = np.diff(table[:, 0]) - table[:-1, 1]
     usual = max(float(np.median(between)), 0) if len(between) else 0
-    return table[:-1, 2][between > max(48, 2 * usual) + 0.06 * table[:-1, 1]].tolist()
+    places = table[:-1, 2][between > max(48, 2 * usual) + 0.06 * table[:-1, 1]].tolist()
+    if len(table) and size - table[-1, :2].sum() > max(512, size / 50):
+        places.append(int(table[-1, 2]))
+    return places
 
 
 def interrupted(content: bytes, stream: int, count: int) -> bool:
@@ -357,18 +374,37 @@ def interrupted(content: bytes, stream: int, count: int) -> bool:
     return count < 0
 
 
-def filled(packets: Packets, missing: list[tuple[int, int, int]], hollow: list[int]) -> Packets:
-    """Packets with those that lack put in where bytes of the file lack too."""
+def filled(packets: Packets, missing: list[tuple[int, int, int]], hollow: list[int], exact: bool) -> Packets:
+    """Packets with those that lack put in where bytes of the file lack too.
+
+    Parameters
+    ----------
+    packets : Packets
+    missing : list of (int, int, int)
+        What `gaps` gives.
+    hollow : list of int
+        Places after which bytes or packets lack.
+    exact : bool
+        Whether these are just the places. If not, packets that are missed are put where the times of decoding have a gap
+        nearby, so that they come before all that may be predicted from them.
+    """
     where: list[int] = []
     times: list[int] = []
-    empty = set(hollow)
+    empty, clock = set(hollow), packets.clock
+    timed = (clock[1:] != NONE) & (clock[:-1] != NONE)
+    jumps = np.flatnonzero(timed & (np.diff(clock) > 1.5 * max(_step(clock), 1))).tolist()
+    elsewhere = 0
     for before, after, count in missing:
         near = range(max(min(before, after) - REORDER, 0), min(max(before, after) + REORDER, len(packets)))
         places = [place for place in near if place in empty or packets.damaged[place]]
         if places:
             first, last = int(packets.time[before]), int(packets.time[after])
-            where += [min(places, key=lambda place: abs(place - before)) + 1] * count
+            leaps = [] if exact else [place for place in jumps if place in near]
+            where += [min(leaps or places, key=lambda place: abs(place - before)) + 1] * count
             times += [round(first + (last - first) * (k + 1) / (count + 1)) for k in range(count)]
+        elsewhere += not places
+    if elsewhere > max(1, 0.1 * packets.shown.sum()):  # frames were left out on purpose
+        return packets
     clock = packets.clock[np.array(where, np.int64) - 1]
     put = lambda column, values: np.insert(column, where, values)  # noqa: E731
     return Packets(
