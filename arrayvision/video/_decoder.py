@@ -22,7 +22,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from arrayvision.video import _checks, _names, _table
-from arrayvision.video._table import DAMAGED, KEY, NONE, REORDER, SHOWN, Packets, Table
+from arrayvision.video._table import DAMAGED, KEY, NONE, PARTIAL, REORDER, SHOWN, Packets, Table
 
 NEAR = 16  # frames forward that are decoded rather than jumped over
 _GENPTS = 1  # AVFMT_FLAG_GENPTS: FFmpeg makes up times that the container lacks
@@ -72,10 +72,19 @@ class _Count:
         self._times: dict[int, int | None] = {}  # of frames that are to come, by place
         self.last: int | None = None  # the time of the frame that came last
         self._step: int | None = None  # the least time from one to the next
+        self._clock: int | None = None  # when the last packet was decoded
+        self._tick: int | None = None  # the least time from one packet to the next
         self.came = 0
 
-    def expect(self, place: int, time: int | None) -> None:
-        """A packet was sent."""
+    def expect(self, place: int, time: int | None, clock: int | None) -> None:
+        """A packet is about to be sent."""
+        if self._gaps and clock is not None:
+            if self._clock is not None:
+                tick = clock - self._clock
+                if self._tick is not None and tick > 1.5 * self._tick:
+                    raise _Uncounted  # what others are predicted from may lack
+                self._tick = tick if self._tick is None or 0 < tick < self._tick else self._tick
+            self._clock = clock
         self._times[place] = time
 
     def take(self, place: int) -> int | None:
@@ -270,9 +279,11 @@ class Decoder:
             if place == 0 and not packet.is_keyframe:
                 raise _Uncounted  # what it is predicted from was cut away
             if not self._fields:
-                self._count.expect(place, packet.pts)
+                self._count.expect(
+                    place, packet.pts, packet.dts if self._kind in ("mpegts", "flv", "nut", "asf") else None
+                )
                 self._sent.add(place)
-        if self.numbered and self.table is not None and self.table.numbers[place] >= self._least and not self._fields:
+        if self.table is not None and not self._fields and self.table.number(place) >= self._least:
             self._sent.add(place)
         self._place = packet.pts = place
         if self._check is not None or self._sound is not None:
@@ -334,7 +345,7 @@ class Decoder:
         """
         table, lost = self.table, set() if self.table is None else self.table.lost
         if table is not None and lost:
-            self._sent = {place for place in self._sent if table.numbers[place] not in lost}
+            self._sent = {place for place in self._sent if table.number(place) not in lost}
         self._sent = {place for place in self._sent if place > self._place - 2 * REORDER}
         first = min(self._sent, default=self._place + 1)
         while self._held and (self._held[0][0] < first or len(self._held) > REORDER or self._ended):
@@ -543,7 +554,12 @@ class Decoder:
             time, clock, position, size = packet.pts, packet.dts, packet.pos, packet.size
             clock = NONE if clock is None else clock
             time = clock if self._packed and size <= 8 else NONE if time is None else time
-            flags = KEY * packet.is_keyframe + SHOWN * self._shown(packet) + DAMAGED * packet.is_corrupt
+            flags = (
+                KEY * packet.is_keyframe
+                + PARTIAL * _partial(self._context, packet)
+                + SHOWN * self._shown(packet)
+                + DAMAGED * packet.is_corrupt
+            )
             rows.extend((time, clock, NONE if position is None else position, _name(packet), flags))
         return rows
 
@@ -743,33 +759,49 @@ def _name(packet: Any) -> int:
     return _table.name(packet.pos, packet.size, packet if packet.pos is None else b"")
 
 
-def _units(context: Any, packet: Any) -> Iterator[int]:
-    """The first bytes of an H.264 packet's units."""
+def _units(context: Any, packet: Any) -> Iterator[bytes]:
+    """The beginnings of an H.264 packet's units."""
     content = memoryview(packet)
     if context.extradata and context.extradata[0] == 1:  # lengths before units
         at, width = 0, (context.extradata[4] & 3) + 1
         while at + width < len(content):
-            yield content[at + width]
+            yield bytes(content[at + width : at + width + 9])
             at += width + int.from_bytes(content[at : at + width], "big")
     else:
         for unit in bytes(content).split(b"\0\0\1")[1:]:
             if unit:
-                yield unit[0]
+                yield unit[:9]
 
 
 def _disposable(context: Any, packet: Any) -> bool:
     """Whether an H.264 packet says that no other frame is predicted from its own."""
     if context.name != "h264":
         return False
-    slices = (unit for unit in _units(context, packet) if 1 <= unit & 31 <= 5)
+    slices = (unit[0] for unit in _units(context, packet) if 1 <= unit[0] & 31 <= 5)
     return next(slices, 255) >> 5 == 0
+
+
+def _partial(context: Any, packet: Any) -> bool:
+    """Whether an H.264 key frame is one only in part: pictures are refreshed bit by bit from it on."""
+    if context.name != "h264" or not packet.is_keyframe:
+        return False
+    return any(unit[0] & 31 == 1 and not _intra(unit) for unit in _units(context, packet))
+
+
+def _intra(unit):
+    """Whether a slice is predicted from no other frame: its header begins with two Exp-Golomb numbers."""
+    bits = f"{int.from_bytes(unit[1:], 'big'):0{8 * len(unit) - 8}b}"
+    for _ in range(2):
+        zeros = len(bits) - len(bits.lstrip("0"))
+        number, bits = int(bits[zeros : 2 * zeros + 1] or "1", 2) - 1, bits[2 * zeros + 1 :]
+    return number % 5 in (2, 4)
 
 
 def _cut_before(context: Any, head: list[Any]) -> bool:
     """Whether the first frames of a video may be predicted from others before, which were cut away."""
     if not head:
         return False
-    if context.name == "h264" and not any(unit & 31 == 5 for unit in _units(context, head[0])):
+    if context.name == "h264" and not any(unit[0] & 31 == 5 for unit in _units(context, head[0])):
         return True
     times = [packet.pts for packet in head]
     if times[0] is None:  # of a frame that others are predicted from, in containers that give no time then

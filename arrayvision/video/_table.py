@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import zlib
 from array import array
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 REORDER = 16  # the most frames that codecs decode ahead of the order in which they are shown
 NONE = -(1 << 63)  # no time, no position
-KEY, SHOWN, DAMAGED = 1, 2, 4  # flags of rows
+KEY, SHOWN, DAMAGED, PARTIAL = 1, 2, 4, 8  # flags of rows
 
 
 @dataclass
@@ -30,6 +30,8 @@ class Packets:
     damaged: np.ndarray  # whether the container says so, or its times can't be
     there: np.ndarray  # False: an index tells of it, or its time lacks among others, but it was not read
     unsure: np.ndarray  # its frame may have another's number
+    partial: np.ndarray  # a key frame that is not decoded whole, from which on pictures are refreshed
+    typed: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # places whose times others' types told
 
     def __len__(self) -> int:
         return len(self.time)
@@ -44,10 +46,10 @@ def of_rows(rows: array) -> Packets:
     table = np.frombuffer(rows, np.int64).reshape(-1, 5)
     name, flags = table[:, 3], table[:, 4]
     there, unsure = np.ones(len(table), bool), np.zeros(len(table), bool)
-    key, shown, damaged = (flags & flag > 0 for flag in (KEY, SHOWN, DAMAGED))
-    return Packets(
-        table[:, 0].copy(), table[:, 1].copy(), table[:, 2].copy(), name.copy(), key, shown, damaged, there, unsure
-    )
+    key, shown, damaged, partial = (flags & flag > 0 for flag in (KEY, SHOWN, DAMAGED, PARTIAL))
+    key &= ~partial
+    time, clock, position = table[:, 0].copy(), table[:, 1].copy(), table[:, 2].copy()
+    return Packets(time, clock, position, name.copy(), key, shown, damaged, there, unsure, partial)
 
 
 def name(position: int | None, size: int, content: Any = b"") -> int:
@@ -80,6 +82,7 @@ class Table:
         self.before = np.zeros(len(packets) + 1, np.int32)
         np.cumsum(packets.shown, out=self.before[1:])
         self.lost: set[int] = set()
+        self.typed = packets.typed
         self._names = packets.name
         self._sorted: np.ndarray | None = None
         self.numbers: np.ndarray | None = None
@@ -121,14 +124,25 @@ class Table:
         """
         if self.numbers is not None and place < len(self):
             lost = self.numbers[place : place + 1]
-            if not alone:
-                at = int(np.searchsorted(self.keys, place, "right"))
-                end = int(self.keys[at]) if at < len(self.keys) else len(self)
+            at = int(np.searchsorted(self.keys, place, "right"))
+            end = int(self.keys[at]) if at < len(self.keys) else len(self)
+            key = self.numbers[self.keys[at - 1]] if at else -1
+            start = int(np.searchsorted(self.typed, place)) - 1
+            if start >= 0:  # of what the packet's type told, its damage makes nothing sure
+                self.lost.update(n for n in self.numbers[self.typed[start] : place].tolist() if n >= 0)
+            if 0 <= lost[0] < key:  # shown before the key frame: so are all that are predicted from it
+                lost = self.numbers[place:end]
+                lost = lost[lost < key]
+            elif not alone:
                 lost = self.numbers[place:end]
                 if end < len(self):  # and those that are decoded after that key frame, but shown before it
                     late = self.numbers[end + 1 : end + 1 + REORDER]
                     lost = np.concatenate([lost, late[late < self.numbers[end]]])
             self.lost.update(lost[lost >= 0].tolist())
+
+    def number(self, place: int) -> int:
+        """That of a place's frame, -1 if none is shown or it isn't known."""
+        return -1 if self.numbers is None or place >= len(self) else int(self.numbers[place])
 
     def numbers_from(self, place: int) -> list[int]:
         """Of the frames of a place and all after it."""
@@ -238,6 +252,7 @@ def aligned(packets: Packets, index: Packets) -> Packets:
     index.time[places] = time + np.where(timed, index.clock[places] - clock, 0)
     index.there[:] = False
     index.there[places] = True
+    index.key[places] &= ~packets.partial[read]
     index.damaged[places] = packets.damaged[read]  # whether they are key frames is counted wrong, too
     index.shown[places] &= packets.shown[read]
     return index
@@ -305,6 +320,7 @@ def complete_times(packets: Packets, typed: bool, ordered: bool) -> bool:
     lacking = time[base] == NONE
     packets.unsure[base] |= lacking & (passed[np.append(base[1:], len(packets))] > passed[base])
     time[base[lacking]] = following[lacking]
+    packets.typed = base[lacking]
     return True
 
 
@@ -417,6 +433,7 @@ def filled(packets: Packets, missing: list[tuple[int, int, int]], hollow: list[i
         put(packets.damaged, False),
         put(packets.there, False),
         put(packets.unsure, False),
+        put(packets.partial, False),
     )
 
 
