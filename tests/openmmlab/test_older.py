@@ -105,7 +105,7 @@ def test_deprecated_layers(name):
     kinds = [p.kind for p in inspect.signature(layer.__init__).parameters.values()]
     assert kinds[1:] == [inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD]
     arguments = {"MaxPool2d": (2,), "Linear": (3, 4)}.get(name, (3, 4, 2))
-    with pytest.warns(DeprecationWarning, match=rf'{name} of "mmcv.ops" is deprecated') as warned:
+    with pytest.warns(DeprecationWarning, match=rf"{name} of the operators is deprecated") as warned:
         made = layer(*arguments)
     assert warned[0].filename == __file__
     x = torch.randn(2, 3) if name == "Linear" else torch.randn(2, 3, 6, 6)
