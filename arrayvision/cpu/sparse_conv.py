@@ -372,9 +372,16 @@ def owned(owners, others, counts, size, rows):
         sorted_owners, sorted_others = np.empty_like(owners), np.empty_like(others)
         args = owners, others, starts, size, sorted_owners, sorted_others
         parallel_for(sort_by_owner, taps, 1, *args, cost=4 * cost + size)
-        owners, others = sorted_owners, sorted_others
+        owners, others = _as_given(sorted_owners), _as_given(sorted_others)
         parallel_for(divide, taps, 1, owners, starts, rows, bounds, rising, cost=cost)
     return owners, others, bounds
+
+
+def _as_given(x):
+    """Read-only, as inputs are, so that kernels are compiled for one kind of array."""
+    x = x.view()
+    x.setflags(write=False)
+    return x
 
 
 def block(size, channels):
@@ -427,7 +434,7 @@ def _multiply(x, weight, bias, owners, others, counts, out):
     channels = x.shape[1]
     rows = block(size, made)
     owners, others, bounds = owned(owners, others, counts, size, rows)
-    factors = panels(weight)
+    factors = _as_given(panels(weight))
     args = (
         x.reshape(-1), channels, factors.reshape(-1), made, factors.shape[1] * lanes(x.dtype), owners, others, bounds, bias,
         out.reshape(-1), rows,
@@ -439,7 +446,7 @@ def forward(x, weight, bias, pairs, counts, out):
     """x (N, C), weight (K, C, O), bias (O,) or None, pairs (2, P), counts (K,), out (M, O)."""
     if 0 in out.shape:
         return
-    none = np.empty(0, x.dtype) if bias is None else bias
+    none = _as_given(np.empty(0, x.dtype)) if bias is None else bias
     if 0 in x.shape or not len(weight) or not pairs.shape[1]:
         out.fill(0)
         if bias is not None:
@@ -455,7 +462,7 @@ def backward_features(grad, weight, pairs, counts, out):
     if 0 in grad.shape or not pairs.shape[1]:
         out.fill(0)
         return
-    _multiply(grad, weight.swapaxes(1, 2), np.empty(0, grad.dtype), pairs[0], pairs[1], counts, out)
+    _multiply(grad, weight.swapaxes(1, 2), _as_given(np.empty(0, grad.dtype)), pairs[0], pairs[1], counts, out)
 
 
 @kernel(fastmath=SUMS)
