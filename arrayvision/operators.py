@@ -63,6 +63,11 @@ OPERATORS = (
     ),
     _row("box_iou_quadri", "rotated_boxes", "", "IoU of quadrilaterals, convex or not"),
     _row("box_iou_rotated", "rotated_boxes", "", "IoU of rotated boxes, exact for needles and equal boxes too"),
+    _row(
+        "carafe", "carafe", "any", "maps upsampled by weights given for each pixel",
+        "features_backward masks_backward", "CARAFE CARAFEPack", "CARAFEFunction",
+    ),
+    _row("carafe_naive", "carafe", "any", "the same, by an older name", "", "CARAFENaive", "CARAFENaiveFunction"),
     _row("contour_expand", "text_growth", "", "kernels of text grown over a mask", "labels"),
     _row("convex_giou", "convex_iou", "once", "generalized IoU of the hulls of 9 points and quadrilaterals, and its gradient"),
     _row("convex_iou", "convex_iou", "", "IoU of the hulls of 9 points and quadrilaterals"),
@@ -100,7 +105,7 @@ OPERATORS = (
     ),
     _row(
         "dynamic_scatter", "dynamic_scatter", "once", "mean, maximum or sum of the points of each voxel",
-        "backward with_points", "DynamicScatter",
+        "backward with_points", "DynamicScatter", "_DynamicScatter",
     ),
     _row(
         "masked_conv2d", "masked_conv2d", "any", "a convolution where a mask says so",
@@ -218,7 +223,7 @@ OPERATORS = (
         "furthest_point_sample_with_dist", "furthest_point_sample", "", "the same by given distances",
         older="FurthestPointSamplingWithDist",
     ),
-    _row("voxelization", "voxelization", "", "points grouped by the voxels of a grid", "", "Voxelization"),
+    _row("voxelization", "voxelization", "", "points grouped by the voxels of a grid", "", "Voxelization", "_Voxelization"),
 )  # fmt: skip
 
 # Functions without kernels of their own: the arrays' library computes them.

@@ -31,6 +31,12 @@ from arrayvision.ops.boxes_in_space import (
     nms_bev as nms_bev,
     nms_normal_bev as nms_normal_bev,
 )
+from arrayvision.ops.carafe import (
+    carafe as carafe,
+    carafe_features_backward as carafe_features_backward,
+    carafe_masks_backward as carafe_masks_backward,
+    carafe_naive as carafe_naive,
+)
 from arrayvision.ops.chamfer_distance import (
     chamfer_distance as chamfer_distance,
     chamfer_distance_backward as chamfer_distance_backward,

@@ -108,6 +108,12 @@ MODULES: dict = {  # the constructor's arguments, and the call's
     ),
     "BezierAlign": (_SIZED | dict(sampling_ratio=2, aligned=True), dict(input=FEATURES, beziers=CURVES)),
     "BorderAlign": (dict(pool_size=2), dict(input=FEATURES, boxes=BOXES[None, :2].repeat(2, 0))),
+    "CARAFE": (dict(kernel_size=3, group_size=2, scale_factor=1), dict(features=FEATURES, masks=np.ones((2, 18, 5, 6)))),
+    "CARAFENaive": (dict(kernel_size=1, group_size=4, scale_factor=2), dict(features=FEATURES, masks=np.ones((2, 4, 10, 12)))),
+    "CARAFEPack": (
+        dict(channels=4, scale_factor=2, up_kernel=3, up_group=2, encoder_kernel=3, encoder_dilation=2, compressed_channels=2),
+        dict(x=FEATURES),
+    ),
     "CornerPool": (dict(mode="top"), dict(x=FEATURES)),
     "Correlation": (
         dict(kernel_size=1, max_displacement=1, stride=(1, 2), padding=0, dilation=1, dilation_patch=1),

@@ -36,6 +36,13 @@ from arrayvision.torch_bridge.ops.boxes_in_space import (
     nms_bev as nms_bev,
     nms_normal_bev as nms_normal_bev,
 )
+from arrayvision.torch_bridge.ops.carafe import (
+    CARAFE as CARAFE,
+    CARAFENaive as CARAFENaive,
+    CARAFEPack as CARAFEPack,
+    carafe as carafe,
+    carafe_naive as carafe_naive,
+)
 from arrayvision.torch_bridge.ops.chamfer_distance import chamfer_distance as chamfer_distance
 from arrayvision.torch_bridge.ops.conv2d_gradfix import (
     conv2d as conv2d,
