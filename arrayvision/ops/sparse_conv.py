@@ -52,8 +52,8 @@ def _geometry(function, count, spatial_shape, kernel_size, stride, padding, dila
             ("stride", stride, 1), ("padding", padding, 0), ("dilation", dilation, 1), ("output_padding", output_padding, 0),
         )
     ]  # fmt: skip
-    if math.prod(kernel) > 2**16:
-        raise InvalidValue(f"{function}: kernel_size must have at most {2**16} taps, got {math.prod(kernel)}")
+    if math.prod(kernel) >= 2**16:
+        raise InvalidValue(f"{function}: kernel_size must have fewer than {2**16} taps, got {math.prod(kernel)}")
     if subm:
         how[0], how[1] = (1,) * count, tuple(k // 2 * d for k, d in zip(kernel, how[2], strict=True))
     result = output_shape(function, shape, kernel, *how, subm, transposed)
