@@ -63,6 +63,11 @@ OPERATORS = (
     ),
     _row("box_iou_quadri", "rotated_boxes", "", "IoU of quadrilaterals, convex or not"),
     _row("box_iou_rotated", "rotated_boxes", "", "IoU of rotated boxes, exact for needles and equal boxes too"),
+    _row(
+        "carafe", "carafe", "any", "maps upsampled by weights given for each pixel",
+        "features_backward masks_backward", "CARAFE CARAFEPack", "CARAFEFunction",
+    ),
+    _row("carafe_naive", "carafe", "any", "the same, by an older name", "", "CARAFENaive", "CARAFENaiveFunction"),
     _row("contour_expand", "text_growth", "", "kernels of text grown over a mask", "labels"),
     _row("convex_giou", "convex_iou", "once", "generalized IoU of the hulls of 9 points and quadrilaterals, and its gradient"),
     _row("convex_iou", "convex_iou", "", "IoU of the hulls of 9 points and quadrilaterals"),
@@ -100,7 +105,7 @@ OPERATORS = (
     ),
     _row(
         "dynamic_scatter", "dynamic_scatter", "once", "mean, maximum or sum of the points of each voxel",
-        "backward with_points", "DynamicScatter",
+        "backward with_points", "DynamicScatter", "_DynamicScatter",
     ),
     _row(
         "masked_conv2d", "masked_conv2d", "any", "a convolution where a mask says so",
@@ -166,6 +171,17 @@ OPERATORS = (
         "softmax_focal_loss", "focal_loss", "once", "focal loss of one classifier among several classes",
         "backward", "SoftmaxFocalLoss", "SoftmaxFocalLossFunction",
     ),
+    _row(
+        "sparse_conv", "sparse_conv", "any", "convolution of features at a few sites of a grid", "backward by_features by_weight",
+        "RemoveGrid SparseConv2d SparseConv3d SparseConv4d SparseConvTensor SparseConvTranspose2d SparseConvTranspose3d "
+        "SparseConvolution SparseInverseConv2d SparseInverseConv3d SparseModule SparseSequential SubMConv2d SubMConv3d SubMConv4d "
+        "ToDense scatter_nd",
+    ),
+    _row("sparse_conv_pairs", "sparse_conv", "", "which sites a sparse convolution's result has, and what each is made of"),
+    _row(
+        "sparse_max_pool", "sparse_conv", "once", "maxima of features at a few sites of a grid",
+        "backward with_argmax", "SparseMaxPool SparseMaxPool2d SparseMaxPool3d",
+    ),
     _row("tin_shift", "tin_shift", "any", "groups of channels moved along time", "", "TINShift", "TINShiftFunction"),
     _row("upfirdn2d", "upfirdn2d", "any", "images upsampled, padded, filtered and downsampled in one pass", "backward"),
     _row("upsample2d", "upfirdn2d", "any", "images enlarged and filtered"),
@@ -207,7 +223,7 @@ OPERATORS = (
         "furthest_point_sample_with_dist", "furthest_point_sample", "", "the same by given distances",
         older="FurthestPointSamplingWithDist",
     ),
-    _row("voxelization", "voxelization", "", "points grouped by the voxels of a grid", "", "Voxelization"),
+    _row("voxelization", "voxelization", "", "points grouped by the voxels of a grid", "", "Voxelization", "_Voxelization"),
 )  # fmt: skip
 
 # Functions without kernels of their own: the arrays' library computes them.

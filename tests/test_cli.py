@@ -14,6 +14,7 @@ from numba.core.dispatcher import Dispatcher
 
 import arrayvision.cpu
 from arrayvision import cli, demo, warmup
+from arrayvision.bench import measure
 
 
 def run(*arguments, **kwargs):
@@ -124,6 +125,20 @@ if __name__ == "__main__":
 def test_bench(capsys):
     assert cli.main(["bench", "bbox_overlaps, 1 x 1, NumPy"]) == 0
     assert "bbox_overlaps, 1 x 1, NumPy" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(
+    not os.access("/proc/self/clear_refs", os.W_OK), reason="the system doesn't tell the peak of memory"
+)
+def test_bench_tells_the_peak_of_memory():
+    """A result of 16 MB, and 32 MB that are there beside it."""
+
+    def call():
+        beside = np.ones(2**22)
+        return beside[: 2**21].copy(), "no array"
+
+    found = measure.memory(call)
+    assert found["result"] == 16 and 31 < found["beside"] < 34
 
 
 def test_wrong_commands():

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import importlib
+import pathlib
 import statistics
 import sys
 import time
@@ -17,7 +20,8 @@ class Case(NamedTuple):
 
     `at_least` is the ratio (a peer's time over ours) that we mean to reach against each peer; `within`, milliseconds
     that ours may take. `agree(ours, theirs)` tells whether two results are the same. `before` is called before each call,
-    which is then timed alone. `own`: the call returns the milliseconds, of its own making.
+    which is then timed alone. `own`: the call returns the milliseconds, of its own making. `worth()` tells whether the case
+    is to be timed at all.
     """
 
     name: str
@@ -29,6 +33,7 @@ class Case(NamedTuple):
     note: str = ""
     before: Callable[[], object] | None = None
     own: bool = False
+    worth: Callable[[], bool] | None = None
 
 
 def peer(name: str):
@@ -63,10 +68,44 @@ def synchronise():
         torch.cuda.synchronize()
 
 
+def memory(call: Callable[[], object]) -> dict[str, float] | None:
+    """Megabytes in the CPU's memory: of a call's result, and of what was there beside it at the peak, from the pages that the
+    process holds; None where the system doesn't tell, or the result isn't in that memory."""
+    result = call()
+    arrays = _arrays(result)
+    if any(hasattr(x, "get") or getattr(x, "is_cuda", False) for x in arrays):
+        return None
+    size = sum(x.nbytes for x in arrays)
+    del result, arrays
+    try:
+        gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)  # what was freed before is not to be used again
+        pathlib.Path("/proc/self/clear_refs").write_text("5")  # the peak is now
+        before = _held("VmRSS")
+        result = call()
+        peak = _held("VmHWM")
+    except (OSError, AttributeError):
+        return None
+    del result
+    return {"result": size / 2**20, "beside": max(0.0, peak - before - size) / 2**20}
+
+
+def _arrays(result):
+    if isinstance(result, (tuple, list)):
+        return [x for part in result for x in _arrays(part)]
+    return [result] if hasattr(result, "nbytes") else []
+
+
+def _held(name):
+    """Bytes of a line of the process's status."""
+    lines = pathlib.Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:")) * 1024
+
+
 def run(case: Case, seconds: float = 2.0) -> dict:
     """Time a case: rounds in which each takes its turn, for about `seconds` in all but at least five."""
     if case.own:
-        return _row(case, {"arrayvision": case.ours()}, {}, 1)
+        return _row(case, {"arrayvision": case.ours()}, {}, 1, None)
     calls = {"arrayvision": case.ours, **case.peers}
     results, once = {}, {}
     for name, call in calls.items():
@@ -76,6 +115,7 @@ def run(case: Case, seconds: float = 2.0) -> dict:
         once[name] = time.perf_counter() - start
     agrees = {n: case.agree(results["arrayvision"], r) for n, r in results.items() if case.agree and n != "arrayvision"}
     del results
+    megabytes = memory(case.ours) if case.before is None else None
     total = sum(once.values())
     repeat = {n: max(1, int(2e-4 / max(t, 1e-7))) for n, t in once.items()}  # short calls are timed in loops
     rounds = int(np.clip(seconds / max(total, 1e-3), 5, 101))
@@ -92,16 +132,17 @@ def run(case: Case, seconds: float = 2.0) -> dict:
                 call()
             synchronise()
             times[name].append((time.perf_counter() - start) / repeat[name])
-    return _row(case, {name: statistics.median(t) * 1e3 for name, t in times.items()}, agrees, rounds)
+    return _row(case, {name: statistics.median(t) * 1e3 for name, t in times.items()}, agrees, rounds, megabytes)
 
 
-def _row(case, median, agrees, rounds):
+def _row(case, median, agrees, rounds, megabytes):
     ours = median["arrayvision"]
     ratios = {name: t / ours for name, t in median.items() if name != "arrayvision"}
     reached = all(r >= case.at_least for r in ratios.values()) if case.at_least else True
     reached = reached and (case.within is None or ours <= case.within)
     return {
         "case": case.name,
+        "megabytes": megabytes and {n: round(m, 1) for n, m in megabytes.items()},
         "milliseconds": {n: round(t, 4) for n, t in median.items()},
         "ratios": {n: round(r, 2) for n, r in ratios.items()},
         "agree": agrees,

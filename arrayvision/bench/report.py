@@ -24,17 +24,21 @@ def modules():
 
 def machine():
     """What the figures depend on."""
-    import numba
     import numpy
 
-    from arrayvision import __version__, get_num_threads
+    from arrayvision import __version__
     from arrayvision.bench.measure import peer
 
     found = {"arrayvision": __version__, "Python": platform.python_version(), "NumPy": numpy.__version__}
-    found |= {"Numba": numba.__version__, "processor": _processor(), "threads": get_num_threads()}
-    torch = peer("torch")
+    found |= {"processor": _processor()}
+    torch, numba = peer("torch"), peer("numba")
+    if numba is not None:  # which a GPU's kernels do without
+        from arrayvision import get_num_threads
+
+        found |= {"Numba": numba.__version__, "threads": get_num_threads()}
+        if torch is not None:
+            torch.set_num_threads(get_num_threads())
     if torch is not None:
-        torch.set_num_threads(get_num_threads())
         found |= {"torch": torch.__version__, "torch threads": torch.get_num_threads()}
         if torch.cuda.is_available():
             found["GPU"] = torch.cuda.get_device_name()
@@ -61,11 +65,14 @@ def report(names=(), out: str | None = None, seconds: float = 2.0) -> None:
 
     about = machine()
     print(", ".join(f"{k} {v}" for k, v in about.items()))
-    print(f"{'case':58} {'ours, ms':>10}  peers: ms (ratio)")
+    print(f"{'case':58} {'ours, ms':>10} {'MB':>13}  peers: ms (ratio)")
+    print(f"{'':69} {'result':>6} {'beside':>6}  (what is in memory beside the result at the peak)")
     results = []
     for module in modules():
         for case in module.cases():
             if names and not any(n in case.name for n in names):
+                continue
+            if case.worth is not None and not case.worth():
                 continue
             row = run(case, seconds)
             results.append(row)
@@ -76,7 +83,12 @@ def report(names=(), out: str | None = None, seconds: float = 2.0) -> None:
             goal = f"at least {case.at_least:g}x" if case.at_least else ""
             goal += f"within {case.within:g} ms" if case.within else ""
             mark = "" if row["reached"] else "  MISSED"
-            print(f"{case.name:58} {row['milliseconds']['arrayvision']:10.4f}  {peers}  {goal}{mark}", flush=True)
+            held = row["megabytes"]
+            held = f"{held['result']:6.1f} {held['beside']:6.1f}" if held else ""
+            print(
+                f"{case.name:58} {row['milliseconds']['arrayvision']:10.4f} {held:13}  {peers}  {goal}{mark}",
+                flush=True,
+            )
     if out:
         path = pathlib.Path(out)
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -110,6 +110,30 @@ class Timed:
     agree: Callable[[Any, Any], bool] | None = None
 
 
+class TorchGradient:
+    """A peer: torch's gradient of a function at each call, whose graph is made once.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(module, **given)``, of tensors.
+    *wrt : str
+        The arguments in which it is differentiated; without any, all floats.
+    """
+
+    def __init__(self, function: Callable[..., Any], *wrt: str):
+        self.function, self.wrt, self.graph = function, wrt, None
+
+    def __call__(self, module, grad, **given):
+        import torch
+
+        if self.graph is None:
+            floats = [name for name, x in given.items() if isinstance(x, torch.Tensor) and x.is_floating_point()]
+            leaves = {name: given[name].clone().requires_grad_() for name in self.wrt or floats}
+            self.graph = self.function(module, **{**given, **leaves}), tuple(leaves.values())
+        return torch.autograd.grad(*self.graph, grad, retain_graph=True)
+
+
 def files() -> list[str]:
     """The files of operators that have cases."""
     found = []

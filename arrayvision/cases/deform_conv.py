@@ -5,7 +5,7 @@ import functools
 import numpy as np
 
 from arrayvision import get_num_threads, ops
-from arrayvision.cases import Case, Timed
+from arrayvision.cases import Case, Timed, TorchGradient
 
 
 def _two(value):
@@ -146,21 +146,6 @@ def _by_torchvision(torchvision, input, offset, mask, weight):
     return torchvision.ops.deform_conv2d(input, offset, weight, None, padding=1, mask=mask)
 
 
-class _Gradient:
-    """A peer's gradient of the same result at each call."""
-
-    def __init__(self, function):
-        self.function, self.graph = function, None
-
-    def __call__(self, module, grad, **given):
-        import torch
-
-        if self.graph is None:
-            leaves = {name: x.clone().requires_grad_() for name, x in given.items()}
-            self.graph = self.function(module, **leaves), tuple(leaves.values())
-        return torch.autograd.grad(*self.graph, grad, retain_graph=True)
-
-
 def timed():
     rng = np.random.default_rng(0)
     for shape, made, least in (((2, 64, 64, 64), 64, 1.3), ((2, 256, 50, 76), 256, 1.0)):
@@ -182,8 +167,8 @@ def timed():
         )
         grad = rng.standard_normal((batch, made, h, w), np.float32) / 64
         peers = {
-            "torchvision": ("torchvision", _Gradient(_by_torchvision)),
-            "grid_sample": ("torch", _Gradient(_by_grid_sample)),
+            "torchvision": ("torchvision", TorchGradient(_by_torchvision)),
+            "grid_sample": ("torch", TorchGradient(_by_grid_sample)),
         }
         yield Timed(
             f"modulated_deform_conv2d's gradients {text}", "modulated_deform_conv2d_backward", dict(grad=grad, **given),

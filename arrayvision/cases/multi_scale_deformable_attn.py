@@ -3,7 +3,7 @@
 import numpy as np
 
 from arrayvision import ops
-from arrayvision.cases import Case, Timed
+from arrayvision.cases import Case, Timed, TorchGradient
 
 
 def plain(value, value_spatial_shapes, sampling_locations, attention_weights, value_level_start_index=None):
@@ -83,20 +83,6 @@ def _by_grid_sample(torch, value, value_spatial_shapes, sampling_locations, atte
     return out.view(batch, heads * channels, queries).transpose(1, 2).contiguous()
 
 
-class _Gradient:
-    """The gradient of that at each call."""
-
-    def __init__(self):
-        self.graph = None
-
-    def __call__(self, torch, grad, value, value_spatial_shapes, sampling_locations, attention_weights):
-        if self.graph is None:
-            leaves = [x.clone().requires_grad_() for x in (value, sampling_locations, attention_weights)]
-            out = _by_grid_sample(torch, leaves[0], value_spatial_shapes, *leaves[1:])
-            self.graph = out, leaves
-        return torch.autograd.grad(*self.graph, grad, retain_graph=True)
-
-
 def timed():
     shapes = np.array([(100, 152), (50, 76), (25, 38), (13, 19)])
     pixels = int(shapes.prod(1).sum())
@@ -121,5 +107,5 @@ def timed():
         grad = rng.standard_normal((2, queries, 256), np.float32)
         yield Timed(
             f"{name}'s gradients {queries} queries", f"{name}_backward", dict(grad=grad, **given), {},
-            {"grid_sample": ("torch", _Gradient())}, 5.0,
+            {"grid_sample": ("torch", TorchGradient(_by_grid_sample))}, 5.0,
         )  # fmt: skip

@@ -11,6 +11,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 LEFT, RIGHT = 6, 4  # a block's numbers of each factor
+NARROW = 12  # sums that fit 16 registers beside their factors
 BYTES = 64  # of the lanes
 
 
@@ -25,73 +26,94 @@ def _wide(context):
     return "+avx512f" in target._tm_features or target._get_host_cpu_name() == "x86-64-v4"
 
 
-def _block(spread):
-    def block(typingctx, a, at, a_step, a_next, b, start, b_step, b_next, count, out, to, out_left, out_right, add):
-        kind = out.dtype
-        size = kind.bitwidth // 8
+def _sums(context, builder, kind, left, right, spread, first, second, result, add):
+    """Write the sums of a block; `first` has an array's data, where it begins, its step of the block, and its steps and
+    numbers of terms for each loop; `second` likewise without the numbers; `result` the data, where it begins and its steps."""
+    size = kind.bitwidth // 8
+    a, at, a_step, loops = first
+    b, start, b_step, b_loops = second
+    target, to, out_left, out_right = result
+    wide = _wide(context)
+    width = BYTES // size if wide else BYTES // 2 // size
+    rights = right if wide or left * right <= NARROW else right // 2
+    vector = ir.VectorType(context.get_value_type(kind), width)
+    none = ir.Constant(vector, ir.Undefined)
+    first_lane = ir.Constant(ir.VectorType(ir.IntType(32), width), [0] * width)
+    fused = ("contract",)
 
-        def codegen(context, builder, signature, args):
-            left, right, target = (
-                context.make_array(signature.args[i])(context, builder, args[i]).data for i in (0, 4, 9)
-            )
-            at, a_step, a_next, start, b_step, b_next, count = (args[i] for i in (1, 2, 3, 5, 6, 7, 8))
-            to, out_left, out_right, add = args[10:]
-            width, rights = (BYTES // size, RIGHT) if _wide(context) else (BYTES // 2 // size, RIGHT // 2)
-            vector = ir.VectorType(context.get_value_type(kind), width)
-            none = ir.Constant(vector, ir.Undefined)
-            first_lane = ir.Constant(ir.VectorType(ir.IntType(32), width), [0] * width)
-            fused = ("contract",)
+    def place(data, first, *terms):
+        for term in terms:
+            first = builder.add(first, term if isinstance(term, ir.Value) else ir.Constant(first.type, term))
+        return builder.gep(data, [first])
 
-            def place(data, first, *terms):
-                for term in terms:
-                    first = builder.add(first, term if isinstance(term, ir.Value) else ir.Constant(first.type, term))
-                return builder.gep(data, [first])
+    def times(value, number):
+        return builder.mul(value, ir.Constant(value.type, number))
 
-            def times(value, number):
-                return builder.mul(value, ir.Constant(value.type, number))
+    def load(pointer):
+        return builder.load(builder.bitcast(pointer, vector.as_pointer()), align=size)
 
-            def load(pointer):
-                return builder.load(builder.bitcast(pointer, vector.as_pointer()), align=size)
+    def load_left(pointer):
+        if not spread:
+            return load(pointer)
+        one = builder.insert_element(none, builder.load(pointer), ir.Constant(ir.IntType(32), 0))
+        return builder.shuffle_vector(one, none, first_lane)
 
-            def load_left(pointer):
-                if not spread:
-                    return load(pointer)
-                one = builder.insert_element(none, builder.load(pointer), ir.Constant(ir.IntType(32), 0))
-                return builder.shuffle_vector(one, none, first_lane)
-
-            def part(lane, first):
-                """The lanes from `lane` on of the second factor's numbers from `first` on."""
-                places = [
-                    [place(target, to, times(out_left, i), times(out_right, first + j), lane) for j in range(rights)]
-                    for i in range(LEFT)
-                ]
-                sums = [[cgutils.alloca_once(builder, vector) for _ in range(rights)] for _ in range(LEFT)]
-                with builder.if_else(add) as (then, otherwise):
-                    with then:
-                        for row, pointers in zip(sums, places, strict=True):
-                            for total, pointer in zip(row, pointers, strict=True):
-                                builder.store(load(pointer), total)
-                    with otherwise:
-                        for row in sums:
-                            for total in row:
-                                builder.store(ir.Constant(vector, [0.0] * width), total)
-                lefts = [place(left, at, times(a_step, i), 0 if spread else lane) for i in range(LEFT)]
-                others = [place(right, start, times(b_step, first + j), lane) for j in range(rights)]
-                with cgutils.for_range(builder, count) as loop:
-                    by_a, by_b = builder.mul(loop.index, a_next), builder.mul(loop.index, b_next)
-                    values = [load(builder.gep(pointer, [by_b])) for pointer in others]
-                    for pointer, row in zip(lefts, sums, strict=True):
-                        one = load_left(builder.gep(pointer, [by_a]))
-                        for value, total in zip(values, row, strict=True):
-                            term = builder.fmul(one, value, flags=fused)
-                            builder.store(builder.fadd(builder.load(total), term, flags=fused), total)
+    def part(lane, begin):
+        """The lanes from `lane` on of the second factor's numbers from `begin` on."""
+        places = [
+            [place(target, to, times(out_left, i), times(out_right, begin + j), lane) for j in range(rights)]
+            for i in range(left)
+        ]
+        sums = [[cgutils.alloca_once(builder, vector) for _ in range(rights)] for _ in range(left)]
+        with builder.if_else(add) as (then, otherwise):
+            with then:
                 for row, pointers in zip(sums, places, strict=True):
                     for total, pointer in zip(row, pointers, strict=True):
-                        builder.store(builder.load(total), builder.bitcast(pointer, vector.as_pointer()), align=size)
+                        builder.store(load(pointer), total)
+            with otherwise:
+                for row in sums:
+                    for total in row:
+                        builder.store(ir.Constant(vector, [0.0] * width), total)
 
-            for lane in range(0, BYTES // size, width):
-                for first in range(0, RIGHT, rights):
-                    part(lane, first)
+        def over(lefts, others, depth):
+            if depth < len(loops):
+                (count, a_next), b_next = loops[depth], b_loops[depth]
+                with cgutils.for_range(builder, count) as loop:
+                    by_a, by_b = builder.mul(loop.index, a_next), builder.mul(loop.index, b_next)
+                    over([builder.gep(x, [by_a]) for x in lefts], [builder.gep(x, [by_b]) for x in others], depth + 1)
+                return
+            values = [load(pointer) for pointer in others]
+            for pointer, row in zip(lefts, sums, strict=True):
+                one = load_left(pointer)
+                for value, total in zip(values, row, strict=True):
+                    term = builder.fmul(one, value, flags=fused)
+                    builder.store(builder.fadd(builder.load(total), term, flags=fused), total)
+
+        over(
+            [place(a, at, times(a_step, i), 0 if spread else lane) for i in range(left)],
+            [place(b, start, times(b_step, begin + j), lane) for j in range(rights)],
+            0,
+        )
+        for row, pointers in zip(sums, places, strict=True):
+            for total, pointer in zip(row, pointers, strict=True):
+                builder.store(builder.load(total), builder.bitcast(pointer, vector.as_pointer()), align=size)
+
+    for lane in range(0, BYTES // size, width):
+        for begin in range(0, right, rights):
+            part(lane, begin)
+
+
+def _data(context, builder, signature, args, *which):
+    return [context.make_array(signature.args[i])(context, builder, args[i]).data for i in which]
+
+
+def _block(spread):
+    def block(typingctx, a, at, a_step, a_next, b, start, b_step, b_next, count, out, to, out_left, out_right, add):
+        def codegen(context, builder, signature, args):
+            one, other, target = _data(context, builder, signature, args, 0, 4, 9)
+            at, a_step, a_next, start, b_step, b_next, count = (args[i] for i in (1, 2, 3, 5, 6, 7, 8))
+            first, second = (one, at, a_step, [(count, a_next)]), (other, start, b_step, [b_next])
+            _sums(context, builder, out.dtype, LEFT, RIGHT, spread, first, second, (target, *args[10:13]), args[13])
             return context.get_dummy_value()
 
         n = types.int64
@@ -100,11 +122,36 @@ def _block(spread):
     return block
 
 
+def _products(left, right):
+    def products(
+        typingctx, a, at, a_step, a_row, a_next, b, start, b_step, b_row, b_next, rows, count, out, to, out_left, out_right, add
+    ):  # fmt: skip
+        def codegen(context, builder, signature, args):
+            one, other, target = _data(context, builder, signature, args, 0, 5, 12)
+            at, a_step, a_row, a_next, _, start, b_step, b_row, b_next, rows, count = args[1:12]
+            first = one, at, a_step, [(rows, a_row), (count, a_next)]
+            second = other, start, b_step, [b_row, b_next]
+            _sums(context, builder, out.dtype, left, right, False, first, second, (target, *args[13:16]), args[16])
+            return context.get_dummy_value()
+
+        n = types.int64
+        return types.none(a, n, n, n, n, b, n, n, n, n, n, n, out, n, n, n, types.boolean), codegen
+
+    return intrinsic(products)
+
+
 # out[to + i * out_left + j * out_right + l] is, or has added, the sum over k < count of products of both factors' numbers, for
 # i < LEFT, j < RIGHT and lanes l. The second factor's is b[start + j * b_step + k * b_next + l]; the first's is
 # a[at + i * a_step + k * a_next + l], or without l where it is one for all lanes.
 block_of_lanes = intrinsic(_block(False))
 block_of_numbers = intrinsic(_block(True))
+
+
+# The same of fewer numbers, and over two loops: out[to + i * out_left + j * out_right + l] is, or has added, the sum over
+# p < rows and q < count of a[at + i * a_step + p * a_row + q * a_next + l] * b[start + j * b_step + p * b_row + q * b_next + l].
+products_1x8 = _products(1, 8)
+products_2x5 = _products(2, 5)
+products_2x6 = _products(2, 6)
 
 
 @intrinsic

@@ -34,15 +34,27 @@ mmcv.image.io: TJCS_RGB TJPF_BGR TJPF_GRAY jpeg
 mmcv.image.photometric: imread_backend
 mmcv.ops: Conv2d ConvTranspose2d Linear MaxPool2d NMSop RotatedFeatureAlignFunction SoftNMSop bilinear_grid_sample
 mmcv.ops.bbox: ext_module
+mmcv.ops.bias_act: EasyDict activation_funcs
+mmcv.ops.cc_attention: NEG_INF_DIAG
 mmcv.ops.deform_conv: IS_MLU_AVAILABLE
 mmcv.ops.deprecated_wrappers: Conv2d_deprecated ConvTranspose2d_deprecated Linear_deprecated MaxPool2d_deprecated
 mmcv.ops.diff_iou_rotated: EPSILON SortVertices box1_in_box2 box2corners box_in_box box_intersection build_vertices
 mmcv.ops.diff_iou_rotated: calculate_area diff_iou_rotated_2d diff_iou_rotated_3d oriented_box_intersection_2d sort_indices
+mmcv.ops.fused_bias_leakyrelu: bias_leakyrelu_ref
 mmcv.ops.modulated_deform_conv: IS_MLU_AVAILABLE IS_NPU_AVAILABLE
 mmcv.ops.multi_scale_deform_attn: IS_CUDA_AVAILABLE IS_MLU_AVAILABLE IS_NPU_AVAILABLE
 mmcv.ops.nms: NMSop SoftNMSop array_like_type
 mmcv.ops.point_sample: bilinear_grid_sample
 mmcv.ops.rotated_feature_align: RotatedFeatureAlignFunction
+mmcv.ops.sparse_conv: SparseConv2d SparseConv3d SparseConv4d SparseConvTranspose2d SparseConvTranspose3d SparseConvolution
+mmcv.ops.sparse_conv: SparseInverseConv2d SparseInverseConv3d SubMConv2d SubMConv3d SubMConv4d
+mmcv.ops.sparse_functional: SparseConvFunction SparseInverseConvFunction SparseMaxPoolFunction SubMConvFunction indice_conv
+mmcv.ops.sparse_functional: indice_inverse_conv indice_maxpool indice_subm_conv
+mmcv.ops.sparse_modules: RemoveGrid SparseModule SparseSequential ToDense is_sparse_conv is_spconv_module
+mmcv.ops.sparse_ops: fused_indice_conv get_conv_output_size get_deconv_output_size get_indice_pairs indice_conv
+mmcv.ops.sparse_ops: indice_conv_backward indice_maxpool indice_maxpool_backward
+mmcv.ops.sparse_pool: SparseMaxPool SparseMaxPool2d SparseMaxPool3d
+mmcv.ops.sparse_structure: SparseConvTensor scatter_nd
 mmcv.transforms.processing: Number _scale_size
 mmcv.utils.ext_loader: check_ops_exist get_fake_func has_return_value_ops load_ext
 mmcv.utils.parrots_jit: jit parrots_jit_option skip_no_elena
@@ -102,7 +114,7 @@ def test_deprecated_layers(name):
     kinds = [p.kind for p in inspect.signature(layer.__init__).parameters.values()]
     assert kinds[1:] == [inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD]
     arguments = {"MaxPool2d": (2,), "Linear": (3, 4)}.get(name, (3, 4, 2))
-    with pytest.warns(DeprecationWarning, match=rf'{name} of "mmcv.ops" is deprecated') as warned:
+    with pytest.warns(DeprecationWarning, match=rf"{name} of the operators is deprecated") as warned:
         made = layer(*arguments)
     assert warned[0].filename == __file__
     x = torch.randn(2, 3) if name == "Linear" else torch.randn(2, 3, 6, 6)
@@ -260,3 +272,20 @@ def test_bilinear_grid_sample():
         ops.bilinear_grid_sample(x, grid[..., 0])
     with pytest.raises(ValueError, match="as many rows as im"):
         ops.bilinear_grid_sample(x, grid[:1])
+
+
+def test_what_lies_around_activations():
+    kind = older.EasyDict(def_alpha=0)
+    kind.def_alpha = 1
+    assert kind == {"def_alpha": 1} and kind.def_alpha == 1
+    del kind.def_alpha
+    for action in (lambda: kind.def_alpha, lambda: delattr(kind, "def_alpha")):
+        with pytest.raises(AttributeError, match="def_alpha"):
+            action()
+    x = torch.tensor([[-1.0, 2]], dtype=torch.double)
+    torch.testing.assert_close(older.activation_funcs["lrelu"].func(x, alpha=0.5), x.new_tensor([[-0.5, 2]]))
+    torch.testing.assert_close(older.activation_funcs["elu"].func(x), torch.nn.functional.elu(x))
+    assert older.activation_funcs["swish"].def_gain == 2**0.5
+    torch.testing.assert_close(older.bias_leakyrelu_ref(x, None, 0.1, 1), x.new_tensor([[-0.1, 2]]))
+    torch.testing.assert_close(older.bias_leakyrelu_ref(x, x[0], 0.1, 2.0), x.new_tensor([[-0.4, 8]]))
+    assert older.NEG_INF_DIAG(2, "cpu").tolist() == [[-torch.inf, 0], [0, -torch.inf]]

@@ -11,7 +11,8 @@ from tests.torch_bridge import fuzz  # noqa: E402
 
 def test_every_function_and_module_is_called():
     older = {name for row in OPERATORS for name in row.older}
-    assert {n for _, n in fuzz.subjects()} == set(ops.__all__) - older
+    contexts = {"no_weight_gradients"}  # no function to call
+    assert {n for _, n in fuzz.subjects()} == set(ops.__all__) - older - contexts
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -50,6 +50,18 @@ def test_layers_warn_and_work(name, arguments):
         _ = ops.Conv5d
 
 
+def test_every_operator_is_called_by_its_class():
+    """Some of which begin with an underscore."""
+    points = torch.tensor([[0.5, 0.5, 0.5], [0.25, 0.5, 0.5], [2.5, 0.5, 0.5]])
+    found = ops._Voxelization.apply(points, (1, 1, 1), (0, 0, 0, 4, 4, 4), 2, 5)
+    for a, b in zip(found, ops.voxelization(points, (1, 1, 1), (0, 0, 0, 4, 4, 4), 2, 5), strict=True):
+        assert torch.equal(a, b)
+    means, where = ops._DynamicScatter.apply(points, torch.zeros(3, 3, dtype=torch.int32), "mean")
+    assert torch.equal(means, points.mean(0, keepdim=True)) and where.tolist() == [[0, 0, 0]]
+    x, masks = torch.rand(1, 2, 3, 3), torch.rand(1, 9, 3, 3)
+    assert torch.equal(ops.CARAFEFunction.apply(x, masks, 3, 1, 1), ops.carafe(x, masks, 3, 1, 1))
+
+
 @pytest.mark.parametrize("align_corners", [False, True])
 def test_bilinear_grid_sample(align_corners):
     """Against sums over the four neighbours of each point."""
