@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 
 import arrayvision
 
-EXTRAS = ("", "torch", "image", "video", "openmmlab")
+EXTRAS = ("", "torch", "image", "video", "onnx", "openmmlab")
 # What an area needs beside the core; all else must be importable with the core alone.
 NEEDS = {"arrayvision.torch_bridge": "torch", "arrayvision.older.": "torch"}
 

@@ -3,6 +3,7 @@
 import copy
 import functools
 import logging
+import re
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from arrayvision.cases.boxes_in_space import boxes as solid, flat  # noqa: E402
 from arrayvision.cases.rotated_boxes import corners  # noqa: E402
 from arrayvision.torch_bridge import onnx as bridge, ops  # noqa: E402
 from arrayvision.torch_bridge.onnx._table import TRANSLATIONS  # noqa: E402
+from tools import onnx as page_tables  # noqa: E402
 
 ALONE = "voxelization-dynamic"  # each point's voxel, which is arithmetic
 CASES = [case for case in cases.cases() if case.function not in bridge.REASONS or case.name == ALONE]
@@ -32,7 +34,7 @@ ANY = dict(
     fused_bias_leakyrelu="N", knn="M", masked_conv2d="N", multi_scale_deformable_attn="BQ", points_in_polygons="BM",
     psa_mask="N", rotated_feature_align="BHW", three_interpolate="BN", tin_shift="NT", upfirdn2d="NHW", filter2d="NHW",
     upsample2d="NHW", downsample2d="NHW", gather_points="BM", grouping_operation="M", ball_query="M",
-    furthest_point_sample_with_dist="B", correlation="N", voxelization="N",
+    furthest_point_sample_with_dist="B", carafe="N", carafe_naive="N", correlation="N", voxelization="N",
 )  # fmt: skip
 REGIONS = "KHW"
 
@@ -50,7 +52,7 @@ def quiet(monkeypatch):
         return made
 
     logging.disable(logging.CRITICAL)
-    monkeypatch.setattr(ONNXRegistry, "from_torchlib", table)
+    monkeypatch.setattr(ONNXRegistry, "from_torchlib", staticmethod(table))
     yield
     logging.disable(logging.NOTSET)
 
@@ -107,7 +109,7 @@ def exported(function, args, axes):
 
 
 def any_letters(case):
-    return ANY.get(case.function, REGIONS if case.indexed == "B" else "BMNK")
+    return "" if "stacked" in case.name else ANY.get(case.function, REGIONS if case.indexed == "B" else "BMNK")
 
 
 def tensors(case, less=()):
@@ -246,6 +248,24 @@ def test_every_operator_is_exported_or_refused():
     tested = {case.function for case in CASES} | {name.partition(",")[0] for name in SUPPRESSIONS}
     inner = {"bias_act", "falling", "grouping_operation", "roi_align_max", "upfirdn2d", "voxel_of_points"}
     assert {*TRANSLATIONS[""]} <= tested | inner
+
+
+def test_the_page_says_what_the_code_has():
+    page = page_tables.PAGE.read_text()
+    assert page == page_tables.rewritten(page) and all(head in page for head in page_tables.HEADS)
+
+
+EXAMPLES = re.findall(r"```python\n(.*?)```", page_tables.PAGE.read_text(), re.S)
+
+
+def test_examples_of_the_page(tmp_path, monkeypatch):
+    """One after the other, as a reader pastes them."""
+    monkeypatch.chdir(tmp_path)
+    space: dict = {}
+    for example in EXAMPLES:
+        exec(example, space)
+    expected = ops.roi_align(space["features"], space["rois"], (7, 7), 0.25)
+    compare([space["pooled"]], expected)
 
 
 # ---- models -----------------------------------------------------------------------------------------------------------

@@ -83,6 +83,26 @@ def correlation(first, second, kernel_size, max_displacement, stride, padding, d
     return out.reshape(out.shape[0], side, side, out.shape[2], out.shape[3])
 
 
+def carafe(features, masks, kernel_size, group_size, scale_factor):
+    images, channels, height, width = features.shape
+    r, s, groups = kernel_size // 2, scale_factor, group_size
+    around = functional.pad(features, (r, r, r, r))
+    masks = masks.reshape(images, groups, kernel_size * kernel_size, height, s, width, s)
+    total = None
+    for k in range(kernel_size * kernel_size):
+        i, j = k // kernel_size, k % kernel_size
+        window = around[:, :, i : i + height, j : j + width]
+        window = window.reshape(images, groups, channels // groups, height, 1, width, 1)
+        part = window * masks[:, :, k][:, :, None]
+        total = part if total is None else total + part
+    assert total is not None
+    return total.reshape(images, channels, height * s, width * s)
+
+
+for _name in ("carafe", "carafe_naive"):
+    translation(_name, "Pad, Slice and Mul for each tap")(carafe)
+
+
 @translation("criss_cross_attention", "MatMul, Softmax")
 def criss_cross_attention(query, key, value):
     height = value.shape[2]

@@ -66,6 +66,17 @@ def corner_pool(input, mode):
     return node("mmcv::MMCVCornerPool", (input,), dict(mode=MODES.index(mode)), input.shape)
 
 
+def carafe(features, masks, kernel_size, group_size, scale_factor):
+    images, channels, height, width = features.shape
+    attributes = dict(kernel_size=kernel_size, group_size=group_size, scale_factor=float(scale_factor))
+    shape = images, channels, height * scale_factor, width * scale_factor
+    return node("mmcv::MMCVCARAFE", (features, masks), attributes, shape)
+
+
+for _name in ("carafe", "carafe_naive"):
+    mmcv(_name, "MMCVCARAFE")(carafe)
+
+
 @mmcv("criss_cross_attention", "MMCVCAWeight, Softmax, MMCVCAMap")
 def criss_cross_attention(query, key, value):
     images, _, height, width = value.shape

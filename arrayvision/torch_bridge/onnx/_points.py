@@ -233,4 +233,10 @@ refuse(
     "voxelization",
     "dynamic_scatter",
 )
+refuse(
+    "which sites there are depends on the data, and no standard operator has such tensors: keep sparse convolution outside the graph",
+    "sparse_conv",
+    "sparse_conv_pairs",
+    "sparse_max_pool",
+)
 refuse("it is a loss, for training", "sigmoid_focal_loss", "softmax_focal_loss")

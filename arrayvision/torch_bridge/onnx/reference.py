@@ -7,31 +7,43 @@ They are the array functions of `arrayvision.ops`, and NumPy.
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from arrayvision import ops
 
-try:
-    from onnx.reference.op_run import OpRun
-except ImportError as error:
-    raise ImportError('ONNX is not installed: pip install "arrayvision[onnx]"') from error
-
-__all__ = ["OPERATORS"]
-OPERATORS: list[type[OpRun]] = []
+__all__ = ["OPERATORS"]  # noqa: F822  it is made when it is asked for, as it needs onnx
+_FUNCTIONS = []
 
 
 def _entered(function):
     """An operator of the function's name: it is called with the inputs, and the attributes that the node has."""
-
-    def _run(self, *inputs, **_):
-        found = function(*inputs, **{a.name: getattr(self, a.name) for a in self.onnx_node.attribute})
-        found = found if isinstance(found, tuple) else (found,)
-        return tuple(np.ascontiguousarray(x) for x in found)
-
-    OPERATORS.append(
-        type(function.__name__, (OpRun,), {"op_domain": "mmcv", "_run": _run, "__doc__": function.__doc__})
-    )
+    _FUNCTIONS.append(function)
     return function
+
+
+@functools.cache
+def _operators():
+    try:
+        from onnx.reference.op_run import OpRun
+    except ImportError as error:
+        raise ImportError('ONNX is not installed: pip install "arrayvision[onnx]"') from error
+
+    def run(function):
+        def _run(self, *inputs, **_):
+            found = function(*inputs, **{a.name: getattr(self, a.name) for a in self.onnx_node.attribute})
+            return tuple(np.ascontiguousarray(x) for x in (found if isinstance(found, tuple) else (found,)))
+
+        return _run
+
+    return [type(f.__name__, (OpRun,), {"op_domain": "mmcv", "_run": run(f), "__doc__": f.__doc__}) for f in _FUNCTIONS]
+
+
+def __getattr__(name):
+    if name == "OPERATORS":
+        return _operators()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 @_entered
@@ -63,6 +75,11 @@ def MMCVBorderAlign(input, boxes, pool_size):
 @_entered
 def MMCVCornerPool(input, mode):
     return ops.corner_pool(input, ("top", "bottom", "left", "right")[mode])
+
+
+@_entered
+def MMCVCARAFE(features, masks, kernel_size, group_size, scale_factor):
+    return ops.carafe(features, masks, kernel_size, group_size, int(scale_factor))
 
 
 @_entered
