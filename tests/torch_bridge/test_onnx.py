@@ -4,6 +4,8 @@ import copy
 import functools
 import logging
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -318,17 +320,55 @@ def test_a_detector_whole(detector):
             compare([dets, labels], expected, 1e-4)
 
 
-def test_a_detector_from_an_exported_program(detector):
-    """The graph may be recorded first, by torch.export; and it may be in half precision."""
-    half = Detector().eval().half()
-    image = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)).half()
+class Pooled(Detector):
+    """Its features of given regions."""
+
+    def forward(self, image, rois):
+        return self.align(self.deformed(self.stem(image).relu()), rois)
+
+
+def test_half_precision_from_an_exported_program():
+    """The graph may be recorded first, by torch.export; the regions are in float32, and have what one may not hold in half."""
+    half, rng = Pooled().eval().half(), torch.Generator().manual_seed(0)
+    image = torch.randn(1, 3, 32, 32, generator=rng).half()
+    rois = torch.tensor([[0, 2.25, 3.5, 20.125, 30], [0, 0, 0, 31, 31]])
     with torch.no_grad():
-        program = torch.export.export(half, (image,))
-        made = session(torch.onnx.export(program, dynamo=True, verbose=False))
-        dets, labels = run(made, [image])
-        expected = half(image)
-    assert dets.dtype == np.float16 and len(dets) == len(expected[0]) > 5
-    compare([dets, labels], expected, 2e-2)
+        program = torch.export.export(half, (image, rois))
+        found = run(session(torch.onnx.export(program, dynamo=True, verbose=False)), [image, rois])
+        assert found[0].dtype == np.float16
+        compare(found, half(image, rois), 4e-3)
+
+
+LOADED = """
+import sys
+import torch
+import arrayvision.torch_bridge.ops
+
+model = torch._inductor.aoti_load_package(sys.argv[1])
+torch.save(list(model(*torch.load(sys.argv[2]))), sys.argv[3])
+"""
+
+
+@pytest.mark.alone
+def test_a_package_of_aotinductor_in_another_process(tmp_path):
+    """Which imports the bridge alone; compiling it takes a minute or two."""
+
+    def call(boxes, scores, features):
+        dets, inds = ops.nms(boxes, scores, 0.5, max_num=8)
+        rois = torch.cat([torch.zeros_like(dets[:, :1]), dets[:, :4]], 1)
+        return ops.roi_align(features, rois, 2, 0.5), inds
+
+    rng = np.random.default_rng(0)
+    inputs = [upright(rng, 30), rng.random(30), rng.standard_normal((1, 3, 20, 20))]
+    inputs = [torch.from_numpy(x).float() for x in inputs]
+    package, given, found = (str(tmp_path / name) for name in ("model.pt2", "given.pt", "found.pt"))
+    torch._inductor.aoti_compile_and_package(torch.export.export(Model(call), tuple(inputs)), package_path=package)
+    torch.save(inputs, given)
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED, package, given, found], capture_output=True, text=True, timeout=300
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    compare([x.numpy() for x in torch.load(found)], call(*inputs))
 
 
 # ---- the older convention ---------------------------------------------------------------------------------------------

@@ -233,11 +233,11 @@ def border_align(input, boxes, steps):
 def rotated_feature_align(input, boxes, scale, points):
     cy, cx, width, height = (boxes[..., :4] * scale).unbind(-1)
     cos, sin = boxes[..., 4].cos(), boxes[..., 4].sin()
-    batch, out = count(input.shape[0], boxes)[:, None, None], input
-    for p, q in ((0, 0), (1, 1), (-1, 1), (-1, -1), (1, -1))[:points]:
-        u, v = p * width / 2, q * height / 2
-        out = out + sample(input, batch, cy + v * cos + u * sin, cx + u * cos - v * sin).permute(0, 3, 1, 2)
-    return out
+    halves = [(p * width / 2, q * height / 2) for p, q in ((0, 0), (1, 1), (-1, 1), (-1, -1), (1, -1))[:points]]
+    y = torch.stack([cy + v * cos + u * sin for u, v in halves], -1)
+    x = torch.stack([cx + u * cos - v * sin for u, v in halves], -1)
+    values = sample(input, count(input.shape[0], boxes)[:, None, None, None], y, x)
+    return input + values.sum(3).permute(0, 3, 1, 2)
 
 
 def _shares(start, step, bins, length):

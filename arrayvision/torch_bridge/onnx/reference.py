@@ -8,13 +8,14 @@ They are the array functions of `arrayvision.ops`, and NumPy.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 import numpy as np
 
 from arrayvision import ops
 
 __all__ = ["OPERATORS"]  # noqa: F822  it is made when it is asked for, as it needs onnx
-_FUNCTIONS = []
+_FUNCTIONS: list[Callable] = []
 
 
 def _entered(function):
