@@ -78,6 +78,8 @@ def run(extra, names, more=""):
 @pytest.mark.parametrize("extra", EXTRAS)
 def test_every_public_module_can_be_imported(extra):
     """Or says which extra it needs."""
+    if extra and extra not in importlib.metadata.metadata("arrayvision").get_all("Provides-Extra"):
+        pytest.skip(f"what is installed is older than pyproject.toml: it has no extra {extra!r}")
     assert (
         "numpy" not in _hidden(extra)
         and "pytest" in _hidden(extra)

@@ -144,8 +144,9 @@ def furthest_point_sample_with_dist(distances, num_points):
 
 # ---- boxes -------------------------------------------------------------------------------------------------------------
 def _local(points, boxes):
-    """Points (..., N, 3) in the frames of boxes (..., M, 7), from the centres of their bottoms: x, y, z (..., M, N), and
-    whether they are inside."""
+    """Points (..., N, 3) in the frames of boxes (..., M, 7), from the centres of their bottoms: x, y, z (..., M, N) in
+    float64, and whether they are inside."""
+    points, boxes = points.double(), boxes.double()
     angle = boxes[..., 6, None]
     cos, sin = angle.cos(), angle.sin()
     x, y, z = (points[..., None, :, k] - boxes[..., k, None] for k in range(3))
@@ -188,6 +189,7 @@ def roipoint_pool3d(points, features, boxes, size):
 
 @translation("roiaware_pool3d", "TopK, ScatterElements")
 def roiaware_pool3d(rois, pts, features, size, most, mode):
+    rois = rois.double()
     x, y, z, inside = _local(pts, rois)
     cells, key = size[0] * size[1] * size[2], 0
     for k, at in enumerate((x + rois[:, 3, None] / 2, y + rois[:, 4, None] / 2, z)):

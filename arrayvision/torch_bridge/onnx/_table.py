@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from arrayvision.errors import InvalidKind, InvalidValue
-from arrayvision.torch_bridge.library import result_dtype
+from arrayvision.torch_bridge.library import OLD, result_dtype
 
 TRANSLATIONS: dict[str, dict[str, Callable]] = {"": {}, "mmcv": {}}  # by domain, then by the operator's name
 FORMS: dict[str, str] = {}  # an operator's form in standard operators, a line for the docs
@@ -38,13 +38,15 @@ def refuse(reason: str, *names: str) -> None:
 
 def translate(name: str, args):
     """What an operator does, in operations that the exporter knows. 16-bit floats are computed in float32, as kernels do."""
+    if OLD:
+        raise InvalidKind(f"arrayvision.{name}: export to ONNX needs torch 2.13 or newer, got {torch.__version__}")
     function = TRANSLATIONS[DOMAIN.get()].get(name) or TRANSLATIONS[""].get(name)
     if function is None:
         reason = "a gradient is for training" if name.endswith(("_backward", "_tangent")) or "_by_" in name else ""
         reason = REASONS.get(name, reason) or "there is no translation"
         raise InvalidValue(f"arrayvision.{name} can't be exported to ONNX: {reason}")
     floats = [x for x in _flat(args) if x.is_floating_point()]
-    narrow = bool(floats) and all(x.dtype not in _KEPT for x in floats[:1])
+    narrow = bool(floats) and floats[0].dtype not in _KEPT
     wide = torch.float32 if not any(x.dtype is torch.float64 for x in floats) else torch.float64
     found = function(*(_cast(a, wide) for a in args))
     if not narrow:
@@ -82,14 +84,7 @@ def _back(value, dtype):
 
 def node(kind: str, inputs, attributes, shape, dtype=None) -> Tensor:
     """An ONNX operator by its name, "domain::name" for one that isn't standard."""
-    if not hasattr(torch.onnx, "ops"):
-        raise InvalidKind(f"export to ONNX needs torch 2.8 or newer, got {torch.__version__}")
     return torch.onnx.ops.symbolic(kind, inputs, attributes, dtype=dtype or inputs[0].dtype, shape=shape)
-
-
-def nodes(kind: str, inputs, attributes, shapes, dtypes) -> tuple[Tensor, ...]:
-    """The same with several results."""
-    return tuple(torch.onnx.ops.symbolic_multi_out(kind, inputs, attributes, dtypes=dtypes, shapes=shapes))
 
 
 def unknown(like: Tensor):
@@ -168,18 +163,19 @@ def falling(scores: Tensor) -> Tensor:
     return scores.sort(descending=True)[1]
 
 
-def greedy(order_scores: Tensor, suppresses: Callable[[Tensor], Tensor], most: int | None = None) -> Tensor:
+def greedy(given: Tensor, suppresses: Callable[[Tensor], Tensor], most: int | None = None) -> Tensor:
     """Indices that greedy suppression keeps, by falling score.
 
     Parameters
     ----------
-    order_scores : Tensor (N,)
+    given : Tensor (N,)
+        Scores; a NaN is never kept.
     suppresses : callable
         ``suppresses(order)`` tells which boxes in that order suppress which: bools (N, N).
     most : int, optional
         Only so many, with the best scores, take part.
     """
-    scores = choose(order_scores == order_scores, order_scores, -torch.inf)
+    scores = choose(given == given, given, -torch.inf)
     order = falling(scores)
     place, size = count(order.shape[0], order), number(order.shape[0], order)
     over = suppresses(order) & (place[:, None] < place)
@@ -189,7 +185,7 @@ def greedy(order_scores: Tensor, suppresses: Callable[[Tensor], Tensor], most: i
         return (gone | (over.index_select(0, at)[0] & ~gone.index_select(0, at)),)
 
     (gone,) = loop(turn, size, (place < 0,), (over,))
-    kept = ~gone & (order_scores == order_scores)[order]
+    kept = ~gone & (given == given)[order]
     if most is not None:
         kept = kept & (place < most)
     return order[kept.nonzero()[:, 0]]
