@@ -150,3 +150,17 @@ def test_sectors_of_operators(monkeypatch):
         key: seen[key] for key, (loads, stores) in SECTORS.items() if seen[key][0] > loads or seen[key][1] > stores
     }
     assert not worse
+
+
+def test_a_gradient_of_regions_adds_to_each_pixel_once(monkeypatch):
+    """Regions of 14 x 14 pixels, that touch 15 or 16 each way, whatever their bins' samples are."""
+    monkeypatch.setattr(array, "EMULATED", True)
+    corner = np.random.default_rng(0).uniform(0, 100, (8, 2))
+    rois = np.concatenate([np.zeros((8, 1)), corner, corner + 56], 1).astype(np.float32)
+    grad = np.ones((8, 32, 14, 14), np.float32)
+    with emulator.counting() as launches:
+        ops.roi_align_backward(grad, rois, (1, 32, 40, 48), 0.25, 2)
+    (launch,) = launches
+    atomics = launch.total("atomics")
+    assert launch.kernel == "spread_upright<float, regions::Align>"
+    assert 15 * 15 * 8 * 32 <= atomics.accesses <= 16 * 16 * 8 * 32 and atomics.sectors_a_request < 6
