@@ -10,6 +10,7 @@ from arrayvision.cuda.sums import ROUND_SUMS, round_sums, zero_sums
 from arrayvision.cuda.types import FLOATS, SIXTEEN, c_type, together
 
 ALIGN, PRECISE, BEZIER, ROTATED = (f"regions::{kind}" for kind in ("Align", "Precise", "Bezier", "Rotated"))
+SHARES = constant("roi_bins.cuh", "SHARES")  # lanes of a bin whose channels are summed and don't lie last
 UPRIGHT = (ALIGN, PRECISE)  # whose bins, unless they are moved, are rows times columns of weights (roi_upright.cuh)
 CHANNELS = constant("roi_bins.cuh", "CHANNELS")  # of a thread
 BLOCK_CHANNELS, TOGETHER = (
@@ -41,6 +42,11 @@ def _tasks(regions, channels, bins, last, limit):
         n = some * each
         made.append((n, (n, loops.divider("uint32_t", bins), loops.divider("uint32_t", groups)), part))
     return made
+
+
+def sharing(bins, last):
+    """Threads for so many bins of all regions, whose channels are summed (roi_bins::Sharing)."""
+    return -(-bins // (1 if last else WARP // SHARES)) * WARP
 
 
 def layout(x, last):
