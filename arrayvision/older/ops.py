@@ -11,6 +11,22 @@ import torch
 from torch import Tensor
 
 from arrayvision import utils
+from arrayvision.older.sparse import (
+    SparseConvFunction as SparseConvFunction,
+    SparseInverseConvFunction as SparseInverseConvFunction,
+    SparseMaxPoolFunction as SparseMaxPoolFunction,
+    SubMConvFunction as SubMConvFunction,
+    fused_indice_conv as fused_indice_conv,
+    get_conv_output_size as get_conv_output_size,
+    get_deconv_output_size as get_deconv_output_size,
+    get_indice_pairs as get_indice_pairs,
+    indice_conv as indice_conv,
+    indice_conv_backward as indice_conv_backward,
+    indice_inverse_conv as indice_inverse_conv,
+    indice_maxpool as indice_maxpool,
+    indice_maxpool_backward as indice_maxpool_backward,
+    indice_subm_conv as indice_subm_conv,
+)
 from arrayvision.ops.bias_act import ACTIVATIONS
 from arrayvision.torch_bridge import ops
 from arrayvision.torch_bridge.ops.deprecated_wrappers import (
@@ -22,6 +38,10 @@ from arrayvision.torch_bridge.ops.deprecated_wrappers import (
     Linear_deprecated as Linear_deprecated,
     MaxPool2d as MaxPool2d,
     MaxPool2d_deprecated as MaxPool2d_deprecated,
+)
+from arrayvision.torch_bridge.ops.sparse_modules import (
+    is_sparse_conv as is_sparse_conv,
+    is_spconv_module as is_spconv_module,
 )
 
 array_like_type = Union[Tensor, np.ndarray]  # noqa: UP007  (projects look at its arguments)

@@ -46,6 +46,15 @@ mmcv.ops.multi_scale_deform_attn: IS_CUDA_AVAILABLE IS_MLU_AVAILABLE IS_NPU_AVAI
 mmcv.ops.nms: NMSop SoftNMSop array_like_type
 mmcv.ops.point_sample: bilinear_grid_sample
 mmcv.ops.rotated_feature_align: RotatedFeatureAlignFunction
+mmcv.ops.sparse_conv: SparseConv2d SparseConv3d SparseConv4d SparseConvTranspose2d SparseConvTranspose3d SparseConvolution
+mmcv.ops.sparse_conv: SparseInverseConv2d SparseInverseConv3d SubMConv2d SubMConv3d SubMConv4d
+mmcv.ops.sparse_functional: SparseConvFunction SparseInverseConvFunction SparseMaxPoolFunction SubMConvFunction indice_conv
+mmcv.ops.sparse_functional: indice_inverse_conv indice_maxpool indice_subm_conv
+mmcv.ops.sparse_modules: RemoveGrid SparseModule SparseSequential ToDense is_sparse_conv is_spconv_module
+mmcv.ops.sparse_ops: fused_indice_conv get_conv_output_size get_deconv_output_size get_indice_pairs indice_conv
+mmcv.ops.sparse_ops: indice_conv_backward indice_maxpool indice_maxpool_backward
+mmcv.ops.sparse_pool: SparseMaxPool SparseMaxPool2d SparseMaxPool3d
+mmcv.ops.sparse_structure: SparseConvTensor scatter_nd
 mmcv.transforms.processing: Number _scale_size
 mmcv.utils.ext_loader: check_ops_exist get_fake_func has_return_value_ops load_ext
 mmcv.utils.parrots_jit: jit parrots_jit_option skip_no_elena
