@@ -59,10 +59,14 @@ def forward(kernels, kind, x, last, rois, offsets, scale, sampling, aligned, clo
     """Pool features x, (B, H, W, C) if `last` else (B, C, H, W), into out (K, C, oh, ow)."""
     oh, ow = out.shape[2:]
     shape = layout(x, last)
-    lists, _ = _lists(c_type(x), *shape[2:], oh, ow)
-    if kind in UPRIGHT and offsets is None and lists is not None and 0 not in out.shape:
-        _forward_upright(kernels, kind, x, last, rois, shape, scale, sampling, aligned, lists, out)
-        return
+    if kind in UPRIGHT and offsets is None:
+        each = together(shape[1], x) if last else 0
+        launch = _upright(c_type(x), kind, *shape[1:], len(rois), oh, ow, each)
+        if launch is not None:
+            name, grid, numbers, shared = launch
+            args = x, rois, *shape, oh, ow, scale, sampling, aligned, out
+            kernels.launch(name, grid, *numbers, *args, shared=shared)
+            return
     for n, divided, part in tasks(rois.shape[0], shape[1], oh * ow, last):
         kernels.launch(
             f"pool<{c_type(x)}, {kind}>", n, *divided, x, last, rows(rois, part), offsets is not None,
@@ -90,18 +94,24 @@ def _some(regions, channels):
     return BLOCK_CHANNELS if regions * channels > 512 * BLOCK_CHANNELS else BLOCK_CHANNELS // 4
 
 
-def _forward_upright(kernels, kind, x, last, rois, shape, scale, sampling, aligned, lists, out):
-    regions, channels, oh, ow = out.shape
-    by_bins, by_columns = (loops.divider("uint32_t", size) for size in (oh * ow, ow))
-    args = x, rois, *shape, oh, ow, scale, sampling, aligned, out
-    if last:
-        grid = regions, -(-channels // BLOCK_CHANNELS)
-        name = f"pool_upright_last<{c_type(x)}, {together(channels, x)}, {kind}>"
-        kernels.launch(name, grid, by_columns, *args, shared=lists)
-        return
+@functools.lru_cache(256)
+def _upright(kind, region, channels, h, w, regions, oh, ow, each):
+    """The launch that pools upright regions, of `each` channels a load where these lie last, else 0: (kernel, grid, numbers
+    that come first, bytes of shared memory); None where lists don't fit."""
+    lists, _ = _lists(kind, h, w, oh, ow)
+    if lists is None or 0 in (channels, regions, oh, ow):
+        return None
+    by_columns = loops.divider("uint32_t", ow)
+    if each:
+        return (
+            f"pool_upright_last<{kind}, {each}, {region}>",
+            (regions, -(-channels // BLOCK_CHANNELS)),
+            (by_columns,),
+            lists,
+        )
     some = _some(regions, channels)
-    grid = regions, -(-channels // some)
-    kernels.launch(f"pool_upright<{c_type(x)}, {kind}>", grid, some, by_bins, by_columns, *args, shared=lists)
+    numbers = some, loops.divider("uint32_t", oh * ow), by_columns
+    return f"pool_upright<{kind}, {region}>", (regions, -(-channels // some)), numbers, lists
 
 
 def backward(kernels, kind, grad, rois, offsets, scale, sampling, aligned, clockwise, gamma, out):
