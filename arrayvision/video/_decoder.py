@@ -511,7 +511,8 @@ class Decoder:
         duration = self._container.duration
         if _names.is_address(self.source) or not self._end or not duration:
             return None
-        last = self._count.last if not self.numbered else int(self.table.times.max())
+        times = self.table.times if self.numbered else np.zeros(0)
+        last = int(times.max()) if len(times) else self._count.last
         begin = self._container.start_time or 0
         size = os.path.getsize(self.source)
         most = max(1024, size / 5)

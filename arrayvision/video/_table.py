@@ -335,7 +335,7 @@ def gaps(packets: Packets) -> list[tuple[int, int, int]]:
     if step <= 0:
         return []
     uneven = np.abs(steps - np.round(steps / step) * step) > max(1, step / 4)
-    wide = np.flatnonzero(steps > 1.5 * step)
+    wide = np.flatnonzero((steps > 1.5 * step) & (steps < step * (1000 + 4 * len(steps))))  # else the time is made up
     if uneven.sum() > 0.1 * len(steps) or len(wide) > max(3, 0.3 * len(steps)):
         return []
     return [(int(order[at]), int(order[at + 1]), round(float(steps[at]) / step) - 1) for at in wide.tolist()]

@@ -1,9 +1,13 @@
 """Damaged files: a number gives that frame or an OSError, and what can be decoded is given."""
 
+from array import array
+
 import numpy as np
 import pytest
 
 from arrayvision import video
+from arrayvision.video import _table
+from arrayvision.video._table import KEY, SHOWN
 from tests.video.clips import COUNT, ENCODED, encode, number, packets
 
 INDEXED = (".mp4", ".mov", ".avi")
@@ -140,3 +144,23 @@ def test_an_encoder_that_makes_errors(clip, tmp_path, whole):
     content.tofile(path)
     given, _ = read(path, COUNT, np.random.default_rng(0))
     assert len(given) == COUNT if whole else given.keys() == set(range(1, COUNT))
+
+
+def test_a_time_that_cannot_be():
+    """It is taken for no gap of as many frames."""
+    rows = array("q")
+    for i in range(40):
+        time = i if i != 30 else 1 << 50
+        rows.extend((time, time, 100 * i, i + 1, KEY | SHOWN))
+    assert _table.gaps(_table.of_rows(rows)) == [(29, 31, 1)]
+
+
+def test_nothing_is_left(clip, tmp_path):
+    """A file that can be opened, but of which no frame can be read."""
+    content = np.fromfile(clip("h264.mkv")[0], np.uint8)
+    start = clip("h264.mkv")[2][0][0]
+    content[start - 4 :] = 0x55
+    path = tmp_path / "clip.mkv"
+    content.tofile(path)
+    with pytest.raises(OSError, match=r"clip\.mkv"):
+        list(video.VideoReader(path))
