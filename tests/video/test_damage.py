@@ -150,9 +150,9 @@ def test_a_time_that_cannot_be():
     """It is taken for no gap of as many frames."""
     rows = array("q")
     for i in range(40):
-        time = i if i != 30 else 1 << 50
+        time = i if i < 39 else 1 << 50
         rows.extend((time, time, 100 * i, i + 1, KEY | SHOWN))
-    assert _table.gaps(_table.of_rows(rows)) == [(29, 31, 1)]
+    assert _table.gaps(_table.of_rows(rows)) == []
 
 
 def test_nothing_is_left(clip, tmp_path):
