@@ -176,7 +176,7 @@ class Decoder:
                 stream.discard = av.stream.Discard.all
         self._context.thread_type = "SLICE" if self._careful else "AUTO"
         if self._strict is not False and self._context.name in _checks.STRICT:
-            self._context.options = {"err_detect": "bitstream+buffer+explode"}
+            self._context.options = {"err_detect": "crccheck+bitstream+buffer+explode"}
         self._begin(0, self._read())
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ from arrayvision.video._table import KEY, SHOWN
 from tests.video.clips import COUNT, ENCODED, encode, number, packets
 
 INDEXED = (".mp4", ".mov", ".avi")
-CHECKED = {"ffv1.mkv", "png.mov", "pictures.apng", "dv.mov"}  # with checksums: one wrong byte is seen
+CHECKED = {"ffv1.mkv", "checked.mp4", "png.mov", "pictures.apng", "dv.mov"}  # with checksums: one wrong byte is seen
 # Codecs whose packets may be damaged without any decoder's noticing, as VideoReader says. Elsewhere frames must be right.
 SILENT = {"hevc", "vp8", "vp9", "av1", "wmv2", "qtrle", "huffyuv", "raw", "utvideo", "jpeg2000", "gif"}
 NAMES = [name for name in ENCODED if not name.endswith((".mpg", ".m2v", ".h264", ".wmv", ".gif", ".nut"))]
