@@ -18,6 +18,7 @@ SUMS = {"contract", "nsz"}
 GROUP = 96  # pairs that are multiplied at once
 MEMORY = 16 * 2**20  # bytes for parts of the weights' gradients
 CHUNK = 8192  # sites of a task that looks for pairs
+SOME = 1024  # partners that are listed at once
 
 
 # ---- keys --------------------------------------------------------------------------------------------------------------
@@ -103,7 +104,11 @@ def moved(place, tap, stride, padding, dilation, size, transposed):
     place = place * stride - padding + tap * dilation if transposed else place + padding - tap * dilation
     if place < 0:
         return np.int64(-1)
-    if not transposed and stride > 1:
+    if not transposed and stride == 2:  # the usual one, without a division
+        if place & 1:
+            return np.int64(-1)
+        place >>= 1
+    elif not transposed and stride > 1:
         quotient = place // stride
         if quotient * stride != place:
             return np.int64(-1)
@@ -162,7 +167,7 @@ def match_moved(keys, outs, how, shifts, widths, transposed, table, turn, grain,
     axes = how.shape[0]
     last = how[axes - 1, 0]
     fields = np.empty((how[:, 0].sum(), grain), np.int64)
-    lead = np.empty(grain, np.int64)
+    lead, some = np.empty(grain, np.int64), np.empty(grain, np.int64)
     groups = table.shape[0] // last
     start = claim(turn, grain)
     while start < n:
@@ -179,23 +184,30 @@ def match_moved(keys, outs, how, shifts, widths, transposed, table, turn, grain,
                 row += 1
         first_last = row - last
         for g in range(groups):
+            count = size  # of the sites that all axes but the last lead to one
             for i in range(size):
-                lead[i] = keys[start + i] >> shifts[0] << shifts[0]
+                some[i], lead[i] = i, keys[start + i] >> shifts[0] << shifts[0]
             left, row = g, first_last
             for a in range(axes - 2, -1, -1):
                 row -= how[a, 0]
                 field = fields[row + left % how[a, 0]]
                 left //= how[a, 0]
-                for i in range(size):
-                    lead[i] = lead[i] + field[i] if lead[i] >= 0 and field[i] >= 0 else np.int64(-1)
+                kept = 0
+                for e in range(count):
+                    to = field[some[e]]
+                    some[kept], lead[kept] = some[e], lead[e] + to
+                    kept += to >= 0
+                count = kept
             for t in range(last):
                 target, field = table[g * last + t], fields[first_last + t]
+                for i in range(start, start + size):
+                    target[i] = -1
                 j = np.int64(-1)
-                for i in range(size):
-                    if lead[i] < 0 or field[i] < 0:
-                        target[start + i] = -1
+                for e in range(count):
+                    i = some[e]
+                    if field[i] < 0:
                         continue
-                    key = lead[i] + field[i]
+                    key = lead[e] + field[i]
                     if j < 0:
                         j = first_from(outs, key)
                     while outs[j] < key:
@@ -254,13 +266,19 @@ def count_found(table, counts, turn, grain, n):
 @kernel
 def list_found(table, order, starts, given, found, turn, grain, n):
     """The pairs of tap k from starts[k] on: given is order[i], found is table[k, i]."""
+    own, partners = np.empty(SOME, np.int32), np.empty(SOME, np.int32)
     k = claim(turn, grain)
     while k < n:
         row, at = table[k], starts[k]
-        for i in range(row.shape[0]):
-            if row[i] >= 0:
-                given[at], found[at] = order[i], row[i]
-                at += 1
+        for first in range(0, row.shape[0], SOME):
+            count = 0
+            for i in range(first, min(first + SOME, row.shape[0])):
+                own[count], partners[count] = order[i], row[i]  # without a branch, which couldn't be foretold
+                count += row[i] >= 0
+            a, b = given[at : at + count], found[at : at + count]
+            for i in range(count):
+                a[i], b[i] = own[i], partners[i]
+            at += count
         k = claim(turn, grain)
 
 
@@ -354,9 +372,16 @@ def owned(owners, others, counts, size, rows):
         sorted_owners, sorted_others = np.empty_like(owners), np.empty_like(others)
         args = owners, others, starts, size, sorted_owners, sorted_others
         parallel_for(sort_by_owner, taps, 1, *args, cost=4 * cost + size)
-        owners, others = sorted_owners, sorted_others
+        owners, others = _as_given(sorted_owners), _as_given(sorted_others)
         parallel_for(divide, taps, 1, owners, starts, rows, bounds, rising, cost=cost)
     return owners, others, bounds
+
+
+def _as_given(x):
+    """Read-only, as inputs are, so that kernels are compiled for one kind of array."""
+    x = x.view()
+    x.setflags(write=False)
+    return x
 
 
 def block(size, channels):
@@ -409,7 +434,7 @@ def _multiply(x, weight, bias, owners, others, counts, out):
     channels = x.shape[1]
     rows = block(size, made)
     owners, others, bounds = owned(owners, others, counts, size, rows)
-    factors = panels(weight)
+    factors = _as_given(panels(weight))
     args = (
         x.reshape(-1), channels, factors.reshape(-1), made, factors.shape[1] * lanes(x.dtype), owners, others, bounds, bias,
         out.reshape(-1), rows,
@@ -421,7 +446,7 @@ def forward(x, weight, bias, pairs, counts, out):
     """x (N, C), weight (K, C, O), bias (O,) or None, pairs (2, P), counts (K,), out (M, O)."""
     if 0 in out.shape:
         return
-    none = np.empty(0, x.dtype) if bias is None else bias
+    none = _as_given(np.empty(0, x.dtype)) if bias is None else bias
     if 0 in x.shape or not len(weight) or not pairs.shape[1]:
         out.fill(0)
         if bias is not None:
@@ -437,7 +462,7 @@ def backward_features(grad, weight, pairs, counts, out):
     if 0 in grad.shape or not pairs.shape[1]:
         out.fill(0)
         return
-    _multiply(grad, weight.swapaxes(1, 2), np.empty(0, grad.dtype), pairs[0], pairs[1], counts, out)
+    _multiply(grad, weight.swapaxes(1, 2), _as_given(np.empty(0, grad.dtype)), pairs[0], pairs[1], counts, out)
 
 
 @kernel(fastmath=SUMS)

@@ -19,8 +19,12 @@ __device__ inline int64_t moved(int64_t place, int64_t tap, int64_t stride, int6
     place = place * stride - padding + tap * dilation;
   } else {
     place += padding - tap * dilation;
-    if (place < 0 || place % stride) return -1;
-    place /= stride;
+    if (place < 0) return -1;
+    if (stride > 1) {
+      const int64_t quotient = place / stride;
+      if (quotient * stride != place) return -1;
+      place = quotient;
+    }
   }
   return place >= 0 && place < size ? place : -1;
 }
@@ -74,12 +78,12 @@ __global__ void __launch_bounds__(256) unpack_sites(int64_t n, int columns, cons
   }
 }
 
-// out[t * n + i] = the key of the site to which tap t of one axis moves site i.
-__global__ void __launch_bounds__(256) move_along(int64_t n, int taps, int64_t shift, int64_t mask, int64_t by, int64_t padding, int64_t dilation, int64_t size, bool transposed, const int64_t* keys, int64_t* out) {
-  for (int64_t e = first(); e < n * taps; e += stride()) {
-    const int64_t key = keys[e % n], place = (key >> shift) & mask;
-    const int64_t to = sparse::moved(place, e / n, by, padding, dilation, size, transposed);
-    out[e] = to < 0 ? sparse::NOWHERE : key + (to - place) * (int64_t(1) << shift);
+// out[t * n + i] = the key of the site to which tap t of one axis moves site i: blocks of sites, and taps.
+__global__ void __launch_bounds__(256) move_along(int64_t n, int64_t shift, int64_t mask, int64_t by, int64_t padding, int64_t dilation, int64_t size, bool transposed, const int64_t* keys, int64_t* out) {
+  for (int64_t i = first(); i < n; i += stride()) {
+    const int64_t key = keys[i], place = (key >> shift) & mask;
+    const int64_t to = sparse::moved(place, blockIdx.y, by, padding, dilation, size, transposed);
+    out[blockIdx.y * n + i] = to < 0 ? sparse::NOWHERE : key + (to - place) * (int64_t(1) << shift);
   }
 }
 
@@ -88,30 +92,32 @@ __global__ void __launch_bounds__(256) take_heads(int64_t n, const int64_t* keys
   for (int64_t r = first(); r < n; r += stride()) out[r] = keys[order[starts[r]]];
 }
 
-// table[k * n + i] = the output to which tap k moves input i, -1 for none. how: shift, mask, taps, stride, padding, dilation and
-// size for each axis.
-__global__ void __launch_bounds__(256) match_moved(int64_t n, int64_t taps, int axes, int64_t outputs, bool transposed, const int64_t* how, const int64_t* keys, const int64_t* outs, int* table) {
-  for (int64_t e = first(); e < n * taps; e += stride()) {
-    int64_t key = keys[e % n], k = e / n;
+// table[k * n + i] = the output to which tap k moves input i, -1 for none: blocks of inputs, and taps. how: shift, mask, taps,
+// stride, padding, dilation and size for each axis.
+__global__ void __launch_bounds__(256) match_moved(int64_t n, int axes, int64_t outputs, bool transposed, const int64_t* how, const int64_t* keys, const int64_t* outs, int* table) {
+  for (int64_t i = first(); i < n; i += stride()) {
+    int64_t key = keys[i];
+    int k = blockIdx.y;
     bool found = true;
     for (int a = axes - 1; a >= 0; --a) {
       const int64_t* own = how + 7 * a;
+      const int taps = int(own[2]), tap = k % taps;
       const int64_t place = (key >> own[0]) & own[1];
-      const int64_t to = sparse::moved(place, k % own[2], own[3], own[4], own[5], own[6], transposed);
-      k /= own[2];
+      const int64_t to = sparse::moved(place, tap, own[3], own[4], own[5], own[6], transposed);
+      k /= taps;
       found = found && to >= 0;
       if (found) key += (to - place) * (int64_t(1) << own[0]);
     }
-    table[e] = found ? sparse::find(outputs, outs, key) : -1;
+    table[blockIdx.y * n + i] = found ? sparse::find(outputs, outs, key) : -1;
   }
 }
 
-// table[k * n + order[i]] = the input at tap k's distance from input order[i], -1 for none.
-__global__ void __launch_bounds__(256) match_neighbours(int64_t n, int64_t taps, const int64_t* deltas, const int64_t* keys, const int64_t* order, int* table) {
-  for (int64_t e = first(); e < n * taps; e += stride()) {
-    const int64_t i = e % n, k = e / n;
-    const int at = sparse::find(n, keys, keys[i] + deltas[k]);
-    table[k * n + order[i]] = at < 0 ? -1 : int(order[at]);
+// table[k * n + order[i]] = the input at tap k's distance from input order[i], -1 for none: blocks of inputs, and taps.
+__global__ void __launch_bounds__(256) match_neighbours(int64_t n, const int64_t* deltas, const int64_t* keys, const int64_t* order, int* table) {
+  const int64_t delta = deltas[blockIdx.y];
+  for (int64_t i = first(); i < n; i += stride()) {
+    const int at = sparse::find(n, keys, keys[i] + delta);
+    table[blockIdx.y * n + order[i]] = at < 0 ? -1 : int(order[at]);
   }
 }
 

@@ -75,8 +75,8 @@ def reached(found, shifts, widths, how, transposed):
         n = keys.shape[0]
         if n:
             all_keys = empty(keys, (n * taps,), "int64")
-            args = n, taps, shift, (1 << width) - 1, stride, padding, dilation, size, transposed, keys, all_keys
-            KERNELS.launch("move_along", n * taps, *args)
+            args = n, shift, (1 << width) - 1, stride, padding, dilation, size, transposed, keys, all_keys
+            KERNELS.launch("move_along", (-(-n // 256), taps), *args)
             order, starts, _ = rising_runs(KERNELS, all_keys, CELLS)
             keys = empty(keys, (starts.shape[0],), "int64")
             KERNELS.launch("take_heads", len(starts), len(starts), all_keys, order, starts, keys)
@@ -90,20 +90,20 @@ def match(found, outs, shifts, widths, how, subm, transposed):
     n, taps = keys.shape[0], math.prod(axis[0] for axis in how)
     if n == 0:
         return None, order, np.zeros(taps, np.int64)
-    table = empty(keys, (taps * n,), "int32")
+    table, grid = empty(keys, (taps * n,), "int32"), (-(-n // 256), taps)
     if subm:
         steps = [
             [(t * dilation - padding) << shift if t * dilation >= padding else -((padding - t * dilation) << shift) for t in range(count)]
             for shift, (count, _, padding, dilation, _) in zip(shifts[1:], how, strict=True)
         ]  # fmt: skip
         deltas = _sent(keys, [sum(taken) for taken in itertools.product(*steps)])
-        KERNELS.launch("match_neighbours", n * taps, n, taps, deltas, keys, order, table)
+        KERNELS.launch("match_neighbours", grid, n, deltas, keys, order, table)
     else:
         numbers = [
             [shift, (1 << width) - 1, *axis] for shift, width, axis in zip(shifts[1:], widths[1:], how, strict=True)
         ]
-        args = n, taps, len(how), outs.shape[0], transposed, _sent(keys, numbers), keys, outs, table
-        KERNELS.launch("match_moved", n * taps, *args)
+        args = n, len(how), outs.shape[0], transposed, _sent(keys, numbers), keys, outs, table
+        KERNELS.launch("match_moved", grid, *args)
     segments = -(-n // SEGMENT)
     counts = empty(keys, (taps * segments,), "int32")
     KERNELS.launch("count_found", taps * segments * 32, n, taps, segments, table, counts)

@@ -52,8 +52,8 @@ def _geometry(function, count, spatial_shape, kernel_size, stride, padding, dila
             ("stride", stride, 1), ("padding", padding, 0), ("dilation", dilation, 1), ("output_padding", output_padding, 0),
         )
     ]  # fmt: skip
-    if math.prod(kernel) > 2**16:
-        raise InvalidValue(f"{function}: kernel_size must have at most {2**16} taps, got {math.prod(kernel)}")
+    if math.prod(kernel) >= 2**16:
+        raise InvalidValue(f"{function}: kernel_size must have fewer than {2**16} taps, got {math.prod(kernel)}")
     if subm:
         how[0], how[1] = (1,) * count, tuple(k // 2 * d for k, d in zip(kernel, how[2], strict=True))
     result = output_shape(function, shape, kernel, *how, subm, transposed)
@@ -173,7 +173,7 @@ def sparse_conv_pairs(
 
 def _pairs(at, pairs, counts, inputs, outputs):
     """What kernels see of the pairs, and their counts in the CPU's memory."""
-    given = at.integers("int32", least=0, pairs=pairs)
+    given = at.integers("int32", pairs=pairs)
     numbers = at.integers("int64", counts=counts)
     if at.gpu:
         numbers = library_of(numbers).fetched(numbers)
@@ -185,8 +185,10 @@ def _pairs(at, pairs, counts, inputs, outputs):
     at.require(int(numbers.sum()) == total, f"counts must add up to the pairs, got {int(numbers.sum())} and {total}")
     if at.backend == "cpu" and total:
         for row, size, what in ((given[0], inputs, "inputs"), (given[1], outputs, "outputs")):
-            most = int(row.max())
-            at.require(most < size, f"pairs must hold rows of {size} {what}, got {most}")
+            least, most = int(row.min()), int(row.max())
+            at.require(
+                least >= 0 and most < size, f"pairs must hold rows of {size} {what}, got {least if least < 0 else most}"
+            )
     return given, numbers
 
 

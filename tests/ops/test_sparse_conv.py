@@ -247,7 +247,7 @@ BAD_PAIRS = {
     "bias": (dict(bias=np.ones(3)), r"bias must have shape \(4,\), got \(3,\)"),
     "counts": (dict(counts=np.array([1, 2])), "counts must add up to the pairs, got 3 and 2"),
     "negative counts": (dict(counts=np.array([3, -1])), "counts must be of pairs: at least 0"),
-    "negative pairs": (dict(pairs=np.array([[0, -1], [1, 0]])), "pairs must hold numbers at least 0, got -1 to 1"),
+    "negative pairs": (dict(pairs=np.array([[0, -1], [1, 0]])), "pairs must hold rows of 2 inputs, got -1"),
     "size": (dict(size=1), "pairs must hold rows of 1 outputs, got 1"),
 }
 

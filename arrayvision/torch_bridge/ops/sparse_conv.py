@@ -136,7 +136,7 @@ class SparseConvolution(SparseModule):
         self.fused_bn = check.flag(name, "fused_bn", fused_bn)
         self.indice_key = indice_key
         taps = math.prod(self.kernel_size)
-        if taps > 2**16 or taps * self.in_channels * self.out_channels >= 2**40:
+        if taps >= 2**16 or taps * self.in_channels * self.out_channels >= 2**40:
             raise InvalidValue(
                 f"{name}: in_channels, out_channels and kernel_size must make a weight that fits in memory, got "
                 f"{(*self.kernel_size, self.in_channels, self.out_channels)}"
