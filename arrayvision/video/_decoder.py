@@ -572,9 +572,11 @@ class Decoder:
         begins = _cut_before(self._context, head)
         packets = _table.of_rows(self._rows(itertools.chain(head, self._packets)))
         typed, ordered = self._context.name in _TYPED, not self._context.has_b_frames
-        _table.cut(packets)
+        if head and _broken(self._context, head[0]):
+            packets.key[0] = True  # nobody cut there
         if self.indexed:
             packets = _table.aligned(packets, self._index())
+        _table.cut(packets)
         _table.check_times(packets, self.indexed)
         complete = not self._fields and _table.complete_times(packets, typed, ordered)
         if complete and begins:
@@ -604,7 +606,8 @@ class Decoder:
         if came:
             head = np.arange(len(packets)) < first + size
             head[came] = False
-            packets.shown &= ~(head & (packets.time < times[0]))
+            # Only those before the key frame: that which is shown later and doesn't come is damaged.
+            packets.shown &= ~(head & (packets.time < min(times[0], packets.time[first])))
         return True
 
     def _output(self, packets: Packets, stop: int | None = None) -> tuple[list[int], set[int]]:
@@ -772,6 +775,16 @@ def _units(context: Any, packet: Any) -> Iterator[bytes]:
         for unit in bytes(content).split(b"\0\0\1")[1:]:
             if unit:
                 yield unit[:9]
+
+
+def _broken(context: Any, packet: Any) -> bool:
+    """Whether the lengths of an H.264 packet's units don't add up to its own."""
+    if context.name != "h264" or not context.extradata or context.extradata[0] != 1:
+        return False
+    content, at, width = memoryview(packet), 0, (context.extradata[4] & 3) + 1
+    while at + width <= len(content):
+        at += width + int.from_bytes(content[at : at + width], "big")
+    return at != len(content)
 
 
 def _disposable(context: Any, packet: Any) -> bool:

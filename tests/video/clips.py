@@ -128,7 +128,7 @@ def encode(path, codec, options, count=COUNT, times=None, muxer=None):
     muxer : dict, optional
         Options of the container.
     """
-    with av.open(str(path), "w", options=muxer or {}) as out:
+    with av.open(str(path), "w", options=(muxer or {}) | {"fflags": "+bitexact"}) as out:
         stream = out.add_stream(codec, 25, options={name: str(value) for name, value in options.items()})
         formats = stream.codec_context.codec.video_formats
         stream.width, stream.height = (720, 576) if codec == "dvvideo" else (W, H)

@@ -164,3 +164,31 @@ def test_nothing_is_left(clip, tmp_path):
     content.tofile(path)
     with pytest.raises(OSError, match=r"clip\.mkv"):
         list(video.VideoReader(path))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "h264.mp4",
+        "h264.avi",
+        "h264.mkv",
+        "h264.flv",
+        "open_gop.mp4",
+        "interlaced.mp4",
+        "hevc.mp4",
+        "mpeg4.avi",
+    ],
+)
+def test_damage_of_the_first_packet(clip, tmp_path, name):
+    """It is no cut, behind which numbers would begin."""
+    source, frames, placed = clip(name)
+    for seed in range(3):
+        rng, content = np.random.default_rng(seed), np.fromfile(source, np.uint8)
+        start = placed[0][0] + 20  # behind what containers put before a packet
+        content[start : start + 150] ^= rng.integers(1, 256, 150).astype(np.uint8)
+        content.tofile(tmp_path / name)
+        given, came = read(tmp_path / name, COUNT, rng)
+        for frames_of in (given, came):
+            assert len(frames_of) >= 20
+            for i, img in frames_of.items():
+                assert number(img) == number(frames[i]) or "hevc" in name
