@@ -157,7 +157,7 @@ class Decoder:
         # In H.264 the two fields of a frame may be packets of their own.
         self._fields = context.name == "h264" and context.field_order != _PROGRESSIVE and self._has_fields()
         self._check = _checks.packet_check(self._context.name)
-        self._sound = _checks.sound(source, self._kind)
+        self._sound = None if _names.is_address(source) else _checks.sound(source, self._kind)
         if table is None and self._kind == "avi":
             self.table = self._outline()
         _decoders.add(self)
