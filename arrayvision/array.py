@@ -264,7 +264,7 @@ class Torch(NumPy):
         return self.torch.from_numpy(view), view
 
     def from_host(self, array, dtype, device):
-        return self.torch.from_numpy(array).to(self._dtypes[dtype])
+        return self.torch.from_numpy(array).to(device, self._dtypes[dtype])
 
     def plain(self, x):
         if (

@@ -171,6 +171,17 @@ OPERATORS = (
         "softmax_focal_loss", "focal_loss", "once", "focal loss of one classifier among several classes",
         "backward", "SoftmaxFocalLoss", "SoftmaxFocalLossFunction",
     ),
+    _row(
+        "sparse_conv", "sparse_conv", "any", "convolution of features at a few sites of a grid", "backward by_features by_weight",
+        "RemoveGrid SparseConv2d SparseConv3d SparseConv4d SparseConvTensor SparseConvTranspose2d SparseConvTranspose3d "
+        "SparseConvolution SparseInverseConv2d SparseInverseConv3d SparseModule SparseSequential SubMConv2d SubMConv3d SubMConv4d "
+        "ToDense scatter_nd",
+    ),
+    _row("sparse_conv_pairs", "sparse_conv", "", "which sites a sparse convolution's result has, and what each is made of"),
+    _row(
+        "sparse_max_pool", "sparse_conv", "once", "maxima of features at a few sites of a grid",
+        "backward with_argmax", "SparseMaxPool SparseMaxPool2d SparseMaxPool3d",
+    ),
     _row("tin_shift", "tin_shift", "any", "groups of channels moved along time", "", "TINShift", "TINShiftFunction"),
     _row("upfirdn2d", "upfirdn2d", "any", "images upsampled, padded, filtered and downsampled in one pass", "backward"),
     _row("upsample2d", "upfirdn2d", "any", "images enlarged and filtered"),

@@ -61,6 +61,6 @@ def test_notebook(path):
     assert pictures >= 4
 
 
-def test_there_are_three():
+def test_there_are_four():
     found = [p.stem for p in sorted(EXAMPLES.glob("*.ipynb"))]
-    assert found == ["detections_in_numpy", "flow_and_video", "scan_from_above"]
+    assert found == ["detections_in_numpy", "flow_and_video", "scan_from_above", "sparse_unet"]

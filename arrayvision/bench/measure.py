@@ -20,7 +20,8 @@ class Case(NamedTuple):
 
     `at_least` is the ratio (a peer's time over ours) that we mean to reach against each peer; `within`, milliseconds
     that ours may take. `agree(ours, theirs)` tells whether two results are the same. `before` is called before each call,
-    which is then timed alone. `own`: the call returns the milliseconds, of its own making.
+    which is then timed alone. `own`: the call returns the milliseconds, of its own making. `worth()` tells whether the case
+    is to be timed at all.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Case(NamedTuple):
     note: str = ""
     before: Callable[[], object] | None = None
     own: bool = False
+    worth: Callable[[], bool] | None = None
 
 
 def peer(name: str):

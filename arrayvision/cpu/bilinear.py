@@ -51,12 +51,14 @@ def transpose(src, dst):
 
 
 def channels_last(x):
-    """A channels-last copy (B, H, W, C) of (B, C, H, W)."""
+    """A channels-last copy (B, H, W, C) of (B, C, H, W); not to be written to, as inputs are not: one compiled kernel for
+    both."""
     b, c, h, w = x.shape
     out = np.empty((b, h, w, c), x.dtype)
     if x.size:
         blocks = -(-h * w // TILE_PIXELS)
         parallel_for(to_last, b * blocks, 16, x.reshape(b, c, h * w), out.reshape(b, h * w, c), blocks, cost=40 * c)
+    out.flags.writeable = False
     return out
 
 

@@ -3,20 +3,20 @@
 import numpy as np
 
 from arrayvision.cpu import roi_bins
-from arrayvision.cpu.roi_bins import PRECISE, pooling
+from arrayvision.cpu.roi_bins import Precise, pooling
 
 
 def forward(x, last, rois, scale, out):
     """x (B, H, W, C) if `last` else (B, C, H, W), rois (K, 5), out (K, C, oh, ow)."""
-    roi_bins.forward(pooling(PRECISE, scale, 0, True), x, last, rois, None, out)
+    roi_bins.forward(pooling(Precise, scale), x, last, rois, None, out)
 
 
 def backward(grad, x, last, rois, scale, out, out_rois):
     """Fill out (B, C, H, W) with the features' gradient and out_rois (K, 5) with the regions'."""
-    roi_bins.backward(pooling(PRECISE, scale, 0, True), grad, rois, None, out)
+    roi_bins.backward(pooling(Precise, scale), grad, rois, None, out)
     k, _, oh, ow = grad.shape
     edges = np.zeros((k, 4, oh, ow), grad.dtype)
-    roi_bins.edges(pooling(PRECISE, scale, 0, True), grad, x, last, rois, None, edges)
+    roi_bins.edges(pooling(Precise, scale), grad, x, last, rois, None, edges)
     with np.errstate(over="ignore", invalid="ignore"):
         by_corner(edges, scale, out_rois)
 

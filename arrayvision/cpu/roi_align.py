@@ -16,7 +16,7 @@ from arrayvision.cpu.bilinear import (
     scatter_four,
     transpose,
 )
-from arrayvision.cpu.roi_bins import ALIGN, frame, pooling
+from arrayvision.cpu.roi_bins import Align, frame, pooling
 from arrayvision.cpu.threads import claim, parallel_for
 
 SMALL = 40_000
@@ -82,7 +82,7 @@ def few(x, shape):
 
 def forward(x, last, rois, scale, sampling, aligned, out):
     """Average: x (B, H, W, C) if `last` else (B, C, H, W), rois (K, 5), out (K, C, oh, ow)."""
-    how = pooling(ALIGN, scale, sampling, aligned)
+    how = pooling(Align, scale, sampling, aligned)
     if not last and few(x, out.shape):
         forward_few(how, x, rois, out)
     else:
@@ -91,7 +91,7 @@ def forward(x, last, rois, scale, sampling, aligned, out):
 
 def backward(grad, rois, scale, sampling, aligned, out):
     """Fill out (B, C, H, W) with the features' gradient."""
-    roi_bins.backward(pooling(ALIGN, scale, sampling, aligned), grad, rois, None, out)
+    roi_bins.backward(pooling(Align, scale, sampling, aligned), grad, rois, None, out)
 
 
 @kernel
@@ -223,7 +223,7 @@ def forward_max(x, last, rois, scale, sampling, aligned, out, which):
     each = out.shape[2] * out.shape[3] * (200 + 20 * out.shape[1])
     parallel_for(
         forward_max_some, len(rois), max(1, min(16, 50_000 // each)),
-        pooling(ALIGN, scale, sampling, aligned), x, rois, out, which, cost=each,
+        pooling(Align, scale, sampling, aligned), x, rois, out, which, cost=each,
     )  # fmt: skip
 
 
@@ -237,5 +237,5 @@ def backward_max(grad, which, rois, scale, sampling, aligned, out):
     each = height * width + len(rois) * grad.shape[2] * grad.shape[3] * 40 // batch
     parallel_for(
         backward_max_some, batch * channels, max(1, 50_000 // each),
-        pooling(ALIGN, scale, sampling, aligned), grad, which, rois, order, starts, out, cost=each,
+        pooling(Align, scale, sampling, aligned), grad, which, rois, order, starts, out, cost=each,
     )  # fmt: skip

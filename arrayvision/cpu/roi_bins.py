@@ -11,6 +11,7 @@ import functools
 from typing import NamedTuple
 
 import numpy as np
+from numba import extending
 
 from arrayvision.cpu import kernel
 from arrayvision.cpu.bilinear import (
@@ -30,59 +31,98 @@ from arrayvision.cpu.bilinear import (
 )
 from arrayvision.cpu.threads import claim, parallel_for
 
-ALIGN, PRECISE, BEZIER = 0, 1, 2
+TASK_CHANNELS = 64  # channels that a task of the backward pass owns
 
 
 class Pooling(NamedTuple):
-    """How regions are cut into bins, and bins into samples; `pooling` makes it."""
+    """How regions are cut into bins, and bins into samples: its class says where bins lie and how pixels are weighed.
 
-    kind: int  # ALIGN, PRECISE or BEZIER
+    Kernels are compiled for a class, so that an operator doesn't wait for what the others need.
+    """
+
     scale: float  # pixels of the features for a unit of the regions' coordinates
     sampling: int  # samples along each axis of a bin; 0 for as many as it has pixels
     aligned: bool  # whether pixels' centres lie at half numbers
     gamma: float  # what a bin's offset is multiplied by, beside the region's size
 
 
+class Align(Pooling):
+    """Bins beside one another, averaged over a grid of samples."""
+
+
+class Moved(Pooling):
+    """The same, each bin moved by its offset."""
+
+
+class Precise(Pooling):
+    """Bins beside one another, averaged exactly."""
+
+
+class Bezier(Pooling):
+    """Bins between two curves, averaged over a grid of samples."""
+
+
 @functools.lru_cache(64)
-def pooling(kind, scale, sampling, aligned, gamma=0.0):
-    """`Pooling` with fields of one type each, so that kernels are compiled once."""
-    return Pooling(kind, float(scale), int(sampling), bool(aligned), float(gamma))
+def pooling(kind, scale, sampling=0, aligned=True, gamma=0.0):
+    """A record of this class with fields of one type each, so that kernels are compiled once."""
+    return kind(float(scale), int(sampling), bool(aligned), float(gamma))
 
 
-TASK_CHANNELS = 64  # channels that a task of the backward pass owns
+def by_kind(function, **kinds):
+    """Let kernels that call `function` call the one for the class of its first argument, a `Pooling`."""
+    options = dict(nogil=True, error_model="numpy")
+    extending.overload(function, jit_options=options, strict=False)(
+        lambda pooling, *_: kinds[pooling.instance_class.__name__]
+    )
 
 
-@kernel
 def frame(pooling, roi, oh, ow):
-    """(y, x) of the first bin's corner, a bin's height and width, samples in a bin along y and x.
+    """(y, x) of the first bin's corner, a bin's height and width, samples in a bin along y and x (0 where none are taken).
 
     Sizes from which the number of samples follows are computed in the RoI's own dtype, as everyone does: the count jumps.
     """
-    kind, scale, sampling, aligned, _ = pooling
-    one = roi.dtype.type(1)
+
+
+def upright_frame(pooling, roi, oh, ow):
+    scale, _, aligned, _ = pooling
     s, off = roi.dtype.type(scale), roi.dtype.type(0.5 if aligned else 0)
+    w = (roi[3] * s - off) - (roi[1] * s - off)
+    h = (roi[4] * s - off) - (roi[2] * s - off)
     half = 0.5 if aligned else 0.0
-    if kind == BEZIER:
-        w = max(abs(roi[1] * s - roi[7] * s), abs(roi[15] * s - roi[9] * s))
-        h = max(abs(roi[2] * s - roi[8] * s), abs(roi[16] * s - roi[10] * s))
-        y = x = 0.0
-        height, width = np.float64(h), np.float64(w)
-    else:
-        if kind == PRECISE:
-            off, half = one - one, 0.0
-        w = (roi[3] * s - off) - (roi[1] * s - off)
-        h = (roi[4] * s - off) - (roi[2] * s - off)
-        y, x = roi[2] * np.float64(scale) - half, roi[1] * np.float64(scale) - half
-        width = (np.float64(roi[3]) - np.float64(roi[1])) * scale
-        height = (np.float64(roi[4]) - np.float64(roi[2])) * scale
-    if kind == PRECISE:
-        return y, x, max(height, 0.0) / oh, max(width, 0.0) / ow, 0.0, 0.0
-    if not aligned:
-        w, h = max(w, one), max(h, one)
-        width, height = max(width, 1.0), max(height, 1.0)
-    gh = np.float64(sampling if sampling > 0 else np.ceil(h / roi.dtype.type(oh)))
-    gw = np.float64(sampling if sampling > 0 else np.ceil(w / roi.dtype.type(ow)))
-    return y, x, height / oh, width / ow, gh, gw
+    y, x = roi[2] * np.float64(scale) - half, roi[1] * np.float64(scale) - half
+    width = (np.float64(roi[3]) - np.float64(roi[1])) * scale
+    height = (np.float64(roi[4]) - np.float64(roi[2])) * scale
+    return y, x, *spaced(pooling, h, w, height, width, oh, ow)
+
+
+def exact_frame(pooling, roi, oh, ow):
+    scale = pooling.scale
+    height = (np.float64(roi[4]) - np.float64(roi[2])) * scale
+    width = (np.float64(roi[3]) - np.float64(roi[1])) * scale
+    return roi[2] * scale, roi[1] * scale, max(height, 0.0) / oh, max(width, 0.0) / ow, 0.0, 0.0
+
+
+def curved_frame(pooling, roi, oh, ow):
+    s = roi.dtype.type(pooling.scale)
+    w = max(abs(roi[1] * s - roi[7] * s), abs(roi[15] * s - roi[9] * s))
+    h = max(abs(roi[2] * s - roi[8] * s), abs(roi[16] * s - roi[10] * s))
+    return 0.0, 0.0, *spaced(pooling, h, w, np.float64(h), np.float64(w), oh, ow)
+
+
+@kernel
+def spaced(pooling, h, w, height, width, oh, ow):
+    """A bin's height and width, and samples along them, of a region's size: in its own dtype, and in float64."""
+    one = type(h)(1)
+    if not pooling.aligned:
+        h, w = max(h, one), max(w, one)
+        height, width = max(height, 1.0), max(width, 1.0)
+    sampling = pooling.sampling
+    gh = np.float64(sampling if sampling > 0 else np.ceil(h / type(h)(oh)))
+    gw = np.float64(sampling if sampling > 0 else np.ceil(w / type(h)(ow)))
+    return height / oh, width / ow, gh, gw
+
+
+by_kind(frame, Align=upright_frame, Moved=upright_frame, Precise=exact_frame, Bezier=curved_frame)
 
 
 @kernel
@@ -158,45 +198,68 @@ def integral(start, size, length, index, weight):
     return n
 
 
-@kernel
 def axes(pooling, roi, offset, oh, ow, height, width):
     """The taps along y and x: rows, weights and counts of each list; bin (i, j)'s lists are i and j, or both
-    i * ow + j where each bin has its own (`own`)."""
-    kind, scale, _, aligned, gamma = pooling
+    i * ow + j where each bin has its own (the first that is given)."""
+
+
+@kernel
+def lists(many, most, dtype):
+    """Room for so many lists of taps: pixels, weights, how many there are."""
+    return np.empty((many, most), np.int64), np.empty((many, most), dtype), np.empty(many, np.int64)
+
+
+def aligned_axes(pooling, roi, offset, oh, ow, height, width):
     y, x, bh, bw, gh, gw = frame(pooling, roi, oh, ow)
-    own = kind == BEZIER or offset.shape[0] > 0
-    many_y, many_x = (oh * ow, oh * ow) if own else (oh, ow)
-    if kind == PRECISE:
-        ry, rx = int(min(bh + 3, height + 2.0)), int(min(bw + 3, width + 2.0))
-    else:
-        ry, rx = room(gh, height), room(gw, width)
-    rows, wy, ny = np.empty((many_y, ry), np.int64), np.empty((many_y, ry), roi.dtype), np.empty(many_y, np.int64)
-    cols, wx, nx = np.empty((many_x, rx), np.int64), np.empty((many_x, rx), roi.dtype), np.empty(many_x, np.int64)
-    if not own:
-        for i in range(oh):
-            if kind == PRECISE:
-                ny[i] = integral(y + i * bh, bh, height, rows[i], wy[i])
-            else:
-                ny[i] = samples(y + i * bh, bh, gh, height, rows[i], wy[i])
-        for j in range(ow):
-            if kind == PRECISE:
-                nx[j] = integral(x + j * bw, bw, width, cols[j], wx[j])
-            else:
-                nx[j] = samples(x + j * bw, bw, gw, width, cols[j], wx[j])
-        return own, rows, wy, ny, cols, wx, nx
-    half = 0.5 if aligned else 0.0
+    rows, wy, ny = lists(oh, room(gh, height), roi.dtype)
+    cols, wx, nx = lists(ow, room(gw, width), roi.dtype)
+    for i in range(oh):
+        ny[i] = samples(y + i * bh, bh, gh, height, rows[i], wy[i])
+    for j in range(ow):
+        nx[j] = samples(x + j * bw, bw, gw, width, cols[j], wx[j])
+    return False, rows, wy, ny, cols, wx, nx
+
+
+def moved_axes(pooling, roi, offset, oh, ow, height, width):
+    y, x, bh, bw, gh, gw = frame(pooling, roi, oh, ow)
+    rows, wy, ny = lists(oh * ow, room(gh, height), roi.dtype)
+    cols, wx, nx = lists(oh * ow, room(gw, width), roi.dtype)
     for i in range(oh):
         for j in range(ow):
             k = i * ow + j
-            if kind == BEZIER:
-                cy, cx = between(roi, scale, i, oh, j, ow)
-                top, left = cy - half - 0.5 * bh, cx - half - 0.5 * bw
-            else:
-                top = y + i * bh + gamma * bh * oh * offset[1, i, j]
-                left = x + j * bw + gamma * bw * ow * offset[0, i, j]
+            top = y + i * bh + pooling.gamma * bh * oh * offset[1, i, j]
+            left = x + j * bw + pooling.gamma * bw * ow * offset[0, i, j]
             ny[k] = samples(top, bh, gh, height, rows[k], wy[k])
             nx[k] = samples(left, bw, gw, width, cols[k], wx[k])
-    return own, rows, wy, ny, cols, wx, nx
+    return True, rows, wy, ny, cols, wx, nx
+
+
+def exact_axes(pooling, roi, offset, oh, ow, height, width):
+    y, x, bh, bw, _, _ = frame(pooling, roi, oh, ow)
+    rows, wy, ny = lists(oh, int(min(bh + 3, height + 2.0)), roi.dtype)
+    cols, wx, nx = lists(ow, int(min(bw + 3, width + 2.0)), roi.dtype)
+    for i in range(oh):
+        ny[i] = integral(y + i * bh, bh, height, rows[i], wy[i])
+    for j in range(ow):
+        nx[j] = integral(x + j * bw, bw, width, cols[j], wx[j])
+    return False, rows, wy, ny, cols, wx, nx
+
+
+def curved_axes(pooling, roi, offset, oh, ow, height, width):
+    _, _, bh, bw, gh, gw = frame(pooling, roi, oh, ow)
+    rows, wy, ny = lists(oh * ow, room(gh, height), roi.dtype)
+    cols, wx, nx = lists(oh * ow, room(gw, width), roi.dtype)
+    half = 0.5 if pooling.aligned else 0.0
+    for i in range(oh):
+        for j in range(ow):
+            k = i * ow + j
+            y, x = between(roi, pooling.scale, i, oh, j, ow)
+            ny[k] = samples(y - half - 0.5 * bh, bh, gh, height, rows[k], wy[k])
+            nx[k] = samples(x - half - 0.5 * bw, bw, gw, width, cols[k], wx[k])
+    return True, rows, wy, ny, cols, wx, nx
+
+
+by_kind(axes, Align=aligned_axes, Moved=moved_axes, Precise=exact_axes, Bezier=curved_axes)
 
 
 @kernel
@@ -221,7 +284,9 @@ def forward_some(pooling, x, planes, rois, offsets, height, width, out, turn, gr
             roi, target = rois[r], out[r].reshape(channels, oh * ow)
             offset = offsets[r] if offsets.shape[0] > 0 else offsets.reshape((0, oh, ow))
             if not all_finite(roi):
-                target[:] = np.nan
+                for c in range(channels):
+                    for b in range(oh * ow):
+                        target[c, b] = np.nan
                 continue
             image = int(roi[0])
             own, rows, wy, ny, cols, wx, nx = axes(pooling, roi, offset, oh, ow, height, width)
@@ -242,8 +307,10 @@ def forward_some(pooling, x, planes, rois, offsets, height, width, out, turn, gr
                 for j in range(ow):
                     a, b = (i * ow + j, i * ow + j) if own else (i, j)
                     count = outer(rows[a], wy[a], ny[a], cols[b], wx[b], nx[b], top, left, stride, index, weight)
-                    bins[i * ow + j] = 0
-                    weighted_sum(bins[i * ow + j], source, index, weight, count)
+                    total = bins[i * ow + j]
+                    for c in range(channels):
+                        total[c] = 0
+                    weighted_sum(total, source, index, weight, count)
             transpose(bins, target)
         start = claim(turn, grain)
 
@@ -352,11 +419,23 @@ def backward(pooling, grad, rois, offsets, out):
     )  # fmt: skip
 
 
-@kernel
-def integral_edges(start, size, count, index, by_start, by_stop):
-    """The derivatives of `integral`'s weights by where the interval starts and stops."""
+def pulls(pooling, start, size, g, length, index, weights):
+    """A bin's taps along one axis, as `axes` gives them: weights (3, most), and their derivatives by where the bin starts and
+    by where it stops, or by its offset alone (and zeros). How many taps there are."""
+
+
+def exact_pulls(pooling, start, size, g, length, index, weights):
+    count = integral(start, size, length, index, weights[0])
     for k in range(count):
-        _, by_start[k], by_stop[k] = share_of(start, size, index[k])
+        _, weights[1, k], weights[2, k] = share_of(start, size, index[k])
+    return count
+
+
+def moved_pulls(pooling, start, size, g, length, index, weights):
+    return slopes(start, size, g, length, index, weights[0], weights[1])
+
+
+by_kind(pulls, Moved=moved_pulls, Precise=exact_pulls)
 
 
 @kernel
@@ -367,10 +446,10 @@ def share(weight, value):
 
 @kernel
 def edges_some(pooling, grad, x, rois, offsets, height, width, out, turn, grain, n):
-    """What a change of a bin's place does to sum(grad * result). PRECISE: out (K, 4, oh, ow) by top, bottom, left, right.
-    ALIGN: out (K, 2, oh, ow) by its offset along x and y."""
-    kind, gamma = pooling.kind, pooling.gamma
+    """What a change of a bin's place does to sum(grad * result). `Precise`: out (K, 4, oh, ow) by top, bottom, left, right.
+    `Moved`: out (K, 2, oh, ow) by its offset along x and y."""
     channels, oh, ow = grad.shape[1], grad.shape[2], grad.shape[3]
+    moved = offsets.shape[0] > 0
     bins = np.empty((oh * ow, channels), out.dtype)
     start = claim(turn, grain)
     while start < n:
@@ -383,24 +462,19 @@ def edges_some(pooling, grad, x, rois, offsets, height, width, out, turn, grain,
             source = x[image * height * width : (image + 1) * height * width]
             transpose(grad[r].reshape(channels, oh * ow), bins)
             y, left, bh, bw, gh, gw = frame(pooling, roi, oh, ow)
-            if kind == PRECISE:
-                ry, rx = int(min(bh + 3, height + 2.0)), int(min(bw + 3, width + 2.0))
-            else:
+            by_y, by_x = pooling.gamma * bh * oh, pooling.gamma * bw * ow
+            ry, rx = int(min(bh + 3, height + 2.0)), int(min(bw + 3, width + 2.0))
+            if moved:
                 ry, rx = room(gh, height), room(gw, width)
             rows, cols = np.empty(ry, np.int64), np.empty(rx, np.int64)
             ty, tx = np.zeros((3, ry), np.float64), np.zeros((3, rx), np.float64)
             for i in range(oh):
                 for j in range(ow):
                     top, at = y + i * bh, left + j * bw
-                    if kind == PRECISE:
-                        ny, nx = integral(top, bh, height, rows, ty[0]), integral(at, bw, width, cols, tx[0])
-                        integral_edges(top, bh, ny, rows, ty[1], ty[2])
-                        integral_edges(at, bw, nx, cols, tx[1], tx[2])
-                    else:
-                        top += gamma * bh * oh * offsets[r, 1, i, j]
-                        at += gamma * bw * ow * offsets[r, 0, i, j]
-                        ny = slopes(top, bh, gh, height, rows, ty[0], ty[1])
-                        nx = slopes(at, bw, gw, width, cols, tx[0], tx[1])
+                    if moved:
+                        top += by_y * offsets[r, 1, i, j]
+                        at += by_x * offsets[r, 0, i, j]
+                    ny, nx = pulls(pooling, top, bh, gh, height, rows, ty), pulls(pooling, at, bw, gw, width, cols, tx)
                     a = b = c = d = 0.0
                     for p in range(ny):
                         for q in range(nx):
@@ -409,10 +483,10 @@ def edges_some(pooling, grad, x, rois, offsets, height, width, out, turn, grain,
                             b += share(ty[2, p] * tx[0, q], value)
                             c += share(ty[0, p] * tx[1, q], value)
                             d += share(ty[0, p] * tx[2, q], value)
-                    if kind == PRECISE:
-                        out[r, 0, i, j], out[r, 1, i, j], out[r, 2, i, j], out[r, 3, i, j] = a, b, c, d
+                    if moved:
+                        out[r, 0, i, j], out[r, 1, i, j] = c * by_x, a * by_y
                     else:
-                        out[r, 0, i, j], out[r, 1, i, j] = c * gamma * bw * ow, a * gamma * bh * oh
+                        out[r, 0, i, j], out[r, 1, i, j], out[r, 2, i, j], out[r, 3, i, j] = a, b, c, d
         start = claim(turn, grain)
 
 

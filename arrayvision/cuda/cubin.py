@@ -10,6 +10,17 @@ _MAX_THREADS, _FRAME_SIZE, _MIN_STACK_SIZE, _REGISTER_COUNT = 0x05, 0x11, 0x12, 
 _NO_CONTENT = 8  # the type of sections that have a size, but no bytes in the file
 _SIZED = 4  # the format of an attribute whose value has a length of its own; others' is two bytes
 
+# An instruction has 16 bytes on every architecture from sm_75 on. The lowest 9 bits tell what it does, the same on all of
+# them; bits 73 to 75 how much a load or a store moves.
+_INSTRUCTION = 16
+_NOTHING, _BRANCH = 0x118, 0x147
+_LOAD, _STORE = 0x181, 0x186  # global memory
+_KINDS = {
+    0x183: "local", 0x187: "local", 0x11D: "barriers", 0x18E: "atomics", 0x1A6: "atomics", 0x1A8: "atomics", 0x1A9: "atomics",
+    0x1A3: "atomics", 0x028: "doubles", 0x029: "doubles", 0x02B: "doubles", 0x02A: "doubles",
+}  # fmt: skip
+_WIDTHS = (1, 1, 2, 2, 4, 8, 16)  # bytes
+
 
 class Usage(NamedTuple):
     """What a kernel takes."""
@@ -24,6 +35,71 @@ class Usage(NamedTuple):
         """Whether a multiprocessor has the registers for a block as large as the launch bound."""
         registers, threads = -(-self.registers // 8) * 8, -(-(self.threads or 1024) // 32) * 32
         return registers * threads <= REGISTERS
+
+
+class Occupancy(NamedTuple):
+    """What a multiprocessor holds at once: warps, blocks, bytes of shared memory, and those that it takes for each block."""
+
+    warps: int
+    blocks: int
+    shared: int
+    each: int
+
+    def of(self, used: Usage, threads: int, dynamic: int = 0) -> float:
+        """The share of a multiprocessor's warps that blocks of so many threads fill."""
+        warps = -(-threads // 32)
+        by_registers = REGISTERS // (-(-used.registers * 32 // 256) * 256 * -(-warps // 4) * 4)
+        shared = used.shared + dynamic + self.each
+        return min(self.warps // warps, self.blocks, by_registers, self.shared // max(shared, 1)) * warps / self.warps
+
+
+# CUDA C++ Programming Guide, technical specifications for each compute capability
+MULTIPROCESSORS = {
+    75: Occupancy(32, 16, 64 << 10, 0),
+    80: Occupancy(64, 32, 164 << 10, 1024),
+    86: Occupancy(48, 16, 100 << 10, 1024),
+    89: Occupancy(48, 24, 100 << 10, 1024),
+    90: Occupancy(64, 32, 228 << 10, 1024),
+    100: Occupancy(64, 32, 228 << 10, 1024),
+    120: Occupancy(48, 24, 100 << 10, 1024),
+}
+
+
+class Instructions(NamedTuple):
+    """How many a kernel's code has, each counted once however often it runs."""
+
+    all: int  # but those that fill the code up
+    loads: int  # of global memory
+    loaded: int  # bytes that these move a thread
+    stores: int
+    stored: int
+    local: int  # loads and stores of frames: arrays that aren't in registers, and registers spilled
+    atomics: int
+    barriers: int
+    doubles: int  # sums and products in float64, slow on most cards
+
+
+def instructions(content: bytes) -> dict[str, Instructions]:
+    """Each kernel's, by symbol."""
+    found = {}
+    for name, _, at, size in _headers(content):
+        if not name.startswith(".text."):
+            continue
+        code = [struct.unpack_from("<QQ", content, k) for k in range(at, at + size, _INSTRUCTION)]
+        while code and code[-1][0] & 0x1FF in (_NOTHING, _BRANCH):  # a branch to itself, and what fills the last line
+            code.pop()
+        counts = dict.fromkeys(Instructions._fields, 0)
+        counts["all"] = len(code)
+        for low, high in code:
+            kind = low & 0x1FF
+            if kind in (_LOAD, _STORE):
+                many, bytes_ = ("loads", "loaded") if kind == _LOAD else ("stores", "stored")
+                counts[many] += 1
+                counts[bytes_] += _WIDTHS[min(high >> 9 & 7, 6)]
+            elif kind in _KINDS:
+                counts[_KINDS[kind]] += 1
+        found[name.removeprefix(".text.")] = Instructions(**counts)
+    return found
 
 
 def usage(content: bytes) -> dict[str, Usage]:

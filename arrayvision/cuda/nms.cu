@@ -3,10 +3,18 @@
 #include "axis_aligned.cuh"
 #include "suppress.cuh"
 
+// Most boxes don't touch, and of those that do few are near the threshold: only these take the division that decides. The
+// threshold is at least 0.
 template <class A>
 __device__ inline bool above(const AxisAligned<A>& p, const AxisAligned<A>& q, A threshold, A offset) {
   const A inter = p.shared_with(q, offset);
-  return inter / (p.area + q.area - inter) > threshold;
+  if (!(inter > 0)) return false;
+  const A whole = p.area + q.area - inter, limit = threshold * whole;
+  if (limit > A(1e-30)) {  // so the products are rounded by a few parts in ten million
+    if (inter < A(0.9999) * limit) return false;
+    if (inter > A(1.0001) * limit) return true;
+  }
+  return inter / whole > threshold;
 }
 
 // out[k] = values[at[k]]
@@ -26,13 +34,13 @@ __global__ void __launch_bounds__(256) take_rows(int64_t n, int width, const T* 
 }
 
 // For the k-th box by score, the rank of the kept box that it belongs to (its own, if kept), n if left out; and counts.
-__global__ void __launch_bounds__(256) belong(int64_t n, const int* owner, const int* inside, int64_t* rank, int* counts) {
+__global__ void __launch_bounds__(256) belong(int64_t n, const int* owner, int64_t* rank, int* counts) {
   for (int64_t k = first(); k < n; k += stride()) {
     if (owner[k] == suppress::LEFT_OUT) {
       rank[k] = n;
       continue;
     }
-    const int64_t r = owner[k] != suppress::ALIVE ? owner[k] : inside[k] != suppress::LEFT_OUT ? inside[k] : k;
+    const int64_t r = owner[k] != suppress::ALIVE ? owner[k] : k;
     rank[k] = r;
     atomicAdd(counts + r, 1);
   }

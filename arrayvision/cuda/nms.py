@@ -1,20 +1,17 @@
 """Launches of nms.cu; the functions and arguments of `cpu/nms.py`."""
 
 from arrayvision.cuda import runtime, suppress
-from arrayvision.cuda.constants import constant
 from arrayvision.cuda.runtime import argsort, empty, zeros
 from arrayvision.cuda.types import DTYPES, FLOATS, accumulator, as_accumulator, c_type
 
-_BOX = {kind: f"AxisAligned<{accumulator(kind)}>" for kind in FLOATS}
-TILE = constant("axis_aligned.cuh", "AXIS_ALIGNED_TILE")
+BOX = {kind: f"AxisAligned<{accumulator(kind)}>" for kind in FLOATS}
+NUMBERS = {"float": 8, "double": 6}  # of a box: corners, area, and what makes it a multiple of 16 bytes
 KERNELS = runtime.Kernels(
     "nms.cu",
     [
-        *suppress.KEY_EXPRESSIONS,
-        *suppress.expressions("AxisAligned<float>", "float"),
-        "strike_tile<AxisAligned<double>, double>",
-        "prepare<AxisAligned<double>, int64_t>",
-        *(f"shapes<{T}, {_BOX[T]}, {accumulator(T)}>" for T in FLOATS),
+        *suppress.ANY_BOXES,
+        *suppress.expressions([kind for kind in FLOATS if kind != "double"], BOX["float"], "float"),
+        *suppress.expressions(["double"], BOX["double"], "double"),
         *(f"take_rows<{T}>" for T in FLOATS),
         "compose",
         "belong",
@@ -23,24 +20,22 @@ KERNELS = runtime.Kernels(
 
 
 def _suppress(boxes, scores, labels, threshold, offset, score_threshold, max_num):
-    kind, n = c_type(boxes), len(boxes)
+    kind = c_type(boxes)
     number = accumulator(kind)
-    shapes = empty(boxes, (n, 5), DTYPES[number])
-    KERNELS.launch(f"shapes<{kind}, {_BOX[kind]}, {number}>", n, n, boxes, offset, shapes)
     threshold = as_accumulator(kind, threshold)
     if score_threshold is not None:
         score_threshold = as_accumulator(kind, score_threshold)
     return suppress.ranked(
-        KERNELS, shapes, _BOX[kind], number, TILE, scores, labels, threshold, offset, score_threshold, max_num
-    )
+        KERNELS, boxes, BOX[kind], NUMBERS[number], number, scores, labels, threshold, offset, offset, score_threshold, max_num
+    )  # fmt: skip
 
 
 def nms(boxes, scores, labels, threshold, offset, score_threshold, max_num):
     """Indices of the kept boxes by falling score. `score_threshold` None filters nothing; `max_num` -1 keeps all."""
     if len(boxes) == 0:
         return suppress.none(boxes)
-    order, _, _, ranks, count = _suppress(boxes, scores, labels, threshold, offset, score_threshold, max_num)
-    return suppress.kept(KERNELS, order, ranks, count)
+    _, _, keep, count = _suppress(boxes, scores, labels, threshold, offset, score_threshold, max_num)
+    return keep[:count]
 
 
 def match(boxes, scores, threshold):
@@ -48,9 +43,9 @@ def match(boxes, scores, threshold):
     n = len(boxes)
     if n == 0:
         return suppress.none(boxes), suppress.none(boxes)
-    order, owner, inside, _, _ = _suppress(boxes, scores, None, threshold, 0, None, -1)
+    order, owner, _, _ = _suppress(boxes, scores, None, threshold, 0, None, -1)
     rank, counts = empty(boxes, (n,), "int64"), zeros(boxes, (n,), "int32")
-    KERNELS.launch("belong", n, n, owner, inside, rank, counts)
+    KERNELS.launch("belong", n, n, owner, rank, counts)
     lengths = counts[counts > 0]
     size = int(lengths.sum())
     members = empty(boxes, (size,), "int64")

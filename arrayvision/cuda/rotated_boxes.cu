@@ -18,6 +18,11 @@ template <class S> __device__ inline bool above(const S& p, const S& q, double t
 
 }  // namespace polygons
 
+// Boxes as shapes; `extra` is the sense of angles.
+template <class T, class Box, class A> __global__ void __launch_bounds__(256) shapes(int64_t n, const T* boxes, A extra, Box* out) {
+  for (int64_t i = first(); i < n; i += stride()) out[i].load(boxes + Box::columns * i, extra);
+}
+
 template <class T, class S>
 __global__ void __launch_bounds__(BLOCK) all_pairs(int64_t m, int64_t n, const S* first_shapes, const S* second_shapes, bool foreground, T* out) {
   __shared__ __align__(8) unsigned char memory[ROWS * sizeof(S)];

@@ -6,22 +6,25 @@ from arrayvision.cuda.runtime import empty
 from arrayvision.cuda.types import FLOATS, as_accumulator, c_type
 
 BLOCK, ROWS = (constant("rotated_boxes.cu", name) for name in ("BLOCK", "ROWS"))
-TILE = constant("polygons.cuh", "POLYGON_TILE")
 _WIDTH = {"polygons::Rotated": 9, "polygons::Quad": 14}  # numbers in a shape
 KERNELS = runtime.Kernels(
     "rotated_boxes.cu",
     [
-        *suppress.KEY_EXPRESSIONS,
-        *(e for box in _WIDTH for e in suppress.expressions(box, "double")),
+        *suppress.ANY_BOXES,
+        *(e for box in _WIDTH for e in suppress.expressions(FLOATS, box, "double")),
         *(f"shapes<{T}, {box}, double>" for box in _WIDTH for T in FLOATS),
         *(f"{kernel}<{T}, {box}>" for kernel in ("all_pairs", "aligned_pairs") for box in _WIDTH for T in FLOATS),
     ],
 )
 
 
+def _kind_of(boxes):
+    return f"polygons::{'Rotated' if boxes.shape[1] == 5 else 'Quad'}"
+
+
 def shapes_of(boxes, clockwise=True):
     """Boxes (N, 5) or quadrilaterals (N, 8) as rows of polygons.cuh, and which of the two they are."""
-    box, n = f"polygons::{'Rotated' if boxes.shape[1] == 5 else 'Quad'}", len(boxes)
+    box, n = _kind_of(boxes), len(boxes)
     shapes = empty(boxes, (n, _WIDTH[box]), "float64")
     KERNELS.launch(f"shapes<{c_type(boxes)}, {box}, double>", n, n, boxes, 1 if clockwise else -1, shapes)
     return shapes, box
@@ -42,14 +45,14 @@ def nms(boxes, scores, labels, threshold, clockwise, score_threshold, max_num):
     """Indices of the kept boxes (N, 5) or (N, 8) by falling score; arguments as `nms.nms`."""
     if len(boxes) == 0:
         return suppress.none(boxes)
-    kind = c_type(boxes)
-    shapes, box = shapes_of(boxes, clockwise)
+    kind, box = c_type(boxes), _kind_of(boxes)
     threshold = float(as_accumulator(kind, threshold))
     single = kind != "double"
-    order, _, _, ranks, count = suppress.ranked(
-        KERNELS, shapes, box, "double", TILE, scores, labels, threshold, single, score_threshold, max_num
-    )
-    return suppress.kept(axis_aligned.KERNELS, order, ranks, count)
+    _, _, keep, count = suppress.ranked(
+        KERNELS, boxes, box, _WIDTH[box], "double", scores, labels, threshold, 1 if clockwise else -1, single,
+        score_threshold, max_num,
+    )  # fmt: skip
+    return keep[:count]
 
 
 take_rows = axis_aligned.take_rows

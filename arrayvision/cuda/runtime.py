@@ -303,7 +303,7 @@ def declared(text):
     found, constants = {}, dict(_CONSTANT.findall(text))
     for template, head, name, parameters in _FUNCTION.findall(text):
         if "__global__" in head:
-            stated = re.search(r"__launch_bounds__\s*\(\s*(\w+)\s*[,)]", head)
+            stated = re.search(r"__launch_bounds__\s*\(\s*(?:\w+::)*(\w+)\s*[,)]", head)
             number = constants.get(stated[1], stated[1]) if stated else ""
             types = [t.split()[-1] for t in template.split(",")] if template else []
             found[name] = types, parameters, int(number) if number.isdecimal() else None

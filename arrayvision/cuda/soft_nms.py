@@ -1,6 +1,7 @@
 """Launches of soft_nms.cu; the functions and arguments of `cpu/soft_nms.py`."""
 
 from arrayvision.cuda import runtime
+from arrayvision.cuda.nms import NUMBERS
 from arrayvision.cuda.runtime import empty, zeros
 from arrayvision.cuda.types import DTYPES, FLOATS, accumulator, as_accumulator, c_type
 
@@ -14,7 +15,7 @@ def soft_nms(boxes, scores, labels, threshold, sigma, min_score, method, offset)
     keep, decayed, count = empty(boxes, (n,), "int64"), empty(boxes, (n,), number), zeros(boxes, (1,), "int64")
     if n == 0:
         return keep, decayed
-    shapes, left = empty(boxes, (n, 5), number), empty(boxes, (n,), number)
+    shapes, left = empty(boxes, (n, NUMBERS[accumulator(kind)]), number), empty(boxes, (n,), number)
     lowest = -3.4028234663852886e38 if number == "float32" else -1.7976931348623157e308  # -infinity marks those picked
     args = as_accumulator(kind, threshold), as_accumulator(kind, sigma), as_accumulator(kind, max(min_score, lowest))
     how = ("naive", "linear", "gaussian").index(method)

@@ -1,10 +1,13 @@
-"""What the suppressions of all kinds of boxes share: order, tiles, and the rows that are kept (see suppress.cuh)."""
+"""What the suppressions of all kinds of boxes share: order, bands, and the rows that are kept (see suppress.cuh)."""
 
+from arrayvision.cuda.constants import WARP, constant
 from arrayvision.cuda.runtime import argsort, empty, zeros
 from arrayvision.cuda.types import DTYPES, FLOATS, accumulator, c_type
 
 KEYS = {"float": "int", "double": "int64_t"}  # as wide as the scores
 ALL = 2**62  # more boxes than there are
+WORD, WARPS, BLOCK, CHUNK = (constant("suppress.cuh", name) for name in ("WORD", "WARPS", "BLOCK", "CHUNK"))
+BAND = WORD * WARPS  # boxes that three launches take: a multiple of WORD
 
 
 def key_of(kind: str) -> str:
@@ -12,42 +15,50 @@ def key_of(kind: str) -> str:
     return KEYS[accumulator(kind)]
 
 
-def expressions(boxes, number):
-    """The kernels of suppress.cuh for boxes of a kind ("polygons::Rotated"), computed in `number` ("double")."""
-    keys = ("int", "int64_t") if number == "double" else ("int",)
-    return [f"strike_tile<{boxes}, {number}>", *(f"prepare<{boxes}, {key}>" for key in keys)]
+def expressions(kinds, boxes, number):
+    """The kernels of suppress.cuh for boxes of a kind ("polygons::Rotated"), of arrays of these types, computed in `number`."""
+    prepare = [f"prepare<{T}, {boxes}, {key_of(T)}, {number}>" for T in kinds]
+    return [*(f"{kernel}<{boxes}, {number}>" for kernel in ("find_overlaps", "strike_later")), *prepare]
 
 
-KEY_EXPRESSIONS = [f"score_keys<{T}, {key_of(T)}>" for T in FLOATS]
+ANY_BOXES = ["resolve_band", *(f"score_keys<{T}, {key_of(T)}>" for T in FLOATS)]  # a file needs them once
 
 
-def ranked(kernels, shapes, box, number, tile, scores, labels, threshold, extra, score_threshold, max_num):
-    """Suppress: (order, owner, inside, ranks, how many are kept), as suppress.cuh has them."""
-    n, kind = scores.shape[0], c_type(scores)
-    key = key_of(kind)
+def ranked(kernels, boxes, box, numbers, number, scores, labels, threshold, sense, extra, score_threshold, max_num):
+    """Suppress: (order, owner, the kept boxes by falling score, how many these are), as suppress.cuh has them.
+
+    A box is so many `numbers` of the type `number`; `sense` is what reads it, `extra` what compares two.
+    """
+    n, kind = scores.shape[0], c_type(boxes)
+    key, labelled = key_of(kind), labels is not None
     keys = empty(scores, (n,), DTYPES[key])
     kernels.launch(f"score_keys<{kind}, {key}>", n, n, scores, score_threshold or 0, score_threshold is not None, keys)
     order = argsort(keys)
-    ordered, sorted_labels = empty(scores, shapes.shape, DTYPES[number]), empty(scores, (n,), "int64")
-    owner, inside = empty(scores, (n,), "int32"), empty(scores, (n,), "int32")
-    some_labels = order if labels is None else labels  # not read if there are none
-    args = n, shapes, order, keys, labels is not None, some_labels, ordered, sorted_labels, owner, inside
-    kernels.launch(f"prepare<{box}, {key}>", n, *args)
-    tiles = -(-n // tile)
-    kept_before, ranks = zeros(scores, (tiles + 1,), "int64"), empty(scores, (n,), "int64")
+    ordered, owner = empty(scores, (n, numbers), DTYPES[number]), empty(scores, (n,), "int32")
+    sorted_labels = empty(scores, (n,), "int64") if labelled else order  # neither is read without labels
+    args = n, boxes, sense, order, keys, labelled, labels if labelled else order, ordered, sorted_labels, owner
+    kernels.launch(f"prepare<{kind}, {box}, {key}, {number}>", n, *args)
     most = ALL if max_num < 0 else max_num
-    for t in range(tiles):
-        blocks = max(1, min(-(-(n - (t + 1) * tile) // tile), 65535))
-        args = n, t, ordered, sorted_labels, threshold, extra, most, owner, inside, kept_before, ranks
-        kernels.launch(f"strike_tile<{box}, {number}>", (blocks,), *args, block=tile)
-    return order, owner, inside, ranks, int(kept_before[tiles])
-
-
-def kept(kernels, order, ranks, count):
-    """The indices of the kept boxes."""
-    keep = empty(order, (count,), "int64")
-    kernels.launch("compose", count, count, order, ranks, keep)
-    return keep
+    bands, size = -(-n // BAND), min(BAND, -(-n // WORD) * WORD)
+    kept_before = zeros(scores, (bands + 1,), "int64")
+    ranks, keep = empty(scores, (min(n, most),), "int32"), empty(scores, (min(n, most),), "int64")
+    mask = empty(scores, (size // WORD, size), "int64")
+    of_boxes = ordered, labelled, sorted_labels, threshold, extra, most
+    for band in range(bands):
+        here, later = min(size, n - band * size), n - (band + 1) * size
+        words = -(-here // WORD)
+        kernels.launch(
+            f"find_overlaps<{box}, {number}>", (-(-here // BLOCK), words), n, band, size, *of_boxes, owner, kept_before, mask,
+            block=BLOCK,
+        )  # fmt: skip
+        args = n, band, size, most, mask, order, owner, kept_before, ranks, keep
+        kernels.launch("resolve_band", (1,), *args, block=words * WARP)
+        if later > 0:
+            kernels.launch(
+                f"strike_later<{box}, {number}>", (-(-later // BLOCK), -(-here // CHUNK)), n, band, size, *of_boxes, kept_before,
+                ranks, owner, block=BLOCK,
+            )  # fmt: skip
+    return order, owner, keep, int(kept_before[bands])
 
 
 def take_rows(kernels, boxes, scores, keep, dets, inds):

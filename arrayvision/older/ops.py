@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, Union
 
 from arrayvision import torch_bridge as torch_bridge  # isort: skip  (its error says which extra is missing)
@@ -12,9 +11,38 @@ import torch
 from torch import Tensor
 
 from arrayvision import utils
+from arrayvision.older.sparse import (
+    SparseConvFunction as SparseConvFunction,
+    SparseInverseConvFunction as SparseInverseConvFunction,
+    SparseMaxPoolFunction as SparseMaxPoolFunction,
+    SubMConvFunction as SubMConvFunction,
+    fused_indice_conv as fused_indice_conv,
+    get_conv_output_size as get_conv_output_size,
+    get_deconv_output_size as get_deconv_output_size,
+    get_indice_pairs as get_indice_pairs,
+    indice_conv as indice_conv,
+    indice_conv_backward as indice_conv_backward,
+    indice_inverse_conv as indice_inverse_conv,
+    indice_maxpool as indice_maxpool,
+    indice_maxpool_backward as indice_maxpool_backward,
+    indice_subm_conv as indice_subm_conv,
+)
 from arrayvision.ops.bias_act import ACTIVATIONS
 from arrayvision.torch_bridge import ops
-from arrayvision.torch_bridge.cnn.bricks import wrappers
+from arrayvision.torch_bridge.ops.deprecated_wrappers import (
+    Conv2d as Conv2d,
+    Conv2d_deprecated as Conv2d_deprecated,
+    ConvTranspose2d as ConvTranspose2d,
+    ConvTranspose2d_deprecated as ConvTranspose2d_deprecated,
+    Linear as Linear,
+    Linear_deprecated as Linear_deprecated,
+    MaxPool2d as MaxPool2d,
+    MaxPool2d_deprecated as MaxPool2d_deprecated,
+)
+from arrayvision.torch_bridge.ops.sparse_modules import (
+    is_sparse_conv as is_sparse_conv,
+    is_spconv_module as is_spconv_module,
+)
 
 array_like_type = Union[Tensor, np.ndarray]  # noqa: UP007  (projects look at its arguments)
 EPSILON = 1e-8
@@ -60,25 +88,6 @@ class SoftNMSop:
         return ops.soft_nms(
             boxes, scores, iou_threshold, sigma, min_score, ("naive", "linear", "gaussian")[method], offset
         )
-
-
-# ---- layers that mmcv.ops had before mmcv.cnn ------------------------------------------------------------------------
-def _deprecated(layer):
-    name = layer.__name__
-
-    def __init__(self, *args, **kwargs):
-        layer.__init__(self, *args, **kwargs)
-        text = f'{name} of "mmcv.ops" is deprecated, import it from "mmcv.cnn" instead'
-        warnings.warn(text, DeprecationWarning, stacklevel=2)
-
-    told = {"__init__": __init__, "__doc__": f"`{name}` of `mmcv.cnn`, by an older way.", "__module__": __name__}
-    return type(f"{name}_deprecated", (layer,), told)
-
-
-Conv2d = Conv2d_deprecated = _deprecated(wrappers.Conv2d)
-ConvTranspose2d = ConvTranspose2d_deprecated = _deprecated(wrappers.ConvTranspose2d)
-MaxPool2d = MaxPool2d_deprecated = _deprecated(wrappers.MaxPool2d)
-Linear = Linear_deprecated = _deprecated(wrappers.Linear)
 
 
 # ---- steps of the intersection of rotated boxes ----------------------------------------------------------------------

@@ -156,6 +156,16 @@ from arrayvision.ops.rotated_feature_align import (
     rotated_feature_align_backward as rotated_feature_align_backward,
 )
 from arrayvision.ops.soft_nms import soft_nms as soft_nms
+from arrayvision.ops.sparse_conv import (
+    sparse_conv as sparse_conv,
+    sparse_conv_backward as sparse_conv_backward,
+    sparse_conv_by_features as sparse_conv_by_features,
+    sparse_conv_by_weight as sparse_conv_by_weight,
+    sparse_conv_pairs as sparse_conv_pairs,
+    sparse_max_pool as sparse_max_pool,
+    sparse_max_pool_backward as sparse_max_pool_backward,
+    sparse_max_pool_with_argmax as sparse_max_pool_with_argmax,
+)
 from arrayvision.ops.text_growth import (
     contour_expand as contour_expand,
     contour_expand_labels as contour_expand_labels,

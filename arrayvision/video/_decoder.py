@@ -21,8 +21,8 @@ import av.error
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from arrayvision.video import _names, _table
-from arrayvision.video._table import DAMAGED, KEY, NONE, REORDER, SHOWN, Packets, Table
+from arrayvision.video import _checks, _names, _table
+from arrayvision.video._table import DAMAGED, KEY, NONE, PARTIAL, REORDER, SHOWN, Packets, Table
 
 NEAR = 16  # frames forward that are decoded rather than jumped over
 _GENPTS = 1  # AVFMT_FLAG_GENPTS: FFmpeg makes up times that the container lacks
@@ -48,6 +48,10 @@ class _Damage(Exception):
     """Decode again without frame threads, whose errors don't tell which packet they are of."""
 
 
+class _Doubt(Exception):
+    """The first packet has an error: others may have it, too, as this encoder's way."""
+
+
 class _NoKey(Exception):
     """Decoding began at a packet that says it is a key frame, and gave another frame first."""
 
@@ -68,10 +72,19 @@ class _Count:
         self._times: dict[int, int | None] = {}  # of frames that are to come, by place
         self.last: int | None = None  # the time of the frame that came last
         self._step: int | None = None  # the least time from one to the next
+        self._clock: int | None = None  # when the last packet was decoded
+        self._tick: int | None = None  # the least time from one packet to the next
         self.came = 0
 
-    def expect(self, place: int, time: int | None) -> None:
-        """A packet was sent."""
+    def expect(self, place: int, time: int | None, clock: int | None) -> None:
+        """A packet is about to be sent."""
+        if self._gaps and clock is not None:
+            if self._clock is not None:
+                tick = clock - self._clock
+                if self._tick is not None and tick > 1.5 * self._tick:
+                    raise _Uncounted  # what others are predicted from may lack
+                self._tick = tick if self._tick is None or 0 < tick < self._tick else self._tick
+            self._clock = clock
         self._times[place] = time
 
     def take(self, place: int) -> int | None:
@@ -121,6 +134,8 @@ class Decoder:
     def __init__(self, source: str, table: Table | None = None):
         self.source, self.table = source, table
         self._careful = False  # after an error: without frame threads
+        self._strict: bool | None = None  # whether decoders are asked to tell of all errors; None if that isn't settled
+        self._vouched = False  # whether packets carry checksums: one that was right came
         self._timed = True  # whether the container's times are believed
         self._total: int | None = None  # how many frames came, if all did
         self._end = 0  # of the last packet that was read, in bytes
@@ -141,6 +156,8 @@ class Decoder:
         self._idle = 8 if context.name == "mpeg4" and not self._packed else 0  # the size of a packet without a frame
         # In H.264 the two fields of a frame may be packets of their own.
         self._fields = context.name == "h264" and context.field_order != _PROGRESSIVE and self._has_fields()
+        self._check = _checks.packet_check(self._context.name)
+        self._sound = _checks.sound(source, self._kind)
         if table is None and self._kind == "avi":
             self.table = self._outline()
         _decoders.add(self)
@@ -158,6 +175,8 @@ class Decoder:
             if stream is not self._stream:
                 stream.discard = av.stream.Discard.all
         self._context.thread_type = "SLICE" if self._careful else "AUTO"
+        if self._strict is not False and self._context.name in _checks.STRICT:
+            self._context.options = {"err_detect": "bitstream+buffer+explode"}
         self._begin(0, self._read())
 
     def close(self) -> None:
@@ -168,6 +187,7 @@ class Decoder:
             self._context.flush_buffers()
             self._packets = iter(())
             self._ready.clear()
+            self._held.clear()
             self._release()
 
     def _release(self):
@@ -209,6 +229,8 @@ class Decoder:
             self._key = int(table.numbers[place]) if table.numbers[place] not in table.lost else -1
         self._highest = -1  # the number that came last
         self._ready: deque[tuple[int, Any]] = deque()  # numbers and frames
+        self._held: deque[tuple[int, int, Any]] = deque()  # places, numbers and frames that aren't ready
+        self._sent: set[int] = set()  # places of packets whose frames are still to come
         self._ended = False
         self._alone: set[int] = set()  # places of packets of which no other frame is predicted
         self._count = _Count(gaps=not self.indexed)
@@ -257,9 +279,23 @@ class Decoder:
             if place == 0 and not packet.is_keyframe:
                 raise _Uncounted  # what it is predicted from was cut away
             if not self._fields:
-                self._count.expect(place, packet.pts)
+                self._count.expect(
+                    place, packet.pts, packet.dts if self._kind in ("mpegts", "flv", "nut", "asf") else None
+                )
+                self._sent.add(place)
+        if self.table is not None and not self._fields and self.table.number(place) >= self._least:
+            self._sent.add(place)
         self._place = packet.pts = place
+        if self._check is not None or self._sound is not None:
+            self._examine(packet)
         return True
+
+    def _examine(self, packet):
+        right = self._check is not None and self._check(memoryview(packet))
+        self._vouched |= right
+        beyond = self._sound is not None and packet.pos is not None and packet.pos + packet.size > self._sound
+        if beyond or (self._vouched and not right):
+            self._damaged(self._place, False)
 
     def _skip(self, places: Iterable[int]) -> None:
         table: Any = self.table
@@ -294,11 +330,28 @@ class Decoder:
             if packet is not None and not self._enter(packet):
                 continue
             for place, frame in self._decoded(packet):
+                self._sent.discard(place)
                 number = self._number(place)
                 if number is not None:
-                    self._ready.append((number, frame))
+                    self._held.append((place, number, frame))
             self._ended = packet is None
+            self._settle()
         return self._ready[0] if self._ready else None
+
+    def _settle(self) -> None:
+        """Let those frames be ready before which no packet was sent whose own frame may still turn out to be damaged.
+
+        A frame that is shown before one that it is predicted from comes before what tells of that one's damage.
+        """
+        table, lost = self.table, set() if self.table is None else self.table.lost
+        if table is not None and lost:
+            self._sent = {place for place in self._sent if table.number(place) not in lost}
+        self._sent = {place for place in self._sent if place > self._place - 2 * REORDER}
+        first = min(self._sent, default=self._place + 1)
+        while self._held and (self._held[0][0] < first or len(self._held) > REORDER or self._ended):
+            _, number, frame = self._held.popleft()
+            if number not in lost:
+                self._ready.append((number, frame))
 
     def _decoded(self, packet: Any) -> Iterator[tuple[int, Any]]:
         """The frames that come when a packet is sent, with their places."""
@@ -307,6 +360,8 @@ class Decoder:
         except av.error.EOFError:
             return
         except av.error.FFmpegError:
+            if self._careful and self._place == 0 and self._strict is None:
+                raise _Doubt from None
             if packet is not None or not self._careful:
                 self._damaged(self._place, self._context.name == "libdav1d")  # which has an error for each that lacks
             return
@@ -338,6 +393,9 @@ class Decoder:
                 return self._take(number) if self.numbered else self._take_counted(number)
             except _Damage:
                 self._careful = True
+                self._restart()
+            except _Doubt:
+                self._strict = not self._peculiar()
                 self._restart()
             except _Uncounted:
                 self._scan()
@@ -474,7 +532,8 @@ class Decoder:
             if entry.size:
                 shown = SHOWN if entry.size > self._idle and not entry.is_discard else 0
                 key = KEY if entry.is_keyframe else 0
-                rows.extend((NONE, entry.timestamp, entry.pos + header, entry.size, shown | key))
+                position = entry.pos + header
+                rows.extend((NONE, entry.timestamp, position, _table.name(position, entry.size), shown | key))
         return _table.of_rows(rows)
 
     def _outline(self) -> Table | None:
@@ -495,8 +554,13 @@ class Decoder:
             time, clock, position, size = packet.pts, packet.dts, packet.pos, packet.size
             clock = NONE if clock is None else clock
             time = clock if self._packed and size <= 8 else NONE if time is None else time
-            flags = KEY * packet.is_keyframe + SHOWN * self._shown(packet) + DAMAGED * packet.is_corrupt
-            rows.extend((time, clock, NONE if position is None else position, size, flags))
+            flags = (
+                KEY * packet.is_keyframe
+                + PARTIAL * _partial(self._context, packet)
+                + SHOWN * self._shown(packet)
+                + DAMAGED * packet.is_corrupt
+            )
+            rows.extend((time, clock, NONE if position is None else position, _name(packet), flags))
         return rows
 
     def _scan(self, timed: bool = True) -> None:
@@ -515,12 +579,13 @@ class Decoder:
         if complete and begins:
             complete = self._begun(packets)
         if complete and not self.indexed and (missing := _table.gaps(packets)):
-            packets = _table.filled(packets, missing, self._hollow(packets, missing))
+            exact = self._kind not in ("mpeg", "mpegts")
+            packets = _table.filled(packets, missing, self._hollow(packets, missing), exact)
         self._timed = timed and complete
         if self._timed:
             self.table = _table.by_time(packets)
         else:
-            self.table = _table.by_output(packets, *self._output(packets), self._fields)
+            self.table = _table.by_output(packets, *self._output(packets), self._fields, self.indexed)
         self._begin(0, iter(()))
         self._ended = True  # so that the next frame is sought
 
@@ -575,7 +640,7 @@ class Decoder:
             last = len(packets) - REORDER
             return [place for before, after, _ in missing for place in (before, after) if max(before, after) < last]
         if self._kind != "mpegts":
-            return _table.holes(self._pieces())
+            return _table.holes(self._pieces(), 0 if _names.is_address(self.source) else os.path.getsize(self.source))
         result = []
         for before, after, _ in missing:
             at = packets.position[max(min(before, after) - REORDER, 0) : max(before, after) + REORDER]
@@ -601,6 +666,24 @@ class Decoder:
                     pieces.extend((packet.pos, packet.size, place))
         self._restart()
         return pieces
+
+    def _peculiar(self) -> bool:
+        """Whether all of some key frames behind the first have errors that a lenient decoder passes over."""
+        if self._context.name not in _checks.STRICT:
+            return False
+        self._restart()
+        wrong: list[bool] = []
+        for packet in itertools.islice(self._read(), 1, None):
+            if packet.is_keyframe:
+                wrong.append(False)
+                self._context.flush_buffers()
+                try:
+                    self._context.decode(packet)
+                except av.error.FFmpegError:
+                    wrong[-1] = True
+                if not wrong[-1] or len(wrong) == 3:
+                    break
+        return bool(wrong) and all(wrong)
 
     def _has_fields(self) -> bool:
         """Whether packets are fields rather than frames."""
@@ -673,36 +756,52 @@ class Decoder:
 
 
 def _name(packet: Any) -> int:
-    return _table.name(packet.pos, packet.size, packet.pts)
+    return _table.name(packet.pos, packet.size, packet if packet.pos is None else b"")
 
 
-def _units(context: Any, packet: Any) -> Iterator[int]:
-    """The first bytes of an H.264 packet's units."""
+def _units(context: Any, packet: Any) -> Iterator[bytes]:
+    """The beginnings of an H.264 packet's units."""
     content = memoryview(packet)
     if context.extradata and context.extradata[0] == 1:  # lengths before units
         at, width = 0, (context.extradata[4] & 3) + 1
         while at + width < len(content):
-            yield content[at + width]
+            yield bytes(content[at + width : at + width + 9])
             at += width + int.from_bytes(content[at : at + width], "big")
     else:
         for unit in bytes(content).split(b"\0\0\1")[1:]:
             if unit:
-                yield unit[0]
+                yield unit[:9]
 
 
 def _disposable(context: Any, packet: Any) -> bool:
     """Whether an H.264 packet says that no other frame is predicted from its own."""
     if context.name != "h264":
         return False
-    slices = (unit for unit in _units(context, packet) if 1 <= unit & 31 <= 5)
+    slices = (unit[0] for unit in _units(context, packet) if 1 <= unit[0] & 31 <= 5)
     return next(slices, 255) >> 5 == 0
+
+
+def _partial(context: Any, packet: Any) -> bool:
+    """Whether an H.264 key frame is one only in part: pictures are refreshed bit by bit from it on."""
+    if context.name != "h264" or not packet.is_keyframe:
+        return False
+    return any(unit[0] & 31 == 1 and not _intra(unit) for unit in _units(context, packet))
+
+
+def _intra(unit):
+    """Whether a slice is predicted from no other frame: its header begins with two Exp-Golomb numbers."""
+    bits = f"{int.from_bytes(unit[1:], 'big'):0{8 * len(unit) - 8}b}"
+    for _ in range(2):
+        zeros = len(bits) - len(bits.lstrip("0"))
+        number, bits = int(bits[zeros : 2 * zeros + 1] or "1", 2) - 1, bits[2 * zeros + 1 :]
+    return number % 5 in (2, 4)
 
 
 def _cut_before(context: Any, head: list[Any]) -> bool:
     """Whether the first frames of a video may be predicted from others before, which were cut away."""
     if not head:
         return False
-    if context.name == "h264" and not any(unit & 31 == 5 for unit in _units(context, head[0])):
+    if context.name == "h264" and not any(unit[0] & 31 == 5 for unit in _units(context, head[0])):
         return True
     times = [packet.pts for packet in head]
     if times[0] is None:  # of a frame that others are predicted from, in containers that give no time then

@@ -5,14 +5,16 @@ A packet's place is its rank in the order of decoding, a frame's number its rank
 
 from __future__ import annotations
 
+import zlib
 from array import array
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 REORDER = 16  # the most frames that codecs decode ahead of the order in which they are shown
 NONE = -(1 << 63)  # no time, no position
-KEY, SHOWN, DAMAGED = 1, 2, 4  # flags of rows
+KEY, SHOWN, DAMAGED, PARTIAL = 1, 2, 4, 8  # flags of rows
 
 
 @dataclass
@@ -28,6 +30,8 @@ class Packets:
     damaged: np.ndarray  # whether the container says so, or its times can't be
     there: np.ndarray  # False: an index tells of it, or its time lacks among others, but it was not read
     unsure: np.ndarray  # its frame may have another's number
+    partial: np.ndarray  # a key frame that is not decoded whole, from which on pictures are refreshed
+    typed: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # places whose times others' types told
 
     def __len__(self) -> int:
         return len(self.time)
@@ -38,25 +42,19 @@ class Packets:
 
 
 def of_rows(rows: array) -> Packets:
-    """Packets of rows of five numbers: time, clock, position, size, flags."""
+    """Packets of rows of five numbers: time, clock, position, name, flags."""
     table = np.frombuffer(rows, np.int64).reshape(-1, 5)
-    flags = table[:, 4]
-    name = names(table[:, 2], table[:, 3], table[:, 0])
+    name, flags = table[:, 3], table[:, 4]
     there, unsure = np.ones(len(table), bool), np.zeros(len(table), bool)
-    key, shown, damaged = (flags & flag > 0 for flag in (KEY, SHOWN, DAMAGED))
-    return Packets(table[:, 0].copy(), table[:, 1].copy(), table[:, 2].copy(), name, key, shown, damaged, there, unsure)
+    key, shown, damaged, partial = (flags & flag > 0 for flag in (KEY, SHOWN, DAMAGED, PARTIAL))
+    key &= ~partial
+    time, clock, position = table[:, 0].copy(), table[:, 1].copy(), table[:, 2].copy()
+    return Packets(time, clock, position, name.copy(), key, shown, damaged, there, unsure, partial)
 
 
-def names(position: np.ndarray, size: np.ndarray, time: np.ndarray) -> np.ndarray:
-    """How packets are found again: by position and size, by time and size where there is no position; never 0."""
-    return np.where(position != NONE, (position + 1) * 1000003 + size, ~(time % (1 << 50) * 1009 + size))
-
-
-def name(position: int | None, size: int, time: int | None) -> int:
-    """`names` of one packet."""
-    if position is not None:
-        return (position + 1) * 1000003 + size
-    return ~((NONE if time is None else time) % (1 << 50) * 1009 + size)
+def name(position: int | None, size: int, content: Any = b"") -> int:
+    """How a packet is found again: by position and size, by its content where there is no position; never 0."""
+    return ~(zlib.crc32(content) * 1009 + size) if position is None else (position + 1) * 1000003 + size
 
 
 class Table:
@@ -84,6 +82,7 @@ class Table:
         self.before = np.zeros(len(packets) + 1, np.int32)
         np.cumsum(packets.shown, out=self.before[1:])
         self.lost: set[int] = set()
+        self.typed = packets.typed
         self._names = packets.name
         self._sorted: np.ndarray | None = None
         self.numbers: np.ndarray | None = None
@@ -125,14 +124,30 @@ class Table:
         """
         if self.numbers is not None and place < len(self):
             lost = self.numbers[place : place + 1]
-            if not alone:
-                at = int(np.searchsorted(self.keys, place, "right"))
-                end = int(self.keys[at]) if at < len(self.keys) else len(self)
+            at = int(np.searchsorted(self.keys, place, "right"))
+            end = int(self.keys[at]) if at < len(self.keys) else len(self)
+            key = self.numbers[self.keys[at - 1]] if at else -1
+            start = int(np.searchsorted(self.typed, place)) - 1
+            if start >= 0:  # of what the packet's type told, its damage makes nothing sure
+                self.lost.update(n for n in self.numbers[self.typed[start] : place].tolist() if n >= 0)
+            if 0 <= lost[0] < key:  # shown before the key frame: so are all that are predicted from it
+                lost = self.numbers[place:end]
+                lost = lost[lost < key]
+            elif not alone:
                 lost = self.numbers[place:end]
                 if end < len(self):  # and those that are decoded after that key frame, but shown before it
                     late = self.numbers[end + 1 : end + 1 + REORDER]
                     lost = np.concatenate([lost, late[late < self.numbers[end]]])
             self.lost.update(lost[lost >= 0].tolist())
+
+    def number(self, place: int) -> int:
+        """That of a place's frame, -1 if none is shown or it isn't known."""
+        return -1 if self.numbers is None or place >= len(self) else int(self.numbers[place])
+
+    def numbers_from(self, place: int) -> list[int]:
+        """Of the frames of a place and all after it."""
+        numbers = self.numbers[place:] if self.numbers is not None else np.zeros(0, np.int32)
+        return numbers[numbers >= 0].tolist()
 
     def group(self, number: int) -> int:
         """Which key frame a frame is decoded after."""
@@ -149,7 +164,7 @@ def by_time(packets: Packets) -> Table:
     return Table(packets, shown[np.lexsort((packets.time[shown], _recordings(packets)[shown]))])
 
 
-def by_output(packets: Packets, came: list[int], damaged: set[int], fields: bool) -> Table:
+def by_output(packets: Packets, came: list[int], damaged: set[int], fields: bool, indexed: bool) -> Table:
     """A table of packets whose times are not known, from the order in which a decoder gave their frames.
 
     Frames from one key frame to the next come one after another. Where all come, their order is known.
@@ -164,6 +179,8 @@ def by_output(packets: Packets, came: list[int], damaged: set[int], fields: bool
         The places of damaged packets.
     fields : bool
         Whether packets are fields, so that those of which no frame came are the second ones.
+    indexed : bool
+        Whether an index tells of all packets. Without one, nothing tells how many lack behind damage.
     """
     known = np.zeros(len(packets), bool)
     known[came] = True
@@ -187,6 +204,8 @@ def by_output(packets: Packets, came: list[int], damaged: set[int], fields: bool
     table = Table(packets, np.array(order, np.int64))
     for place in doubtful:
         table.spoil(place, False)
+    if doubtful and not indexed:
+        table.lost.update(table.numbers_from(doubtful[0]))
     return table
 
 
@@ -233,7 +252,8 @@ def aligned(packets: Packets, index: Packets) -> Packets:
     index.time[places] = time + np.where(timed, index.clock[places] - clock, 0)
     index.there[:] = False
     index.there[places] = True
-    index.key[places], index.damaged[places] = packets.key[read], packets.damaged[read]
+    index.key[places] &= ~packets.partial[read]
+    index.damaged[places] = packets.damaged[read]  # whether they are key frames is counted wrong, too
     index.shown[places] &= packets.shown[read]
     return index
 
@@ -300,6 +320,7 @@ def complete_times(packets: Packets, typed: bool, ordered: bool) -> bool:
     lacking = time[base] == NONE
     packets.unsure[base] |= lacking & (passed[np.append(base[1:], len(packets))] > passed[base])
     time[base[lacking]] = following[lacking]
+    packets.typed = base[lacking]
     return True
 
 
@@ -311,25 +332,33 @@ def gaps(packets: Packets) -> list[tuple[int, int, int]]:
     order = shown[np.argsort(packets.time[shown], kind="stable")]
     steps = np.diff(packets.time[order])
     step = float(np.median(steps)) if len(steps) else 0.0
-    if step <= 0 or (np.abs(steps - step) <= max(1, step / 4)).mean() < 0.9:
+    if step <= 0:
         return []
+    uneven = np.abs(steps - np.round(steps / step) * step) > max(1, step / 4)
     wide = np.flatnonzero(steps > 1.5 * step)
+    if uneven.sum() > 0.1 * len(steps) or len(wide) > max(3, 0.3 * len(steps)):
+        return []
     return [(int(order[at]), int(order[at + 1]), round(float(steps[at]) / step) - 1) for at in wide.tolist()]
 
 
-def holes(pieces: array) -> list[int]:
-    """The places after which bytes of the file belong to no packet, more than headers take.
+def holes(pieces: array, size: int) -> list[int]:
+    """The places after which bytes of the file belong to no packet, more than headers take, or an index at the end.
 
     Parameters
     ----------
     pieces : array
         Of all packets, also those of sound: position, size, and the place of the video's last packet before.
+    size : int
+        The file's.
     """
     table = np.frombuffer(pieces, np.int64).reshape(-1, 3)
     table = table[np.argsort(table[:, 0], kind="stable")]
     between = np.diff(table[:, 0]) - table[:-1, 1]
     usual = max(float(np.median(between)), 0) if len(between) else 0
-    return table[:-1, 2][between > max(48, 2 * usual) + 0.06 * table[:-1, 1]].tolist()
+    places = table[:-1, 2][between > max(48, 2 * usual) + 0.06 * table[:-1, 1]].tolist()
+    if len(table) and size - table[-1, :2].sum() > max(512, size / 50):
+        places.append(int(table[-1, 2]))
+    return places
 
 
 def interrupted(content: bytes, stream: int, count: int) -> bool:
@@ -361,18 +390,37 @@ def interrupted(content: bytes, stream: int, count: int) -> bool:
     return count < 0
 
 
-def filled(packets: Packets, missing: list[tuple[int, int, int]], hollow: list[int]) -> Packets:
-    """Packets with those that lack put in where bytes of the file lack too."""
+def filled(packets: Packets, missing: list[tuple[int, int, int]], hollow: list[int], exact: bool) -> Packets:
+    """Packets with those that lack put in where bytes of the file lack too.
+
+    Parameters
+    ----------
+    packets : Packets
+    missing : list of (int, int, int)
+        What `gaps` gives.
+    hollow : list of int
+        Places after which bytes or packets lack.
+    exact : bool
+        Whether these are just the places. If not, packets that are missed are put where the times of decoding have a gap
+        nearby, so that they come before all that may be predicted from them.
+    """
     where: list[int] = []
     times: list[int] = []
-    empty = set(hollow)
+    empty, clock = set(hollow), packets.clock
+    timed = (clock[1:] != NONE) & (clock[:-1] != NONE)
+    jumps = np.flatnonzero(timed & (np.diff(clock) > 1.5 * max(_step(clock), 1))).tolist()
+    elsewhere = 0
     for before, after, count in missing:
         near = range(max(min(before, after) - REORDER, 0), min(max(before, after) + REORDER, len(packets)))
         places = [place for place in near if place in empty or packets.damaged[place]]
         if places:
             first, last = int(packets.time[before]), int(packets.time[after])
-            where += [min(places, key=lambda place: abs(place - before)) + 1] * count
+            leaps = [] if exact else [place for place in jumps if place in near]
+            where += [min(leaps or places, key=lambda place: abs(place - before)) + 1] * count
             times += [round(first + (last - first) * (k + 1) / (count + 1)) for k in range(count)]
+        elsewhere += not places
+    if elsewhere > max(1, 0.1 * packets.shown.sum()):  # frames were left out on purpose
+        return packets
     clock = packets.clock[np.array(where, np.int64) - 1]
     put = lambda column, values: np.insert(column, where, values)  # noqa: E731
     return Packets(
@@ -385,6 +433,7 @@ def filled(packets: Packets, missing: list[tuple[int, int, int]], hollow: list[i
         put(packets.damaged, False),
         put(packets.there, False),
         put(packets.unsure, False),
+        put(packets.partial, False),
     )
 
 
@@ -394,7 +443,10 @@ def may_turn(source: str) -> bool:
     with open(source, "rb") as file:
         head = file.read(1 << 16)
         if head[:4] == b"\x1a\x45\xdf\xa3":
-            return b"\x16\x54\xae\x6b" not in head or b"\x76\x75" in head  # no track there, or one with a roll
+            at = head.find(b"\x16\x54\xae\x6b") + 4  # tracks, with their length
+            width = 9 - head[at].bit_length()
+            length = int.from_bytes(head[at : at + width], "big") & (1 << 7 * width) - 1
+            return at < 4 or b"\x76\x75" in head[at : at + width + length]  # one with a roll
         size, at = file.seek(0, 2), 0
         while at + 8 <= size:  # boxes, one after another
             file.seek(at)

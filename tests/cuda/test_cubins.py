@@ -1,9 +1,13 @@
 """What compiled kernels take of a GPU, read from the code: what can't be launched, or spills, shows without one."""
 
+import re
+import subprocess
+
 import pytest
 
 from arrayvision import warmup
-from arrayvision.cuda import cubin, nms, rotated_boxes, runtime
+from arrayvision.bench import cubins
+from arrayvision.cuda import cubin, runtime
 
 SPILLED = 32  # bytes a thread: a few registers, differently with each architecture and version of the compiler
 SINES = 80  # the digits of pi by which sin and cos reduce a huge angle, and a few registers
@@ -15,6 +19,7 @@ FRAMES = {  # larger ones, at most, and why
     ("diff_iou_rotated", "gradients"): 320,  # corners and their gradients
     ("min_area_polygons", "rectangles"): 288,  # corners of a hull
     ("points_in_boxes", "prepare"): SINES,
+    ("rotated_boxes", "prepare"): SINES,
     ("riroi_align_rotated", "pool_turned"): SINES,
     ("riroi_align_rotated", "spread_turned"): SINES,
     ("roiaware_pool3d", "count_members"): SINES,
@@ -29,7 +34,6 @@ FRAMES = {  # larger ones, at most, and why
     ("rotated_feature_align", "align"): SINES,
     ("rotated_feature_align", "spread_aligned"): SINES,
 }
-TILES = {"nms": nms.TILE, "rotated_boxes": rotated_boxes.TILE}  # the launch bounds that only the compiler knows
 
 
 def read(code):
@@ -47,9 +51,90 @@ def test_every_kernel_can_be_launched_on_every_architecture(file, arch):
         used, name = usage[symbol], expression.split("<")[0]
         assert used.fits(), (expression, used)
         assert used.shared <= 48 << 10, (expression, used)
-        assert used.threads == (kernels.bound(expression) or TILES[file]), (expression, used)
+        assert used.threads == kernels.bound(expression), (expression, used)
         assert used.frame <= FRAMES.get((file, name), SPILLED), (expression, used)
         assert used.stack == used.frame, f"{expression} calls a function that has a frame: {used}"
+
+
+@pytest.mark.parametrize("file", sorted(path.stem for path in cubins.RECORDS.glob("*.json")))
+def test_no_kernel_takes_a_tenth_more_than_was_recorded(file):
+    known = cubins.recorded(file)
+    if known["compiler"] != f"NVRTC {cubins.compiler()}":
+        pytest.skip(f"recorded with {known['compiler']}, here is NVRTC {cubins.compiler()}")
+    assert tuple(known["fields"]) == cubins.FIELDS
+    found = []
+    for arch in runtime.ARCHITECTURES:
+        for expression, now in cubins.read(file, arch).items():
+            before = known["kernels"].get(expression)
+            if before is None:
+                found.append(f"{expression} isn't recorded")
+                continue
+            worse = cubins.worse(dict(zip(cubins.FIELDS, before[str(arch)], strict=True)), now)
+            found += [f"{expression}, sm_{arch}: {', '.join(worse)}"] * bool(worse)
+    gone = set(known["kernels"]) - set(warmup.cuda_kernels(file).expressions)
+    found += [f"{expression} is no more" for expression in gone]
+    told = "\n".join(sorted(set(found)))
+    assert not found, f"{told}\nIf that is meant: python -m arrayvision.bench.cubins {file} --record"
+
+
+def test_what_is_worse_is_told():
+    before = dict.fromkeys(cubins.FIELDS, 100.0)
+    assert cubins.worse(before, {**before, "registers": 114, "occupancy": 90, "atomics": 110, "doubles": 1}) == []
+    now = {**before, "registers": 115, "occupancy": 89, "atomics": 111}
+    assert cubins.worse(before, now) == ["registers 100 -> 115", "atomics 100 -> 111", "occupancy 100 -> 89"]
+
+
+@pytest.mark.parametrize("arch", (75, 86, 90))
+def test_occupancy_follows_from_registers_blocks_and_shared_memory(arch):
+    card = cubin.MULTIPROCESSORS[arch]
+    assert card.of(cubin.Usage(32, 0, 0, 0, 256), 256) == 1
+    assert card.of(cubin.Usage(128, 0, 0, 0, 256), 256) == 16 / card.warps  # two blocks of 8 warps have all registers
+    assert card.of(cubin.Usage(255, 0, 0, 0, 256), 512) == 0  # too many
+    assert card.of(cubin.Usage(16, 0, 0, 0, 32), 32) == card.blocks / card.warps
+    assert card.of(cubin.Usage(16, 40 << 10, 0, 0, 64), 64) == card.shared // ((40 << 10) + card.each) * 2 / card.warps
+
+
+@pytest.mark.parametrize("arch", (75, 90, 120))
+def test_instructions_are_those_of_the_source(tmp_path, arch):
+    source = tmp_path / "own.cu"
+    source.write_text(
+        '#include "prelude.cuh"\n'
+        "struct __align__(16) Four { float a, b, c, d; };\n"
+        "__global__ void own(const Four* x, const half_t* y, double* z, Four* out, int* count) {\n"
+        "  Four f = x[threadIdx.x];\n"
+        "  f.a += float(y[threadIdx.x]);\n"
+        "  __syncthreads();\n"
+        "  out[threadIdx.x] = f;\n"
+        "  z[threadIdx.x] = z[threadIdx.x] * 3.0 + 1.0;\n"
+        "  atomicAdd(count + threadIdx.x, int(f.b));\n"
+        "}\n"
+    )
+    kernels = runtime.Kernels(source, ["own"])
+    code, symbols = kernels.compile(arch)
+    found = cubin.instructions(code.read_bytes())[symbols["own"]]
+    assert found.loads == 3 and found.loaded == 16 + 2 + 8
+    assert found.stores == 2 and found.stored == 16 + 8
+    assert found.barriers == 1 and found.atomics == 1 and found.doubles == 2 and found.local == 0
+    assert 20 < found.all < 100
+
+
+@pytest.mark.skipif(cubins.disassembler() is None, reason="no nvdisasm (Triton's package has one)")
+@pytest.mark.parametrize("arch", (75, 90, 120))
+def test_instructions_are_those_of_the_disassembler(arch):
+    code, symbols = warmup.cuda_kernels("nms").compile(arch)
+    text = subprocess.run([cubins.disassembler(), "-c", code], capture_output=True, text=True, check=True).stdout
+    found = cubin.instructions(code.read_bytes())
+    for section in re.split(r"^\s*\.section\s+", text, flags=re.MULTILINE)[1:]:
+        name = section.split(",")[0].removeprefix(".text.")
+        if name in symbols.values():
+            names = re.findall(r"/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?([A-Z][A-Z0-9_]*)", section)
+            while names[-1] in ("NOP", "BRA"):
+                names.pop()
+            here = found[name]
+            assert here.all == len(names)
+            assert (here.loads, here.stores, here.barriers) == tuple(names.count(x) for x in ("LDG", "STG", "BAR"))
+    loops = cubins.loops("nms", arch)
+    assert loops.keys() == symbols.keys() and 0 < loops["compose"] < found[symbols["compose"]].all
 
 
 def test_a_kernel_that_takes_too_much_does_not_fit():

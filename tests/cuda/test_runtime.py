@@ -119,8 +119,8 @@ def test_scalars_are_packed_as_declared():
     assert kernels.parameters("score_keys<half_t, int>") == [np.int64, None, np.float32, np.bool_, None]
     assert kernels.parameters("score_keys<double, int64_t>")[2] is np.float64
     assert kernels.parameters("take_rows<float>")[:2] == [np.int64, np.int32]
-    kinds = kernels.parameters("strike_tile<AxisAligned<double>, double>")
-    assert kinds[:2] == [np.int32, np.int32] and kinds[4:7] == [np.float64, np.float64, np.int64]
+    kinds = kernels.parameters("find_overlaps<AxisAligned<double>, double>")
+    assert kinds[:3] == [np.int32] * 3 and kinds[6:9] == [np.float64, np.float64, np.int64]
 
 
 def kernels_of(folder, text, *expressions):

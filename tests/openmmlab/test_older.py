@@ -46,6 +46,15 @@ mmcv.ops.multi_scale_deform_attn: IS_CUDA_AVAILABLE IS_MLU_AVAILABLE IS_NPU_AVAI
 mmcv.ops.nms: NMSop SoftNMSop array_like_type
 mmcv.ops.point_sample: bilinear_grid_sample
 mmcv.ops.rotated_feature_align: RotatedFeatureAlignFunction
+mmcv.ops.sparse_conv: SparseConv2d SparseConv3d SparseConv4d SparseConvTranspose2d SparseConvTranspose3d SparseConvolution
+mmcv.ops.sparse_conv: SparseInverseConv2d SparseInverseConv3d SubMConv2d SubMConv3d SubMConv4d
+mmcv.ops.sparse_functional: SparseConvFunction SparseInverseConvFunction SparseMaxPoolFunction SubMConvFunction indice_conv
+mmcv.ops.sparse_functional: indice_inverse_conv indice_maxpool indice_subm_conv
+mmcv.ops.sparse_modules: RemoveGrid SparseModule SparseSequential ToDense is_sparse_conv is_spconv_module
+mmcv.ops.sparse_ops: fused_indice_conv get_conv_output_size get_deconv_output_size get_indice_pairs indice_conv
+mmcv.ops.sparse_ops: indice_conv_backward indice_maxpool indice_maxpool_backward
+mmcv.ops.sparse_pool: SparseMaxPool SparseMaxPool2d SparseMaxPool3d
+mmcv.ops.sparse_structure: SparseConvTensor scatter_nd
 mmcv.transforms.processing: Number _scale_size
 mmcv.utils.ext_loader: check_ops_exist get_fake_func has_return_value_ops load_ext
 mmcv.utils.parrots_jit: jit parrots_jit_option skip_no_elena
@@ -105,7 +114,7 @@ def test_deprecated_layers(name):
     kinds = [p.kind for p in inspect.signature(layer.__init__).parameters.values()]
     assert kinds[1:] == [inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD]
     arguments = {"MaxPool2d": (2,), "Linear": (3, 4)}.get(name, (3, 4, 2))
-    with pytest.warns(DeprecationWarning, match=rf'{name} of "mmcv.ops" is deprecated') as warned:
+    with pytest.warns(DeprecationWarning, match=rf"{name} of the operators is deprecated") as warned:
         made = layer(*arguments)
     assert warned[0].filename == __file__
     x = torch.randn(2, 3) if name == "Linear" else torch.randn(2, 3, 6, 6)

@@ -7,6 +7,7 @@ from hypothesis import given, settings, strategies as st
 
 from arrayvision import ops, set_num_threads
 from arrayvision.cpu import threads
+from arrayvision.cuda import suppress
 from arrayvision.torch_bridge import ops as torch_ops
 from tests.conftest import on
 from tests.golden import cases
@@ -252,6 +253,43 @@ def test_nms_match_is_the_plain_loop(shape, backend):
             )
     expected = [[k, *(i for i in owner if owner[i] == k and i != k)] for k in kept]
     assert [g.tolist() for g in groups] == expected
+
+
+@pytest.mark.parametrize("shape", ["spread", "dense", "all equal", "concentric", "pixels"])
+def test_many_bands(shape, backend, monkeypatch):
+    """On a GPU, a band's kept boxes strike those of later ones; whole words, and a rest."""
+    n = 640 if shape == "pixels" else 500
+    boxes, scores = make(n, 11, shape)
+    scores[::50] = np.nan
+    labels = np.arange(n) % 3
+    for band in (64, 192):
+        monkeypatch.setattr(suppress, "BAND", band)
+        np.testing.assert_array_equal(on(backend, ops.nms)(boxes, scores, 0.3)[1], plain_nms(boxes, scores, 0.3))
+        some = on(backend, ops.nms)(boxes, scores, 0.3, max_num=20)[1]
+        np.testing.assert_array_equal(some, plain_nms(boxes, scores, 0.3, max_num=20))
+        by_class = on(backend, ops.batched_nms)(boxes, scores, labels, dict(iou_threshold=0.3))[1]
+        np.testing.assert_array_equal(by_class, plain_nms(boxes, scores, 0.3, labels=labels))
+        groups = on(backend, ops.nms_match)(np.concatenate([boxes, scores[:, None]], 1), 0.3)
+        assert [g[0] for g in groups] == plain_nms(boxes, scores, 0.3).tolist()
+        iou = iou_matrix(boxes)
+        for first, *others in groups:
+            for i in others:
+                better = [g[0] for g in groups if scores[g[0]] >= scores[i] and iou[g[0], i] > np.float32(0.3)]
+                assert better[0] == first
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("size", [1e-19, 1e-12, 1.0, 1e18])
+def test_ious_next_to_the_threshold(dtype, size, backend):
+    """Of whole numbers there are many whose IoU is just the threshold, or rounds to it, also where products underflow."""
+    rng = np.random.default_rng(12)
+    corner = rng.integers(0, 12, (300, 2))
+    boxes = np.concatenate([corner, corner + rng.integers(1, 12, (300, 2))], 1).astype(dtype) * dtype(size)
+    scores = rng.permutation(300).astype(dtype)
+    for threshold in (1 / 3, 0.25, 0.2, 1 / 7, 1.0):
+        np.testing.assert_array_equal(
+            on(backend, ops.nms)(boxes, scores, threshold)[1], plain_nms(boxes, scores, threshold)
+        )
 
 
 @pytest.mark.parametrize("case", cases("batched_nms"), ids=lambda c: c.name)

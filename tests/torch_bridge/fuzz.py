@@ -76,6 +76,19 @@ for _case in cases.cases():
         _defaults = {n: p.default for n, p in _signature.items() if p.default is not p.empty}
         FUNCTIONS[_case.function] = _defaults | dict(_case.inputs) | dict(_case.arguments)
 
+SITES = np.array([[0, 1, 1], [0, 1, 2], [1, 3, 0]])
+SPARSE = ops.SparseConvTensor(torch.ones(3, 4), torch.from_numpy(SITES), [4, 5], 2)
+DEEP = ops.SparseConvTensor(torch.ones(3, 4), torch.from_numpy(SITES[:, [0, 1, 1, 2]]), [4, 4, 5], 2)
+HYPER = ops.SparseConvTensor(torch.ones(3, 4), torch.from_numpy(SITES[:, [0, 1, 1, 2, 2]]), [4, 4, 5, 5], 2)
+FUNCTIONS["SparseConvTensor"] = dict(
+    features=FEATURES[0, 0, :3], indices=SITES, spatial_shape=(4, 5), batch_size=2, grid=None
+)
+FUNCTIONS["SparseModule"] = dict()
+FUNCTIONS["scatter_nd"] = dict(indices=SITES, updates=SCORES, shape=(2, 4, 5))
+_SPARSE = dict(
+    in_channels=4, out_channels=2, kernel_size=3, stride=1, padding=1, dilation=1, groups=1, bias=True, indice_key=None
+)
+_SPARSE_POOL = dict(kernel_size=2, stride=2, padding=0, dilation=1)
 _SIZED = dict(output_size=(2, 3), spatial_scale=0.5)
 _CONV = dict(in_channels=4, out_channels=6, kernel_size=2, stride=2, padding=0, dilation=1, groups=2)
 _GROUPED = dict(points_xyz=CLOUD, center_xyz=CLOUD[:, :2], features=CLOUD.swapaxes(1, 2))
@@ -156,6 +169,23 @@ MODULES: dict = {  # the constructor's arguments, and the call's
     "SigmoidFocalLoss": (dict(gamma=2.0, alpha=0.25, weight=None, reduction="mean"), dict(input=BOXES, target=LABELS)),
     "SimpleRoIAlign": (_SIZED | dict(aligned=True), dict(features=FEATURES, rois=ROIS)),
     "SoftmaxFocalLoss": (dict(gamma=2.0, alpha=0.25, weight=None, reduction="mean"), dict(input=BOXES, target=LABELS)),
+    **{
+        f"{kind}{len(x.spatial_shape)}d": (_SPARSE, dict(input=x))
+        for x in (SPARSE, DEEP, HYPER)
+        for kind in ("SparseConv", "SparseConvTranspose", "SubMConv")
+        if x is not HYPER or kind != "SparseConvTranspose"
+    },
+    "SparseConvolution": (dict(ndim=2, **_SPARSE, subm=False, output_padding=0, transposed=True, inverse=False), dict(input=SPARSE)),
+    **{
+        f"SparseInverseConv{d}d": (dict(in_channels=4, out_channels=2, kernel_size=3, indice_key="a", bias=True), dict(input=x))
+        for d, x in ((2, SPARSE), (3, DEEP))
+    },
+    "SparseMaxPool": (dict(ndim=2, **_SPARSE_POOL, subm=False), dict(input=SPARSE)),
+    "SparseMaxPool2d": (_SPARSE_POOL, dict(input=SPARSE)),
+    "SparseMaxPool3d": (_SPARSE_POOL, dict(input=DEEP)),
+    "SparseSequential": (dict(a=torch.nn.Identity(), b=ops.ToDense()), dict(input=SPARSE)),
+    "RemoveGrid": (dict(), dict(x=SPARSE)),
+    "ToDense": (dict(), dict(x=SPARSE)),
     "Voxelization": (
         dict(voxel_size=(1, 1, 1), point_cloud_range=(0, 0, 0, 4, 4, 4), max_num_points=3, max_voxels=(5, 6)),
         dict(input=BOXES),
@@ -183,6 +213,11 @@ ALSO = {  # a function's errors may name one that it is made of, and a module's 
     "fused_bias_leakyrelu": ("bias_act",),
     **dict.fromkeys(("filter2d", "upsample2d", "downsample2d"), ("upfirdn2d",)),
     "abs_img_point_to_rel_img_point": ("get_shape_from_feature_map",),
+    **dict.fromkeys(
+        (n for n in MODULES if n.startswith(("Sparse", "SubM"))),
+        ("sparse_conv_pairs", "sparse_conv", "sparse_max_pool"),
+    ),
+    "SparseSequential": ("ToDense",),
 }
 NUMBERS = (
     0, 1, -1, 2, 3, 7, 2**31, 2**40, -(2**40), 2**63, 2**70, -(2**70), 10**400, 0.0, 0.5, -0.5, 1e-300, 1e39, 1e308, -1e308,

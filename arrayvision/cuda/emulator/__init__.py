@@ -3,9 +3,10 @@
 `orders` are the orders in which a block's threads run: "ascending", "descending", "shuffled". With several, each launch
 runs once in each, from the same memory, and a result that differs (by more than the rounding of sums) is a `KernelError`:
 that is how a missing __syncthreads shows. `races`: each launch's first run is also watched access by access, and two
-threads that touch an element with no barrier between, one of them writing, are a `KernelError` (see races.h). `sanitize`: with address and undefined-behaviour sanitizers; the process must
-then be started with ``LD_PRELOAD="libasan.so libstdc++.so.6"`` and ``ASAN_OPTIONS=detect_leaks=0``, which is also how it
-is switched on. Linux only.
+threads that touch an element with no barrier between, one of them writing, are a `KernelError` (see races.h).
+`counting()` yields a list of what each launch asks of memory (see traffic.h). `sanitize`: with address and
+undefined-behaviour sanitizers; the process must then be started with ``LD_PRELOAD="libasan.so libstdc++.so.6"`` and
+``ASAN_OPTIONS=detect_leaks=0``, which is also how it is switched on. Linux only.
 """
 
 import contextlib
@@ -18,6 +19,7 @@ import re
 import subprocess
 import tempfile
 import threading
+from typing import NamedTuple
 
 import numpy as np
 
@@ -45,12 +47,57 @@ SANITIZE = [
 ORDERS = {"ascending": 0, "descending": 1, "shuffled": 2}
 orders: tuple[str, ...] = ("ascending",)
 races = False
-RACES = ["-DEMU_RACES=1", "-fsanitize=thread", "-g1"]  # to compile with; the runtime is races.h, not the compiler's
+# To compile with; the runtime is races.h, not the compiler's. An access is what the source says: none split or joined.
+RACES = ["-DEMU_RACES=1", "-fsanitize=thread", "-g1", "-fno-tree-vectorize", "-fno-tree-slp-vectorize", "-fno-tree-sra"]
 sanitize = "asan" in os.environ.get("LD_PRELOAD", "")
 
 
 class KernelError(RuntimeError):
     """What a GPU would leave undefined, hang on or refuse."""
+
+
+class Traffic(NamedTuple):
+    """What a launch asks of one array: requests of warps, the 32-byte sectors that they touch, accesses of single threads."""
+
+    requests: int = 0
+    sectors: int = 0
+    accesses: int = 0
+
+    @property
+    def sectors_a_request(self) -> float:
+        return self.sectors / max(self.requests, 1)
+
+
+class Launch(NamedTuple):
+    """A launch's traffic: of each argument, in their order, nothing for numbers."""
+
+    kernel: str
+    grid: tuple[int, ...]
+    block: int
+    loads: tuple[Traffic, ...]
+    stores: tuple[Traffic, ...]
+    atomics: tuple[Traffic, ...]
+    barriers: int  # of all blocks together
+
+    def total(self, kind: str) -> Traffic:
+        """Of all arrays: total("loads")."""
+        return Traffic(*(sum(column) for column in zip(*getattr(self, kind), strict=True)))
+
+
+_launches: list[Launch] | None = None
+
+
+@contextlib.contextmanager
+def counting():
+    """Count what launches in here ask of memory, into the list that it yields; races aren't looked for meanwhile."""
+    global _launches
+    if sanitize:
+        raise RuntimeError("a sanitized build doesn't count")
+    before, _launches = _launches, []
+    try:
+        yield _launches
+    finally:
+        _launches = before
 
 
 @functools.cache
@@ -77,9 +124,9 @@ def _build(source, expressions, include, checking):
     text += (
         "#define L(i, ...) \\\n"
         'extern "C" const char* launch_##i(const unsigned* g, const unsigned* b, size_t s, int o, unsigned r, int t, void** a)'
-        " { return emu::launch(&__VA_ARGS__, g, b, s, o, r, t, a, nullptr); } \\\n"
+        " { return emu::launch(&__VA_ARGS__, g, b, s, o, r, t, a, nullptr, nullptr); } \\\n"
         'extern "C" const char* watched_##i(const unsigned* g, const unsigned* b, size_t s, int o, unsigned r, int t, void** a,'
-        " const size_t* n) { return emu::launch(&__VA_ARGS__, g, b, s, o, r, t, a, n); } \\\n"
+        " const size_t* n, unsigned long long* c) { return emu::launch(&__VA_ARGS__, g, b, s, o, r, t, a, n, c); } \\\n"
         'extern "C" const char* signature_##i() { return emu::signature(&__VA_ARGS__); }\n'
     )
     text += "".join(f"L({i}, {e})\n" for i, e in enumerate(expressions))
@@ -147,7 +194,7 @@ class Module:
 
     def _build(self):
         """The library that the present mode asks for, and its kernels."""
-        checking = races and not sanitize
+        checking = (races or _launches is not None) and not sanitize
         if checking not in self.builds:
             path, kernels = _build(*self.what, checking), {}
             library = ctypes.CDLL(str(path))
@@ -157,7 +204,11 @@ class Module:
                 launch.restype = watched.restype = signature.restype = ctypes.c_char_p
                 launch.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_uint]
                 launch.argtypes += [ctypes.c_int, ctypes.c_void_p]
-                watched.argtypes = [*launch.argtypes, ctypes.c_void_p]  # and the arrays' sizes in bytes
+                watched.argtypes = [
+                    *launch.argtypes,
+                    ctypes.c_void_p,
+                    ctypes.c_void_p,
+                ]  # the arrays' sizes in bytes; counts
                 kernels[expression] = launch, signature().decode().split()
                 if checking:
                     self.watched[expression] = watched
@@ -194,13 +245,17 @@ class Module:
         written = [a for a in args if isinstance(a, np.ndarray) and a.flags.writeable]
         before = [a.copy() for a in written] if len(orders) > 1 else []
         first = []
+        counts = np.zeros(9 * len(args) + 1, np.uint64) if _launches is not None else None
         for order in orders:
             if first:
                 for a, old in zip(written, before, strict=True):
                     a[...] = old
             with self.lock:
-                if races and not sanitize and not first:
-                    error = self.watched[kernel](grid, block, shared, ORDERS[order], 1, threads, table, sizes)
+                if counts is not None and not first:
+                    where = counts.ctypes.data
+                    error = self.watched[kernel](grid, block, shared, ORDERS[order], 1, 1, table, sizes, where)
+                elif races and not sanitize and not first:
+                    error = self.watched[kernel](grid, block, shared, ORDERS[order], 1, threads, table, sizes, None)
                 else:
                     error = launch(grid, block, shared, ORDERS[order], 1, threads, table)
             if error:
@@ -209,6 +264,11 @@ class Module:
                 first = [a.copy() for a in written] or [None]
             elif not all(map(_alike, first, written)):
                 raise KernelError(f"{kernel}: {order} threads give another result than {orders[0]} ones: a race")
+        if counts is not None:
+            by_kind = counts[:-1].reshape(len(args), 3, 3).astype(int).tolist()
+            loads, stores, atomics = (tuple(Traffic(*of[kind]) for of in by_kind) for kind in range(3))
+            block = block[0] * block[1] * block[2]
+            _launches.append(Launch(kernel, tuple(grid), block, loads, stores, atomics, int(counts[-1])))
 
 
 def _with_lines(message, library):
@@ -230,6 +290,7 @@ def _with_lines(message, library):
 def _alike(a, b):
     if a.dtype.kind in "iub":
         return np.array_equal(a, b)
-    a, b = a.astype(np.float64), b.astype(np.float64)  # atomic sums round differently in another order
+    with np.errstate(invalid="ignore"):  # what is no number yet may be a signalling NaN
+        a, b = a.astype(np.float64), b.astype(np.float64)  # atomic sums round differently in another order
     scale = np.max(np.abs(a), initial=1, where=np.isfinite(a))
     return np.allclose(a, b, rtol=1e-3, atol=1e-5 * scale, equal_nan=True)

@@ -80,7 +80,7 @@ struct Fiber {
 };
 struct Lane { What what; int line; unsigned mask; int fiber; unsigned slots; unsigned char slot; bool vote; };
 
-struct Races;
+struct Races; struct Traffic;
 struct State {  // all of a worker's state, in one place: the rest of the module's thread-local storage is shared memory
   uint3 thread, block; dim3 block_dim, grid_dim;
   unsigned char* dynamic;
@@ -89,6 +89,7 @@ struct State {  // all of a worker's state, in one place: the rest of the module
   void (*body)(void*); void* closure;
   int current, next, count, alive, order; unsigned seed; size_t hint;
   Races *races, *kept;  // null: not looked for
+  Traffic* traffic;  // null: not counted
   char error[512];
 };
 EMU_TLS State state;
@@ -279,6 +280,7 @@ inline bool release_warps() {
       for (int j = 0; j < size; ++j) if (present >> j & 1) { lanes[j].what = READY; lanes[j].slots = slots; lanes[j].mask = present; lanes[j].line = int(votes); }
 #if EMU_RACES
       if (s.races) s.races->warp(w, present);
+      if (s.traffic) s.traffic->warp(w, present);
 #endif
       any = true;
     }
@@ -301,6 +303,7 @@ inline bool release_block() {
   for (int i = 0; i < s.count; ++i) if (s.lanes[i].what == BLOCK) s.lanes[i].what = READY;
 #if EMU_RACES
   if (s.races) ++s.races->epoch;
+  if (s.traffic) s.traffic->settle(), ++s.traffic->barriers;
 #endif
   return true;
 }
@@ -328,6 +331,9 @@ inline void run_block() {
       if (s.lanes[i].what == READY) { become(i); enter(s.lanes[i].fiber); }
     }
   }
+#if EMU_RACES
+  if (s.traffic) s.traffic->settle();
+#endif
   if (s.error[0]) for (auto& f : *s.fibers) { f.started = f.busy = false; }  // abandon what still waits
 }
 
@@ -372,7 +378,7 @@ inline void fill_shared(Segment& seg) {
 struct Segment {}; inline int find_tls(void*, size_t, void*) { return 0; } inline void fill_shared(Segment&) {}
 #endif
 
-inline void work(dim3 g, dim3 b, size_t shared, int order, unsigned seed, void (*body)(void*), void* closure, std::atomic<unsigned long long>& next, std::string& error, Races* races = nullptr) {
+inline void work(dim3 g, dim3 b, size_t shared, int order, unsigned seed, void (*body)(void*), void* closure, std::atomic<unsigned long long>& next, std::string& error, Races* races = nullptr, Traffic* traffic = nullptr) {
   std::vector<Lane> lanes(MAX_THREADS); std::vector<unsigned long long> values(2 * MAX_THREADS); 
   State& s = state; std::vector<Fiber>* kept = s.fibers; Races* seen = races ? races : s.kept; std::memset(&s, 0, sizeof s); s.kept = seen;
   s.fibers = kept ? kept : new std::vector<Fiber>(MAX_THREADS);  // an OS thread keeps its stacks for the next launch
@@ -386,6 +392,9 @@ inline void work(dim3 g, dim3 b, size_t shared, int order, unsigned seed, void (
 #if EMU_RACES
   if (races) { const int shift = races->narrow ? 0 : 2; races->watch(seg.start, seg.size, shift, -1); races->watch(dynamic, shared, shift, -1); races->ready(); s.races = races; ++watched; }
 #endif
+#if EMU_RACES
+  if (traffic) s.traffic = traffic, ++watched;
+#endif
   const unsigned long long total = 1ull * g.x * g.y * g.z;
   for (unsigned long long k; (k = next++) < total && !s.error[0];) {
     unsigned long long i = order ? total - 1 - k : k;
@@ -396,7 +405,7 @@ inline void work(dim3 g, dim3 b, size_t shared, int order, unsigned seed, void (
   }
   std::free(dynamic);
 #if EMU_RACES
-  if (races) --watched, s.races = nullptr;
+  if (races || traffic) --watched, s.races = nullptr, s.traffic = nullptr;
 #endif
   if (s.error[0]) { error = s.error; next = total; }
 }
@@ -423,7 +432,7 @@ template <class P> constexpr int shift() {  // log2 of the bytes of a cell: elem
 }
 #endif
 template <class... A, size_t... I>
-const char* call(void (*kernel)(A...), dim3 g, dim3 b, size_t shared, int order, unsigned seed, int threads, void** a, const size_t* sizes, std::index_sequence<I...>) {
+const char* call(void (*kernel)(A...), dim3 g, dim3 b, size_t shared, int order, unsigned seed, int threads, void** a, const size_t* sizes, unsigned long long* counts, std::index_sequence<I...>) {
   std::string error;
   auto report = [&] { snprintf(state.error, sizeof state.error, "%s", error.c_str()); return state.error; };
   if (!b.x || !b.y || !b.z || 1ull * b.x * b.y * b.z > MAX_THREADS || b.z > 64) error = "invalid launch: at least 1, at most 1024 threads a block, 64 in z";
@@ -443,21 +452,30 @@ const char* call(void (*kernel)(A...), dim3 g, dim3 b, size_t shared, int order,
   for (int t = 1; t < threads; ++t) pool.emplace_back([&, t] { work(g, b, shared, order, seed, body, &run, next, errors[t]);
     for (auto& f : *state.fibers) if (f.stack) munmap(f.stack - 4096, STACK + 4096);
     delete state.fibers; state.fibers = nullptr; });
-  Races* races = nullptr;
+  Races* races = nullptr; Traffic* traffic = nullptr;
 #if EMU_RACES
-  if (sizes && threads == 1) {
+  Traffic counting{};
+  if (counts) {  // 3 x 3 numbers for each argument, and one
+    traffic = &counting; counting.totals = reinterpret_cast<Counts(*)[3]>(counts); counting.count = int(sizeof...(A));
+    static_assert(sizeof...(A) <= Traffic::ARRAYS, "");
+    Dl_info info; dladdr(reinterpret_cast<void*>(&fail), &info); counting.base = static_cast<char*>(info.dli_fbase);
+    ((counting.arrays[I] = {*static_cast<char**>(a[I]), std::is_pointer<std::decay_t<A>>::value ? sizes[I] : 0}), ...);
+  } else if (sizes && threads == 1) {
     races = state.kept ? state.kept : new Races();
     races->begin();
     (races->watch(*static_cast<void**>(a[I]), writes<std::decay_t<A>>() ? sizes[I] : 0, shift<std::decay_t<A>>(), int(I)), ...);
   }
 #endif
-  work(g, b, shared, order, seed, body, &run, next, errors[0], races);
+  work(g, b, shared, order, seed, body, &run, next, errors[0], races, traffic);
+#if EMU_RACES
+  if (counts) counts[9 * sizeof...(A)] = counting.barriers;
+#endif
   for (auto& t : pool) t.join();
   for (auto& e : errors) if (!e.empty()) { error = e; return report(); }
   return nullptr;
 }
-template <class... A> const char* launch(void (*kernel)(A...), const unsigned* g, const unsigned* b, size_t shared, int order, unsigned seed, int threads, void** a, const size_t* sizes) {
-  return call(kernel, {g[0], g[1], g[2]}, {b[0], b[1], b[2]}, shared, order, seed, threads, a, sizes, std::index_sequence_for<A...>{});
+template <class... A> const char* launch(void (*kernel)(A...), const unsigned* g, const unsigned* b, size_t shared, int order, unsigned seed, int threads, void** a, const size_t* sizes, unsigned long long* counts) {
+  return call(kernel, {g[0], g[1], g[2]}, {b[0], b[1], b[2]}, shared, order, seed, threads, a, sizes, counts, std::index_sequence_for<A...>{});
 }
 }  // namespace emu
 }  // namespace

@@ -6,6 +6,7 @@
 #pragma once
 #define EMU_UNSEEN __attribute__((no_sanitize("thread")))
 #include <dlfcn.h>
+#include "traffic.h"
 
 namespace {
 namespace emu {
@@ -80,9 +81,10 @@ EMU_UNSEEN __attribute__((noinline)) void split(Region& g) {  // a cell for each
   g.shift = 0;
 }
 EMU_UNSEEN __attribute__((noinline)) void look(const volatile void* p, size_t n, Kind kind, void* pc) {
-  State& s = state;
+  State& s = state; char* const at = static_cast<char*>(const_cast<void*>(p));
+  if (s.traffic) return s.traffic->access(at, n, kind, unsigned(static_cast<char*>(pc) - s.traffic->base), s.current);
   if (!s.races) return;
-  Races& r = *s.races; char* const at = static_cast<char*>(const_cast<void*>(p));
+  Races& r = *s.races;
   if (size_t(at - r.own) < sizeof(State)) return;
   Region *g = r.regions, *const end = g + r.count;
   while (g != end && size_t(at - g->start) >= g->size) ++g;

@@ -2,11 +2,9 @@
 #pragma once
 #include "prelude.cuh"
 
-constexpr int AXIS_ALIGNED_TILE = 256;  // boxes that a launch of a suppression takes
-
-template <class A> struct AxisAligned {
+template <class A> struct __align__(16) AxisAligned {
   A x1, y1, x2, y2, area;  // the area is NaN where it isn't finite or no side is positive: such a box overlaps nothing
-  static constexpr int tile = AXIS_ALIGNED_TILE, columns = 4;
+  static constexpr int columns = 4;
 
   template <class T> __device__ void load(const T* box, A offset) {
     x1 = A(box[0]), y1 = A(box[1]), x2 = A(box[2]), y2 = A(box[3]);

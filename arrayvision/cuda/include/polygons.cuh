@@ -3,8 +3,6 @@
 #pragma once
 #include "prelude.cuh"
 
-constexpr int POLYGON_TILE = 128;  // boxes that a launch of a suppression takes
-
 namespace polygons {
 
 struct Shape {  // centre and half extents of the axis-aligned hull, and the area
@@ -13,7 +11,7 @@ struct Shape {  // centre and half extents of the axis-aligned hull, and the are
 
 struct Rotated : Shape {
   double half_w, half_h, cos, sin;
-  static constexpr int tile = POLYGON_TILE, columns = 5;
+  static constexpr int columns = 5;
 
   template <class T> __device__ void load(const T* box, double sense) {
     const double w = double(acc_t<T>(box[2])), h = double(acc_t<T>(box[3])), angle = sense * double(acc_t<T>(box[4]));
@@ -32,7 +30,7 @@ struct Rotated : Shape {
 
 struct Quad : Shape {
   double corner[8], sign;  // relative to the hull's centre; 1 or -1 by orientation
-  static constexpr int tile = POLYGON_TILE, columns = 8;
+  static constexpr int columns = 8;
 
   template <class T> __device__ void load(const T* box, double) {
     double v[8], total = 0;

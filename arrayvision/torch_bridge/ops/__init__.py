@@ -151,6 +151,39 @@ from arrayvision.torch_bridge.ops.roipoint_pool3d import (
     roipoint_pool3d as roipoint_pool3d,
 )
 from arrayvision.torch_bridge.ops.rotated_feature_align import rotated_feature_align as rotated_feature_align
+from arrayvision.torch_bridge.ops.sparse_conv import (
+    SparseConv2d as SparseConv2d,
+    SparseConv3d as SparseConv3d,
+    SparseConv4d as SparseConv4d,
+    SparseConvolution as SparseConvolution,
+    SparseConvTranspose2d as SparseConvTranspose2d,
+    SparseConvTranspose3d as SparseConvTranspose3d,
+    SparseInverseConv2d as SparseInverseConv2d,
+    SparseInverseConv3d as SparseInverseConv3d,
+    SubMConv2d as SubMConv2d,
+    SubMConv3d as SubMConv3d,
+    SubMConv4d as SubMConv4d,
+)
+from arrayvision.torch_bridge.ops.sparse_functional import (
+    sparse_conv as sparse_conv,
+    sparse_conv_pairs as sparse_conv_pairs,
+    sparse_max_pool as sparse_max_pool,
+)
+from arrayvision.torch_bridge.ops.sparse_modules import (
+    RemoveGrid as RemoveGrid,
+    SparseModule as SparseModule,
+    SparseSequential as SparseSequential,
+    ToDense as ToDense,
+)
+from arrayvision.torch_bridge.ops.sparse_pool import (
+    SparseMaxPool as SparseMaxPool,
+    SparseMaxPool2d as SparseMaxPool2d,
+    SparseMaxPool3d as SparseMaxPool3d,
+)
+from arrayvision.torch_bridge.ops.sparse_structure import (
+    SparseConvTensor as SparseConvTensor,
+    scatter_nd as scatter_nd,
+)
 from arrayvision.torch_bridge.ops.sync_bn import SyncBatchNorm as SyncBatchNorm
 from arrayvision.torch_bridge.ops.text_growth import contour_expand as contour_expand, pixel_group as pixel_group
 from arrayvision.torch_bridge.ops.three_interpolate import three_interpolate as three_interpolate

@@ -1,0 +1,142 @@
+"""Damaged files: a number gives that frame or an OSError, and what can be decoded is given."""
+
+import numpy as np
+import pytest
+
+from arrayvision import video
+from tests.video.clips import COUNT, ENCODED, encode, number, packets
+
+INDEXED = (".mp4", ".mov", ".avi")
+CHECKED = {"ffv1.mkv", "png.mov", "pictures.apng", "dv.mov"}  # with checksums: one wrong byte is seen
+# Codecs whose packets may be damaged without any decoder's noticing, as VideoReader says. Elsewhere frames must be right.
+SILENT = {"hevc", "vp8", "vp9", "av1", "wmv2", "qtrle", "huffyuv", "raw", "utvideo", "jpeg2000", "gif"}
+NAMES = [name for name in ENCODED if not name.endswith((".mpg", ".m2v", ".h264", ".wmv", ".gif", ".nut"))]
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    folder, made = tmp_path_factory.mktemp("encoded"), {}
+
+    def path(name):
+        if name not in made:
+            source = encode(folder / name, *ENCODED[name])
+            made[name] = source, list(video.VideoReader(source)), packets(source)
+        return made[name]
+
+    return path
+
+
+def damaged(content, placed, kind, rng):
+    """A damaged copy of a file's bytes, and where."""
+    start, size, _ = placed[int(rng.integers(2, len(placed) - 2))]
+    if kind == "byte":
+        start, size = start + int(rng.integers(0, size)), 1
+    elif kind == "200 bytes":
+        start, size = int(rng.integers(placed[1][0], placed[-1][0])), 200
+    content = content.copy()
+    content[start : start + size] ^= rng.integers(1, 256, len(content[start : start + size])).astype(np.uint8)
+    return content, start, start + size
+
+
+def read(path, count, rng):
+    """What a caller gets who goes on after errors: frames by their number, jumping and in order."""
+    try:
+        jumping, ordered = video.VideoReader(path, 1), video.VideoReader(path, 1)
+        len(jumping)
+    except OSError:
+        return {}, {}
+    given, came = {}, {}
+    for i in rng.permutation(count).tolist():
+        try:
+            given[i] = jumping[i]
+        except (OSError, IndexError):
+            continue
+    for _ in range(3 * count):
+        at = ordered.position
+        try:
+            img = ordered.read()
+        except OSError:
+            if ordered.position == at:
+                break
+            continue
+        if img is None:
+            break
+        came[at] = img
+    return given, came
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("kind", ["byte", "packet", "200 bytes"])
+def test_damage(clip, tmp_path, name, kind):
+    source, frames, placed = clip(name)
+    content = np.fromfile(source, np.uint8)
+    silent = bool(SILENT & set(name.replace("_", ".").split("."))) or name == "ffv1.avi"
+    silent |= kind == "byte" and name not in CHECKED
+    keys = [i for i, packet in enumerate(placed) if packet[2]]
+    if name == "refresh.mp4":
+        keys = keys[:1]  # the others are key frames in part only
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        bad, start, stop = damaged(content, [p for p in placed if p[0] is not None], kind, rng)
+        path = tmp_path / name
+        bad.tofile(path)
+        given, came = read(path, COUNT, rng)
+        hit = [i for i, p in enumerate(placed) if p[0] is not None and p[0] < stop and p[0] + p[1] > start]
+        # Frames from the key frame before the damage to the one behind it may be wrong or missing, and their neighbours.
+        first = max((key for key in keys if not hit or key <= hit[0]), default=0) - 3
+        last = min((key for key in keys if hit and key > hit[-1]), default=COUNT) + 3
+        for frames_of in (given, came):
+            for i, img in frames_of.items():
+                what = f"frame {i}, seed {seed}, damage in packets {hit}"
+                if not first <= i < last:
+                    np.testing.assert_array_equal(img, frames[i], err_msg=what)
+                elif not silent:
+                    assert number(img) == number(frames[i]), what
+        if name.endswith(INDEXED):
+            sure = {i for i in range(COUNT) if not first <= i < last}
+            assert sure <= given.keys() and sure <= came.keys()
+        if kind == "packet" and not silent:
+            assert len(given) < COUNT
+
+
+def test_damage_in_streams_without_times(tmp_path):
+    """Where nothing tells how many frames lack, all behind what is seen to be damaged are errors."""
+    source = encode(tmp_path / "clip.h264", *ENCODED["h264.h264"])
+    frames, content = list(video.VideoReader(source)), np.fromfile(source, np.uint8)
+    start, size, _ = packets(source)[14]
+    content[start + 8 : start + size] = 0
+    content.tofile(source)
+    given, came = read(source, COUNT, np.random.default_rng(0))
+    assert given.keys() == came.keys() and len(given) < 24
+    for frames_of in (given, came):
+        for i, img in frames_of.items():
+            np.testing.assert_array_equal(img, frames[i])
+
+
+@pytest.mark.parametrize("name", ["pictures.gif", "pictures.apng"])
+def test_damage_of_blocks(clip, tmp_path, name):
+    """Pictures that stand on one another are errors from the first on whose blocks are damaged."""
+    source, frames, placed = clip(name)
+    content = np.fromfile(source, np.uint8)
+    start = placed[20][0]
+    content[start + (8 if name.endswith("gif") else 50)] ^= (
+        0xA5  # what begins a picture of GIF; what a sum of PNG is of
+    )
+    content.tofile(tmp_path / name)
+    given, came = read(tmp_path / name, COUNT, np.random.default_rng(0))
+    assert given.keys() == came.keys() == set(range(20))
+    for i, img in given.items():
+        np.testing.assert_array_equal(img, frames[i])
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_an_encoder_that_makes_errors(clip, tmp_path, whole):
+    """Errors that a decoder passes over are damage, but not if all key frames have them."""
+    source, _, placed = clip("mjpeg.mkv")
+    content = np.fromfile(source, np.uint8)
+    for start, size, _ in placed[: None if whole else 1]:
+        content[start + size // 2 + 40 : start + size // 2 + 80] = 0xFE
+    path = tmp_path / "clip.mkv"
+    content.tofile(path)
+    given, _ = read(path, COUNT, np.random.default_rng(0))
+    assert len(given) == COUNT if whole else given.keys() == set(range(1, COUNT))
