@@ -74,7 +74,7 @@ class _Kind:
     def run_unet(self, torch, levels, x):
         def relu(x, *more):
             features = torch.relu(x.features)
-            return self.with_features(x, torch.cat([features, *more], 1) if more else features)
+            return x.replace_feature(torch.cat([features, *more], 1) if more else features)
 
         skips = []
         for k, level in enumerate(levels):
@@ -99,9 +99,6 @@ class _Kind:
                 net += block("SubMConv3d", made, made, 3, padding=1, indice_key=f"subm{k}")
         net += block("SparseConv3d", 64, 128, (3, 1, 1), (2, 1, 1), 0, indice_key="out")
         return self.layers.SparseSequential(*net).eval()
-
-    def with_features(self, x, features):
-        return x.with_features(features) if hasattr(x, "with_features") else x.replace_feature(features)
 
 
 def _alike(torch, ours, theirs):
