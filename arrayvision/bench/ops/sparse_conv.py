@@ -7,6 +7,7 @@ import numpy as np
 
 from arrayvision import get_num_threads, ops, set_num_threads
 from arrayvision.bench.measure import Case, peer, to_numpy
+from arrayvision.cases.sparse_conv import surface
 from arrayvision.cases.voxelization import STREET, scan
 
 SHAPE = (48, 256, 256)
@@ -29,15 +30,6 @@ def threads(torch, count):
     finally:
         set_num_threads(before[0])
         torch.set_num_threads(before[1])
-
-
-def surface(rng):
-    """About 60,000 sites of a folded surface, as a scene's voxels lie."""
-    y, x = np.meshgrid(np.arange(245), np.arange(245), indexing="ij")
-    z = (20 + 8 * np.sin(y / 15) + 8 * np.cos(x / 11) + rng.random((245, 245))).astype(int)
-    return np.stack([np.zeros(z.size, int), z.ravel(), y.ravel(), x.ravel()], 1)[
-        np.argsort(z, axis=None, kind="stable")
-    ].astype(np.int32)
 
 
 def _rows(x):
