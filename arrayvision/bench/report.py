@@ -24,17 +24,21 @@ def modules():
 
 def machine():
     """What the figures depend on."""
-    import numba
     import numpy
 
-    from arrayvision import __version__, get_num_threads
+    from arrayvision import __version__
     from arrayvision.bench.measure import peer
 
     found = {"arrayvision": __version__, "Python": platform.python_version(), "NumPy": numpy.__version__}
-    found |= {"Numba": numba.__version__, "processor": _processor(), "threads": get_num_threads()}
-    torch = peer("torch")
+    found |= {"processor": _processor()}
+    torch, numba = peer("torch"), peer("numba")
+    if numba is not None:  # which a GPU's kernels do without
+        from arrayvision import get_num_threads
+
+        found |= {"Numba": numba.__version__, "threads": get_num_threads()}
+        if torch is not None:
+            torch.set_num_threads(get_num_threads())
     if torch is not None:
-        torch.set_num_threads(get_num_threads())
         found |= {"torch": torch.__version__, "torch threads": torch.get_num_threads()}
         if torch.cuda.is_available():
             found["GPU"] = torch.cuda.get_device_name()

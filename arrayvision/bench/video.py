@@ -14,6 +14,7 @@ import numpy as np
 
 from arrayvision import arraymisc, video, visualization
 from arrayvision.bench.image import IMG, H, W, as_cases
+from arrayvision.bench.measure import peer
 from arrayvision.video.processing import ffmpeg
 
 
@@ -108,26 +109,32 @@ def opencv_hsv():
 
 
 # ---- reading ---------------------------------------------------------------------------------------------------------
-def _clip():
-    path = os.path.join(tempfile.gettempdir(), "arrayvision-bench.mp4")
+def _clip(name, seconds, *options):
+    path = os.path.join(tempfile.gettempdir(), f"arrayvision-bench-{name}.mp4")
     if not os.path.exists(path):
-        source = ["-f", "lavfi", "-i", "testsrc2=size=1920x1080:rate=25:duration=2"]
-        coding = ["-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p"]
+        source = ["-f", "lavfi", "-i", f"testsrc2=size={W}x{H}:rate=25:duration={seconds}"]
+        coding = ["-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p", *options]
         subprocess.run([ffmpeg(), "-y", "-loglevel", "error", *source, *coding, path], check=True)
     return path
 
 
+def _long():
+    """One to be read in order."""
+    return _clip("order", 2)
+
+
+def _keyed():
+    """One with a key frame a second, and numbers of frames to jump to."""
+    return _clip("jumps", 8, "-g", "25"), np.random.default_rng(0).integers(0, 200, 8).tolist()
+
+
 def read_ours():
-    path = _clip()
-
-    def call():
-        return sum(1 for _ in video.VideoReader(path))
-
-    return call
+    path = _long()
+    return lambda: sum(1 for _ in video.VideoReader(path))
 
 
 def read_opencv():
-    path = _clip()
+    path = _long()
 
     def call():
         capture, count = cv2.VideoCapture(path, cv2.CAP_FFMPEG), 0
@@ -136,6 +143,64 @@ def read_opencv():
         return count
 
     return call
+
+
+def read_decord():
+    path, decord = _long(), peer("decord")
+
+    def call():
+        reader = decord.VideoReader(path, num_threads=2)
+        return sum(reader[i].asnumpy() is not None for i in range(len(reader)))
+
+    return call
+
+
+def jump_ours():
+    path, numbers = _keyed()
+
+    def call():
+        reader = video.VideoReader(path)
+        return [reader[i] for i in numbers]
+
+    return call
+
+
+def jump_opencv():
+    path, numbers = _keyed()
+
+    def call():
+        capture, frames = cv2.VideoCapture(path, cv2.CAP_FFMPEG), []
+        for i in numbers:
+            capture.set(cv2.CAP_PROP_POS_FRAMES, i)
+            frames.append(capture.read()[1])
+        return frames
+
+    return call
+
+
+def jump_decord():
+    path, numbers = _keyed()
+    decord = peer("decord")
+
+    def call():
+        reader = decord.VideoReader(path, num_threads=2)
+        return [reader[i].asnumpy() for i in numbers]
+
+    return call
+
+
+def open_ours():
+    path, _ = _keyed()
+    return lambda: video.VideoReader(path).resolution
+
+
+def open_opencv():
+    path, _ = _keyed()
+    return lambda: cv2.VideoCapture(path, cv2.CAP_FFMPEG).get(cv2.CAP_PROP_FRAME_WIDTH)
+
+
+def _with_decord(peers, theirs):
+    return peers | ({"decord": theirs} if peer("decord") else {})
 
 
 CASES = [
@@ -163,7 +228,9 @@ CASES = [
         {"opencv": opencv_colors, "opencv, hsv": opencv_hsv},
         2,
     ),
-    ("VideoReader", read_ours, {"opencv": read_opencv}, 0.95),
+    ("VideoReader, in order", read_ours, _with_decord({"opencv": read_opencv}, read_decord), 0.95),
+    ("VideoReader, jumps", jump_ours, _with_decord({"opencv": jump_opencv}, jump_decord), 0.95),
+    ("VideoReader, opening", open_ours, {"opencv": open_opencv}, 0.8),
 ]
 
 

@@ -1,7 +1,7 @@
 """Upright boxes in space (x, y, z of the bottom's centre, dx, dy, dz, yaw), and the points in them; in float64.
 
-A point is inside if it is strictly so in x and y, in the box's frame, and within its height, ends included. Points are
-sorted by x once, so that a box looks at those alone that it can reach along x.
+A point is inside if it is strictly so in x and y, in the box's frame, and within its height, ends included. For `members`,
+points are sorted by x once, so that a box looks at those alone that it can reach along x.
 """
 
 import numpy as np
@@ -30,10 +30,17 @@ def turned(frame, x, y):
 @kernel
 def contains(frame, x, y, z):
     """Whether a point is in the box; never for NaN."""
-    if not abs(z - (frame[2] + frame[5])) <= frame[5]:
-        return False
     lx, ly = turned(frame, x, y)
-    return abs(lx) < frame[3] and abs(ly) < frame[4]
+    return (abs(lx) < frame[3]) & (abs(ly) < frame[4]) & (abs(z - (frame[2] + frame[5])) <= frame[5])
+
+
+@kernel
+def reaches(frame):
+    """How far from its centre a box reaches along x, and along y, and a little more than roundings come to."""
+    x = abs(frame[3] * frame[6]) + abs(frame[4] * frame[7])
+    y = abs(frame[3] * frame[7]) + abs(frame[4] * frame[6])
+    more = 1e-9 * (abs(frame[0]) + abs(frame[1]) + x + y)
+    return x + more, y + more
 
 
 @kernel
@@ -56,8 +63,7 @@ def members(points, order, frame, found):
     for value in frame:
         if value - value != 0:  # nothing is in a box that isn't finite
             return 0
-    reach = abs(frame[3] * frame[6]) + abs(frame[4] * frame[7])
-    reach += 1e-9 * (abs(frame[0]) + reach)  # more than roundings come to
+    reach = reaches(frame)[0]
     low, high = 0, order.shape[0]
     while low < high:
         middle = (low + high) // 2

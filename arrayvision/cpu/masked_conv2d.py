@@ -1,38 +1,57 @@
-"""Convolution at some positions: their columns, a few at a time, are multiplied by the filters and laid where they belong."""
+"""Convolution at some positions: their columns, of a few channels at a time, are multiplied by the filters in the cache."""
 
 import numpy as np
 
-from arrayvision.array import NUMPY
 from arrayvision.cpu import kernel
+from arrayvision.cpu.products import BYTES, lanes, product, rounded
 from arrayvision.cpu.threads import claim, parallel_for
 
-MEMORY = 2**20  # numbers of columns that are there at a time
+SUMS = {"contract"}
+BLOCK = 4  # panels of positions that are worked on together, at most
+DEPTH = 512  # rows of columns that are there at a time, about
 
 
-@kernel
-def fill_columns(x, positions, filters, padding, columns, turn, grain, n):
-    """columns (C * height * width, M) of positions (M, 3) in images; a row is a pixel of the filters."""
-    height, width = filters
+@kernel(fastmath=SUMS)
+def convolve(x, positions, weights, bias, filters, padding, deep, block, out, turn, grain, n):
+    """A task is a block of positions (M, 3) in images x (N, C, H, W); `deep` channels are multiplied at a time by weights
+    (rows, C * height * width), of which there are whole tiles."""
+    channels, height, width = x.shape[1:]
+    taps, depth, lanes = filters[0] * filters[1], weights.shape[1], BYTES // out.itemsize
+    leap = deep * taps * lanes
+    pixels, matrix = x.reshape(-1), weights.reshape(-1)
+    columns, sums = np.empty(block // lanes * leap, out.dtype), np.zeros(weights.shape[0] * block, out.dtype)
+    index = np.empty((taps, block), np.int64)
     start = claim(turn, grain)
     while start < n:
-        for row in range(start, min(start + grain, n)):
-            c, i, j = row // (height * width), row // width % height - padding[0], row % width - padding[1]
-            target = columns[row]
-            for k in range(target.shape[0]):
-                y, u = positions[k, 1] + i, positions[k, 2] + j
-                inside = y >= 0 and y < x.shape[2] and u >= 0 and u < x.shape[3]
-                target[k] = x[positions[k, 0], c, y, u] if inside else 0
-        start = claim(turn, grain)
-
-
-@kernel
-def lay_out(found, positions, bias, out, turn, grain, n):
-    start = claim(turn, grain)
-    while start < n:
-        for o in range(start, min(start + grain, n)):
-            values, own = found[o], bias[o]
-            for k in range(values.shape[0]):
-                out[positions[k, 0], o, positions[k, 1], positions[k, 2]] = values[k] + own
+        for task in range(start, min(start + grain, n)):
+            first = task * block
+            count = min(block, positions.shape[0] - first)
+            wide = (count + lanes - 1) // lanes * lanes
+            for t in range(taps):
+                down, right = t // filters[1] - padding[0], t % filters[1] - padding[1]
+                for k in range(wide):
+                    place = positions[first + min(k, count - 1)]
+                    i, j = place[1] + down, place[2] + right
+                    inside = (k < count) & (i >= 0) & (i < height) & (j >= 0) & (j < width)
+                    index[t, k] = (place[0] * channels * height + i) * width + j if inside else -1
+            for c in range(0, channels, deep):
+                many = min(deep, channels - c)
+                for row in range(many * taps):
+                    values = pixels[(c + row // taps) * height * width :]
+                    for panel in range(0, wide, lanes):
+                        at = panel // lanes * leap + row * lanes
+                        target, where = columns[at : at + lanes], index[row % taps, panel : panel + lanes]
+                        for k in range(target.shape[0]):
+                            value = values[max(where[k], 0)]
+                            target[k] = value if where[k] >= 0 else 0
+                product(
+                    matrix, c * taps, depth, 1, columns, 0, leap, many * taps, sums, 0, block, weights.shape[0], wide, c > 0
+                )  # fmt: skip
+            for o in range(out.shape[1]):
+                own, found = bias[o], sums[o * block :]
+                for k in range(count):
+                    place = positions[first + k]
+                    out[place[0], o, place[1], place[2]] = found[k] + own
         start = claim(turn, grain)
 
 
@@ -43,17 +62,13 @@ def forward(x, mask, weight, bias, padding, out):
     positions = np.argwhere(mask[:, : out.shape[2], : out.shape[3]] > 0)
     if not (planes and len(positions)):
         return
+    taps, wide = height * width, lanes(out.dtype)
+    filters = np.zeros((rounded(planes), channels * taps), out.dtype)
+    filters[:planes] = weight.reshape(planes, channels * taps)
     bias = np.zeros(planes, out.dtype) if bias is None else bias
-    depth = channels * height * width
-    filters = weight.reshape(planes, depth)
-    most = max(16, MEMORY // max(depth, planes))
-    columns, found = np.empty(depth * most, out.dtype), np.empty(planes * most, out.dtype)
-    for first in range(0, len(positions), most):
-        some = positions[first : first + most]
-        count = len(some)
-        taken, products = columns[: depth * count].reshape(depth, count), found[: planes * count].reshape(planes, count)
-        if depth:
-            grain = max(1, 16384 // count)
-            parallel_for(fill_columns, depth, grain, x, some, (height, width), padding, taken, cost=2 * count)
-        NUMPY.matmul(filters, taken, products)
-        parallel_for(lay_out, planes, max(1, 16384 // count), products, some, bias, out, cost=2 * count)
+    block = wide * min(BLOCK, max(1, len(positions) // (8 * wide)))
+    deep = min(max(1, DEPTH // taps), max(channels, 1))
+    parallel_for(
+        convolve, -(-len(positions) // block), 1, x, positions, filters, bias, (height, width), padding, deep, block, out,
+        cost=block * planes * channels * taps * 0.02,
+    )  # fmt: skip

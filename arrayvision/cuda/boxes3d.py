@@ -1,4 +1,4 @@
-"""The points in boxes, box by box (see include/boxes3d.cuh). A file that includes boxes3d.cuh instantiates `MEMBERS`."""
+"""The points in boxes, box by box (see include/box_members.cuh). A file that includes it instantiates `MEMBERS`."""
 
 from arrayvision.cuda.runtime import empty, running_sum
 

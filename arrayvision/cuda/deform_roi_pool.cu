@@ -1,6 +1,7 @@
 // Deformable RoI pooling: RoIAlign with moved bins (roi_bins.cuh), and the gradient of the offset.
 #include "region_align.cuh"
 #include "roi_bins.cuh"
+#include "roi_upright.cuh"
 
 // A warp holds a bin: its lanes share the channels out, and add their sums up in a fixed order.
 template <class T>

@@ -1,10 +1,8 @@
 // Multi-scale deformable attention. A thread holds some neighbouring channels of a head, which it loads 16 bytes at a time
 // where they lie so; neighbouring threads hold neighbouring channels.
+#include "channels.cuh"
 #include "loops.cuh"
 #include "sums.cuh"
-
-// V channels, as one load where V * sizeof(T) is 16.
-template <class T, int V> struct __align__(V == 1 ? sizeof(T) : 16) Channels { T at[V]; };
 
 // The four pixels round a sample, -1 outside its level, their weights, and how far the sample lies from the first of them.
 template <class A> struct Sample { int64_t pixel[4]; A weight[4], fy, fx; };

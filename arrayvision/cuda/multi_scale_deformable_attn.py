@@ -1,14 +1,12 @@
 """Launches of multi_scale_deformable_attn.cu; the functions and arguments of `cpu/multi_scale_deformable_attn.py`."""
 
-from arrayvision.array import library_of, numpy_dtype
 from arrayvision.cuda import loops, runtime
 from arrayvision.cuda.constants import WARP
 from arrayvision.cuda.loops import divider, rows
 from arrayvision.cuda.runtime import deterministic
 from arrayvision.cuda.sums import ROUND_SUMS, round_sums, zero_sums
-from arrayvision.cuda.types import FLOATS, c_type
+from arrayvision.cuda.types import FLOATS, SIXTEEN, c_type, together
 
-SIXTEEN = {T: 16 // numpy_dtype(name).itemsize if name != "bfloat16" else 8 for name, T in runtime.C_TYPES.items()}
 KERNELS = runtime.Kernels(
     "multi_scale_deformable_attn.cu",
     [
@@ -17,13 +15,6 @@ KERNELS = runtime.Kernels(
         *ROUND_SUMS,
     ],
 )
-
-
-def _together(channels, *arrays):
-    """How many channels a thread loads at once: 16 bytes of them where all arrays' heads begin at multiples of that."""
-    v = SIXTEEN[c_type(arrays[0])]
-    whole = channels % v == 0 and all(library_of(x).pointer(x) % 16 == 0 for x in arrays)
-    return v if whole else 1
 
 
 def _levels(value, shapes, starts, weights):
@@ -41,7 +32,7 @@ def forward(value, shapes, starts, locations, weights, out):
     """value (B, S, heads, channels), shapes (L, 2), starts (L,) or None, locations (B, Q, heads, L, P, 2), weights (B, Q, heads, L, P),
     out (B, Q, heads * channels)."""
     batch, _, heads, channels = value.shape
-    queries, v = out.shape[1], _together(channels, value, out)
+    queries, v = out.shape[1], together(channels, value, out)
     each, levels = queries * heads * (channels // v), _levels(value, shapes, starts, weights)
     by = [divider("uint32_t", size) for size in (channels // v, heads, queries)]
     for images, part in loops.parts(batch, each):
@@ -55,7 +46,7 @@ def forward(value, shapes, starts, locations, weights, out):
 def backward(grad, value, shapes, starts, locations, weights, out, out_locations, out_weights):
     """Fill the gradients of value, locations and weights; grad is (B, Q, heads * channels)."""
     batch, _, heads, channels = value.shape
-    queries, v, ordered = grad.shape[1], _together(channels, value, grad), deterministic(value)
+    queries, v, ordered = grad.shape[1], together(channels, value, grad), deterministic(value)
     kind, levels, sums = c_type(value), _levels(value, shapes, starts, weights), zero_sums(out)
     lanes = 1
     while lanes < min(channels // v, WARP):

@@ -3,7 +3,7 @@
 from arrayvision.cuda import runtime
 from arrayvision.cuda.constants import constant
 from arrayvision.cuda.loops import INDICES, divider, index
-from arrayvision.cuda.types import DTYPES, FLOATS, accumulator, c_type
+from arrayvision.cuda.types import FLOATS, c_type
 
 BLOCK = constant("points_in_boxes.cu", "BLOCK")
 KERNELS = runtime.Kernels(
@@ -17,7 +17,7 @@ KERNELS = runtime.Kernels(
 
 def _prepared(boxes):
     kind, n = c_type(boxes), boxes.shape[0] * boxes.shape[1]
-    made = runtime.empty(boxes, (n, 8), DTYPES[accumulator(kind)])
+    made = runtime.empty(boxes, (n, 8), "float64")
     KERNELS.launch(f"prepare<{kind}>", n, n, boxes, made, block=BLOCK)
     return made
 

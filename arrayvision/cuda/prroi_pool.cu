@@ -1,6 +1,7 @@
 // Precise RoI pooling (roi_bins.cuh), and the gradient of the regions' coordinates.
 #include "region_precise.cuh"
 #include "roi_bins.cuh"
+#include "roi_upright.cuh"
 
 // What moving each of a bin's four edges does to sum(grad * result): edges (K, 4, oh, ow), top, bottom, left, right. A warp
 // holds a bin: its lanes share the channels out, and add their sums up in a fixed order.

@@ -1,6 +1,7 @@
 // RoIAlign: averages (roi_bins.cuh) and maxima over grids of bilinear samples.
 #include "region_align.cuh"
 #include "roi_bins.cuh"
+#include "roi_upright.cuh"
 
 // Samples along one axis are numbered modulo this: more than lie inside the map at once, so it is one number for one sample,
 // and one that fits an int. It says nothing of where the border lies, which back ends may round differently.

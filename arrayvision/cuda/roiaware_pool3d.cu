@@ -1,6 +1,6 @@
 // roiaware_pool3d: the points in boxes are listed and sorted by cell; a thread then reduces a channel of a cell.
 #include "prelude.cuh"
-#include "boxes3d.cuh"
+#include "box_members.cuh"
 #include "keys.cuh"
 #include "sums.cuh"
 

@@ -1,6 +1,6 @@
 // roipoint_pool3d: the points in boxes are listed; a thread then copies a number.
 #include "prelude.cuh"
-#include "boxes3d.cuh"
+#include "box_members.cuh"
 #include "loops.cuh"
 
 template <class T, class Index>

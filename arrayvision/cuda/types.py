@@ -1,9 +1,11 @@
 """C types of kernels' template arguments: those that arrays hold, and those that kernels compute in."""
 
-from arrayvision.array import library_of, scalar
+from arrayvision.array import library_of, numpy_dtype, scalar
 from arrayvision.cuda.runtime import C_TYPES
 
 FLOATS = tuple(C_TYPES.values())  # what floating arrays hold: each kernel's instantiations
+# How many of them are 16 bytes: what a thread loads at once where they lie so.
+SIXTEEN = {T: 16 // numpy_dtype(name).itemsize if name != "bfloat16" else 8 for name, T in C_TYPES.items()}
 DTYPES = {"int": "int32", "int64_t": "int64", "float": "float32", "double": "float64"}  # of arrays with such elements
 
 
@@ -20,3 +22,9 @@ def accumulator(kind: str) -> str:
 def as_accumulator(kind: str, value: float):
     """A number rounded to the type in which elements of this one are computed; too large ones become infinite."""
     return scalar(value, DTYPES[accumulator(kind)])
+
+
+def together(channels: int, *arrays) -> int:
+    """How many channels a thread loads at once: 16 bytes of them where all arrays' runs of channels begin at multiples of that."""
+    v = SIXTEEN[c_type(arrays[0])]
+    return v if channels % v == 0 and all(library_of(x).pointer(x) % 16 == 0 for x in arrays) else 1

@@ -50,8 +50,8 @@ def masked_conv2d(
 
     Notes
     -----
-    J. Wang et al., "Region Proposal by Guided Anchoring", 2019. Columns of the positions are multiplied by the array
-    library's own products of matrices; on a GPU their number is waited for.
+    J. Wang et al., "Region Proposal by Guided Anchoring", 2019. On a GPU columns of the positions are multiplied by
+    the array library's own products of matrices, and their number is waited for.
 
     Examples
     --------

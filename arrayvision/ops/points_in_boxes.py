@@ -32,7 +32,7 @@ def points_in_boxes_part(points: Array, boxes: Array) -> Array:
     Notes
     -----
     A point on a side of a box lies outside, one on its bottom or top inside. Nothing lies in a box with a NaN or infinite
-    number, or a size below 0; a point with a NaN lies in none. Computed in the arrays' own dtype, 16-bit floats in float32.
+    number, or a size below 0; a point with a NaN lies in none. Computed in float64.
     (The convention is that of LiDAR boxes in KITTI-based detectors.)
 
     Examples

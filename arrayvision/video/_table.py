@@ -443,7 +443,10 @@ def may_turn(source: str) -> bool:
     with open(source, "rb") as file:
         head = file.read(1 << 16)
         if head[:4] == b"\x1a\x45\xdf\xa3":
-            return b"\x16\x54\xae\x6b" not in head or b"\x76\x75" in head  # no track there, or one with a roll
+            at = head.find(b"\x16\x54\xae\x6b") + 4  # tracks, with their length
+            width = 9 - head[at].bit_length()
+            length = int.from_bytes(head[at : at + width], "big") & (1 << 7 * width) - 1
+            return at < 4 or b"\x76\x75" in head[at : at + width + length]  # one with a roll
         size, at = file.seek(0, 2), 0
         while at + 8 <= size:  # boxes, one after another
             file.seek(at)

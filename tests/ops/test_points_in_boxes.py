@@ -68,6 +68,50 @@ def test_many_boxes(backend):
     np.testing.assert_array_equal(on(backend, ops.points_in_boxes_part)(points, boxes), plain.first(points, boxes))
 
 
+@pytest.mark.parametrize("kind", ["cars", "huge", "needles", "piled", "scattered"])
+def test_how_boxes_lie(kind, backend):
+    """Side by side, over everything, across everything, on one spot, and some of them far away: on the CPU a grid of cells,
+    a coarser one, or none."""
+    points, boxes = plain._cloud(RNG, 900, 30)[None], plain.cars(RNG, 60, 30)[None]
+    if kind == "huge":
+        boxes[..., 3:6] *= 10
+    elif kind == "needles":
+        boxes[..., 3:6] = 90, 0.5, 9
+    elif kind == "piled":
+        boxes[..., :2] = 10, 20
+    elif kind == "scattered":
+        boxes[0, ::7, 0], boxes[0, 3::7, 1], boxes[0, 5::9, 4], boxes[0, 4::9, 6] = 1e30, -1e300, np.nan, np.inf
+        points[0, 0], points[0, 1], points[0, 2, :2] = 1e300, np.nan, (-np.inf, np.inf)
+    with np.errstate(all="ignore"):
+        expected = plain.every(points, np.nan_to_num(boxes, nan=-1, posinf=0) if kind == "scattered" else boxes)
+    if kind == "scattered":
+        expected[:, :, ~np.isfinite(boxes[0]).all(-1)] = 0
+    assert 50 < expected.sum() < expected.size
+    np.testing.assert_array_equal(on(backend, ops.points_in_boxes_all)(points, boxes), expected)
+    first = np.where(expected.any(2), expected.argmax(2), -1)
+    np.testing.assert_array_equal(on(backend, ops.points_in_boxes_part)(points, boxes), first)
+
+
+def test_one_rule_for_all_operators(backend):
+    """In float64, whatever the arrays are: by float32 the points at the side would be inside of some, outside of others."""
+    box = np.array([[[0.1, 0.7, 0.3, 1.3, 0.9, 1.1, 0.35]]], np.float32)
+    x, y, _, dx, dy, _, yaw = box[0, 0].astype(float)
+    u, v = np.linspace(-dx / 2, dx / 2, 2000), np.full(2000, dy / 2)
+    side = np.stack([x + u * np.cos(yaw) - v * np.sin(yaw), y + u * np.sin(yaw) + v * np.cos(yaw), 0 * u + 0.5], -1)
+    points = side.astype(np.float32)[None]
+    wide = points.astype(float) - box[..., :3].astype(float)
+    across = wide[..., 1] * np.cos(yaw) - wide[..., 0] * np.sin(yaw)
+    along = wide[..., 0] * np.cos(yaw) + wide[..., 1] * np.sin(yaw)
+    expected = (abs(across) < dy / 2) & (abs(along) < dx / 2)
+    assert 500 < expected.sum() < 1500
+    found = on(backend, ops.points_in_boxes_all)(points, box)[0, :, 0]
+    np.testing.assert_array_equal(found, expected[0])
+    np.testing.assert_array_equal(on(backend, ops.points_in_boxes_part)(points, box)[0], found - 1)
+    pooled, _ = on(backend, ops.roipoint_pool3d)(points, points, box, 2000)
+    inside = np.unique(pooled[0, 0, :, :3], axis=0)
+    np.testing.assert_array_equal(inside, np.unique(points[0][expected[0]], axis=0))
+
+
 @pytest.mark.parametrize(
     ("points", "boxes", "message"),
     [

@@ -11,9 +11,9 @@ import pytest
 import arrayvision
 from arrayvision import array, ops
 from arrayvision.cases import regions as plain
-from arrayvision.cuda import emulator
+from arrayvision.cuda import emulator, roi_bins as cuda_bins
 from arrayvision.ops import _roi
-from tests.conftest import on
+from tests.conftest import on, use
 from tests.golden import cases
 
 SIZE = plain.SIZE
@@ -550,3 +550,35 @@ def test_few_regions_as_many(dtype):
         roi_bins.forward(how, x, False, rois, None, many)
         rounding = 64 * np.finfo(dtype).eps
         np.testing.assert_allclose(few, many, rtol=rounding, atol=rounding, equal_nan=True)
+
+
+@pytest.mark.parametrize("channels, bins", [(1, (1, 1)), (5, (9, 11)), (68, (2, 3)), (144, (3, 2))])
+@pytest.mark.parametrize("last", [False, True])
+def test_weights_of_rows_times_columns(last, channels, bins, monkeypatch):
+    """Lists of weights in shared memory, and samples one by one where these don't fit, give the same."""
+    use("emulated", monkeypatch)
+    rng = np.random.default_rng(5)
+    x = rng.standard_normal((2, 9, 12, channels) if last else (2, channels, 9, 12), dtype=np.float32)
+    x = x.transpose(0, 3, 1, 2) if last else x
+    corner = rng.uniform(-6, 12, (14, 2))
+    rois = np.concatenate([rng.integers(0, 2, (14, 1)), corner, corner + rng.uniform(-3, 12, (14, 2))], 1)
+    rois[10] = 0, -1e30, 2, 1e30, 5
+    rois[11] = 1, -3000, -2000, 4000, 5000
+    rois[12] = 5, 0, 0, 3, 3
+    rois[13] = 0, np.nan, 0, 3, 3
+    rois = rois.astype(np.float32)
+
+    def results():
+        found = [ops.roi_align(x, rois, bins, 0.75, ratio, aligned=a) for ratio in (0, 3) for a in (True, False)]
+        return [*found, ops.prroi_pool(x, rois, bins, 0.75)]
+
+    lists = results()
+    monkeypatch.setattr(cuda_bins, "SHARED", 0)
+    cuda_bins._lists.cache_clear()
+    try:
+        one_by_one = results()
+    finally:
+        cuda_bins._lists.cache_clear()
+    for a, b in zip(lists, one_by_one, strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5)
+        assert np.isnan(a[12:]).all() and not np.isnan(a[:10]).any()

@@ -225,3 +225,22 @@ def test_older_code():
             ops.deform_conv2d(x, offset, weight, padding=1, im2col_step=step),
             ops.deform_conv2d(x, offset, weight, padding=1),
         )
+
+
+def test_offsets_of_a_larger_map():
+    """As DyHead gives them: each image's first numbers, as they lie in memory."""
+    torch.manual_seed(0)
+    layer = ops.ModulatedDeformConv2d(4, 6, 3, padding=1).double()
+    x = torch.randn(2, 4, 4, 5, dtype=torch.double)
+    both = torch.randn(2, 27, 8, 10, dtype=torch.double, requires_grad=True)
+    offset, mask = both[:, :18], both[:, 18:]
+    found = layer(x, offset, mask)
+    parts = [torch.stack([t[k].reshape(-1)[: len(t[k]) * 20].view(-1, 4, 5) for k in range(2)]) for t in (offset, mask)]
+    assert torch.equal(found, layer(x, *parts))
+    (grad,) = torch.autograd.grad(found.sum(), both)
+    assert grad[:, 18:].abs().sum() > 0 and grad[:, 5:18].abs().sum() == 0
+    for wrong in (torch.zeros(2, 18, 3, 10), torch.zeros(2, 18, 8, 4)):
+        with pytest.raises(ValueError, match=r"offset must have shape \(2, 18, 4, 5\)"):
+            layer(x, wrong.double(), torch.zeros(2, 9, *wrong.shape[2:]).double())
+    with pytest.raises(ValueError, match="mask must have shape"):
+        layer(x, parts[0], mask)

@@ -21,6 +21,18 @@ struct Align {
     return f;
   }
 
+  template <class A, class F> static __device__ void taps(A start, A size, A g, int length, F&& f) {
+    A from, share;
+    int low, high;
+    const int n = bilinear::sample_range(start, size, g, A(-1), A(length), from);
+    for (int u = 0; u < n; ++u) {
+      const A k = from + A(size < 0 ? n - 1 - u : u);
+      if (!bilinear::neighbours(start + (k + A(0.5)) * size / g, length, low, high, share)) continue;
+      f(low, (1 - share) / g);
+      if (share > 0) f(high, share / g);
+    }
+  }
+
   template <class A, class F>
   static __device__ void visit(const A* r, const Pooling<A>& p, int64_t region, int i, int j, int h, int w, F&& f) {
     const Frame<A> o = frame(r, p);

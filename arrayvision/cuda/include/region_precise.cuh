@@ -52,6 +52,12 @@ struct Precise {
     return {r[2] * p.scale, r[1] * p.scale, height / A(p.oh), width / A(p.ow), A(0), A(0)};
   }
 
+  template <class A, class F> static __device__ void taps(A start, A size, A, int length, F&& f) {
+    int from, to;
+    touched(start, size, length, from, to);
+    for (int p = from; p < to; ++p) f(p, share_of(start, size, p).weight);
+  }
+
   template <class A, class F>
   static __device__ void visit(const A* r, const Pooling<A>& p, int64_t, int i, int j, int h, int w, F&& f) {
     const Frame<A> o = frame(r, p);

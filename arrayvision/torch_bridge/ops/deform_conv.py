@@ -275,7 +275,18 @@ class ModulatedDeformConv2d(_Convolution):
 
     def forward(self, x: Tensor, offset: Tensor, mask: Tensor) -> Tensor:
         """Features (B, C, H, W), an offset (B, deform_groups * kh * kw * 2, oh, ow) and a mask of half its channels to
-        (B, O, oh, ow)."""
+        (B, O, oh, ow).
+
+        Offset and mask of a larger map than the result's are taken as the operator of mmcv takes them, which published
+        weights of DyHead were trained with: each image's first numbers, as they lie in memory, are its offset and mask.
+        """
+        check_tensors("modulated_deform_conv2d", input=x, offset=offset, mask=mask)
+        if x.ndim == offset.ndim == mask.ndim == 4 and offset.shape[2:] == mask.shape[2:]:
+            oh, ow = _shape("modulated_deform_conv2d", x, self.weight, self.stride, self.padding, self.dilation)[2:]
+            if (oh, ow) != offset.shape[2:] and oh <= offset.shape[2] and ow <= offset.shape[3]:
+                offset, mask = (
+                    t.flatten(1)[:, : t.shape[1] * oh * ow].unflatten(1, (-1, oh, ow)) for t in (offset, mask)
+                )
         return modulated_deform_conv2d(x, offset, mask, self.weight, self.bias, *self._how())
 
 

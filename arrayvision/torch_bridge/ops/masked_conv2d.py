@@ -12,7 +12,7 @@ from arrayvision.ops.masked_conv2d import MOST, arguments, checked, size
 from arrayvision.torch_bridge.library import Gradient, register, result_dtype
 from arrayvision.torch_bridge.ops._modules import check_input
 
-DENSE = 0.5  # the share of positions from which torch's convolution of all is faster than columns of these
+DENSE = {"cpu": 0.9, "cuda": 0.5}  # the share of positions from which torch's convolution of all is about as fast
 LARGE = 2**22  # products; smaller problems aren't looked at
 
 
@@ -31,7 +31,7 @@ def _masked_conv2d(features, mask, weight, bias, padding):
     checked(features, mask, weight, bias, padding)
     alike = all(x.dtype == features.dtype for x in (weight, bias) if x is not None) and features.is_floating_point()
     large = mask.numel() * weight.numel() > LARGE
-    if alike and large and _wanted(mask).sum() > DENSE * mask.numel():
+    if alike and large and _wanted(mask).sum() > DENSE[features.device.type] * mask.numel():
         out = F.conv2d(features, weight, bias, padding=padding)
         return out.masked_fill_(~_chosen(mask, out.shape), 0)
     return ops.masked_conv2d(features, mask, weight, bias, padding)

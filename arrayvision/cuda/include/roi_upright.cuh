@@ -1,0 +1,143 @@
+// Kernels that pool upright regions whose bins' weights are those of rows times those of columns.
+//
+// A block has a region and some channels. It lists, for each row and each column of bins, the pixels that these weigh and how
+// much (the samples that share a pixel are one entry), once for all of its channels; a bin is then two short loops. Such a
+// region has taps(start, size, samples, length of the map, f) in the place of `visit`, which calls f(pixel, weight) in rising
+// order; a pixel may come again, but for the two last ones only.
+#pragma once
+#include "channels.cuh"
+#include "loops.cuh"
+#include "regions.cuh"
+
+namespace roi_upright {
+
+constexpr int CHANNELS = 64;  // of a block of pool_last
+constexpr int BLOCK = 256;
+
+template <class A> struct Tap { int at; A weight; };
+struct Range { int start, count; };
+
+// Where the taps of a bin that begins at `start` lie in the list of an axis: bins share its pixels out, but for three of each.
+// The list has length + 1 + 3 * bins entries (cuda/roi_bins.py).
+template <class A> __device__ inline int before(A start, int length) {
+  return finite(start) ? int(floor(min(max(start, A(-1)), A(length)))) : 0;
+}
+
+// Of the rows of a region's bins and its columns: lists of taps, one behind the other, and the range of each in its list.
+template <class A> struct Lists {
+  Tap<A>* taps;
+  Range* ranges;
+  int columns;  // where their taps begin
+
+  __device__ Lists(unsigned char* memory, int oh, int ow, int h, int w)
+      : taps(reinterpret_cast<Tap<A>*>(memory)), ranges(reinterpret_cast<Range*>(taps + (h + 1 + 3 * oh) + (w + 1 + 3 * ow))), columns(h + 1 + 3 * oh) {}
+
+  // A row's taps have the numbers of its first pixel, of a width of `stride`.
+  template <class Region> __device__ void fill(const regions::Frame<A>& o, int oh, int ow, int h, int w, int stride) const {
+    for (int b = threadIdx.x; b < oh + ow; b += BLOCK) {
+      const bool row = b < oh;
+      const int i = row ? b : b - oh, length = row ? h : w, step = row ? stride : 1;
+      const A origin = row ? o.y : o.x, size = row ? o.bh : o.bw, start = origin + A(i) * size;
+      const int zero = before(origin, length), here = before(start, length), next = before(origin + A(i + 1) * size, length);
+      const int at = (row ? 0 : columns) + abs(here - zero) + 3 * i, room = abs(next - here) + 3;
+      Tap<A>* const list = taps + at;
+      int count = 0;
+      Region::taps(start, size, row ? o.gh : o.gw, length, [&](int pixel, A weight) {
+        pixel *= step;
+        for (int k = count - 1; k >= 0 && k >= count - 2; --k)
+          if (list[k].at == pixel) {
+            list[k].weight += weight;
+            return;
+          }
+        if (count < room) list[count++] = {pixel, weight};
+      });
+      ranges[b] = {at, count};
+    }
+  }
+};
+
+}  // namespace roi_upright
+
+// x (B, C, H, W); a block has `some` channels.
+template <class T, class Region>
+__global__ void __launch_bounds__(256) pool_upright(int some, uint64_t by_bins, uint64_t by_columns, const T* x, const acc_t<T>* rois, int batch, int channels, int h, int w, int oh, int ow, acc_t<T> scale, int sampling, bool aligned, T* out) {
+  using A = acc_t<T>;
+  DYNAMIC_SHARED(unsigned char, memory);
+  const roi_upright::Lists<A> lists(memory, oh, ow, h, w);
+  const A* const roi = rois + int64_t(blockIdx.x) * Region::columns;
+  const bool good = regions::valid(roi, Region::columns, batch);
+  if (good) lists.template fill<Region>(Region::frame(roi, regions::Pooling<A>{oh, ow, scale, sampling, aligned}), oh, ow, h, w, w);
+  __syncthreads();
+  const int c0 = blockIdx.y * some, n = min(some, channels - c0) * oh * ow;
+  const int64_t size = int64_t(h) * w;
+  const T* const source = x + (good ? int64_t(roi[0]) * channels + c0 : 0) * size;
+  T* const result = out + (int64_t(blockIdx.x) * channels + c0) * oh * ow;
+  const loops::FastDivider<uint32_t> bins(by_bins), columns(by_columns);
+  for (uint32_t t = threadIdx.x; t < uint32_t(n); t += roi_upright::BLOCK) {
+    uint32_t c = t, i = loops::split(c, bins);
+    const uint32_t j = loops::split(i, columns);
+    A sum = good ? A(0) : A(NAN);
+    if (good) {
+      const T* const plane = source + c * size;
+      const roi_upright::Range rows = lists.ranges[i], along = lists.ranges[oh + j];
+      for (int a = 0; a < rows.count; ++a) {
+        const roi_upright::Tap<A> row = lists.taps[rows.start + a];
+        const T* const line = plane + row.at;
+        A part = 0;
+        for (int b = 0; b < along.count; ++b) {
+          const roi_upright::Tap<A> column = lists.taps[along.start + b];
+          part += column.weight * A(line[column.at]);
+        }
+        sum += row.weight * part;
+      }
+    }
+    result[t] = T(sum);
+  }
+}
+
+// x (B, H, W, C), V channels a load; neighbouring threads have neighbouring channels of a bin. Results are turned in shared
+// memory, so that they are written bin by bin.
+template <class T, int V, class Region>
+__global__ void __launch_bounds__(256) pool_upright_last(uint64_t by_columns, const T* x, const acc_t<T>* rois, int batch, int channels, int h, int w, int oh, int ow, acc_t<T> scale, int sampling, bool aligned, T* out) {
+  using A = acc_t<T>;
+  constexpr int LANES = roi_upright::CHANNELS / V, GROUPS = roi_upright::BLOCK / LANES, BINS = sizeof(T) == 8 ? 32 : 64;
+  DYNAMIC_SHARED(unsigned char, memory);
+  __shared__ __align__(8) unsigned char turned[roi_upright::CHANNELS * (BINS + 1) * sizeof(T)];
+  T* const tile = reinterpret_cast<T*>(turned);
+  const roi_upright::Lists<A> lists(memory, oh, ow, h, w);
+  const A* const roi = rois + int64_t(blockIdx.x) * Region::columns;
+  const bool good = regions::valid(roi, Region::columns, batch);
+  if (good) lists.template fill<Region>(Region::frame(roi, regions::Pooling<A>{oh, ow, scale, sampling, aligned}), oh, ow, h, w, w);
+  __syncthreads();
+  const int c0 = blockIdx.y * roi_upright::CHANNELS, some = min(roi_upright::CHANNELS, channels - c0), bins = oh * ow;
+  const int lane = threadIdx.x % LANES, group = threadIdx.x / LANES;
+  const T* const source = x + (good ? int64_t(roi[0]) * h * w * channels : 0) + c0 + lane * V;
+  T* const result = out + (int64_t(blockIdx.x) * channels + c0) * bins;
+  const loops::FastDivider<uint32_t> columns(by_columns);
+  for (int start = 0; start < bins; start += BINS) {
+    const int here = min(BINS, bins - start);
+    for (int b = group; b < here && lane * V < some; b += GROUPS) {
+      uint32_t i = uint32_t(start + b);
+      const uint32_t j = loops::split(i, columns);
+      A sum[V];
+      for (int v = 0; v < V; ++v) sum[v] = good ? A(0) : A(NAN);
+      if (good) {
+        const roi_upright::Range rows = lists.ranges[i], along = lists.ranges[oh + j];
+        for (int a = 0; a < rows.count; ++a) {
+          const roi_upright::Tap<A> row = lists.taps[rows.start + a];
+          for (int q = 0; q < along.count; ++q) {
+            const roi_upright::Tap<A> column = lists.taps[along.start + q];
+            const A weight = row.weight * column.weight;
+            const Channels<T, V> pixel = *reinterpret_cast<const Channels<T, V>*>(source + int64_t(row.at + column.at) * channels);
+            for (int v = 0; v < V; ++v) sum[v] += weight * A(pixel.at[v]);
+          }
+        }
+      }
+      for (int v = 0; v < V; ++v) tile[(lane * V + v) * (BINS + 1) + b] = T(sum[v]);
+    }
+    __syncthreads();
+    for (int c = threadIdx.x / WARP; c < some; c += roi_upright::BLOCK / WARP)
+      for (int b = threadIdx.x % WARP; b < here; b += WARP) result[int64_t(c) * bins + start + b] = tile[c * (BINS + 1) + b];
+    __syncthreads();  // before the next bins take the tile
+  }
+}
