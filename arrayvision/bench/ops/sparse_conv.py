@@ -141,19 +141,6 @@ def cases():
         yield Case(f"{label}, pairs kept", called(ours, layer, given.indice_dict), peers[0], 2, agree=close)
         yield Case(f"{label}, pairs found", called(ours, layer, {}), peers[1], 2, agree=close)
 
-    _, pairs, counts = ops.sparse_conv_pairs(sites, SHAPE, 1, 3, subm=True)
-    weight = torch.from_numpy(rng.standard_normal((27, 64, 64), np.float32))
-    conv = functools.partial(ops.sparse_conv, x, weight, None, pairs, counts, len(sites))
-
-    def on(count, call):
-        def timed():
-            with threads(torch, count):
-                return call()
-
-        return timed
-
-    yield Case("sparse_conv 64 -> 64, two threads", on(2, conv), {"one thread": on(1, conv)}, 1.6, agree=close)
-
     few = torch.from_numpy(rng.standard_normal((len(sites), 4), np.float32))
     net = ours.unet(torch.nn)
     peers = {}
