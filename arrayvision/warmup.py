@@ -91,6 +91,17 @@ def _boxes_in_space(dtype):
     ops.nms_bev(np.concatenate([boxes, scores[:, None]], 1), scores, 0.5, 9)
 
 
+def _points_in_boxes(dtype):
+    import numpy as np
+
+    from arrayvision import ops
+
+    _cases("points_in_boxes", dtype)
+    points, huge = np.ones((1, 400, 3), dtype), np.full((1, 100, 7), 9, dtype)  # so many that all are compared
+    ops.points_in_boxes_part(points, huge)
+    ops.points_in_boxes_all(points, huge)
+
+
 def _pooling(name, dtype):
     """For features in both layouts and few regions and many."""
     import numpy as np
@@ -168,6 +179,7 @@ def _planes():
 _MORE: dict[str, Callable[[str], None]] = {
     "boxes_in_space": _boxes_in_space,
     "nms": _nms,
+    "points_in_boxes": _points_in_boxes,
     "rotated_boxes": _rotated_boxes,
     "soft_nms": _soft_nms,
 }

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 
 from arrayvision import ops
-from arrayvision.cases import Case
+from arrayvision.cases import Case, Timed
 
 
 def plain_pairs(
@@ -135,3 +135,77 @@ CASES = (
         indexed="N",
     ),
 )
+
+
+def surface(rng, side=245):
+    """Sites of a folded surface, as a scene's voxels lie: side * side of them, in a grid of 48 x 256 x 256."""
+    y, x = np.meshgrid(np.arange(side), np.arange(side), indexing="ij")
+    z = (20 + 8 * np.sin(y / 15) + 8 * np.cos(x / 11) + rng.random((side, side))).astype(int)
+    sites = np.stack([np.zeros(z.size, int), z.ravel(), y.ravel(), x.ravel()], 1)
+    return sites[np.argsort(z, axis=None, kind="stable")].astype(np.int32)
+
+
+def _tap_by_tap(torch, features, weight, bias, pairs, counts):
+    """As torch's own operations do it."""
+    out = bias.expand(len(features), -1).clone()
+    for (given, to), matrix in zip(pairs.long().split(counts.tolist(), 1), weight, strict=True):
+        out.index_add_(0, to, features[given] @ matrix)
+    return out
+
+
+def _close(a, b):
+    return np.abs(np.asarray(a) - np.asarray(b)).max() < 1e-4 * np.abs(np.asarray(b)).max()
+
+
+def _largest(torch, features, pairs, counts):
+    to = pairs[1].long()[:, None].expand(-1, features.shape[1])
+    return torch.zeros_like(features).scatter_reduce_(0, to, features[pairs[0].long()], "amax", include_self=False)
+
+
+def _unique(np, indices):
+    """Keys of all neighbours looked up among sorted ones."""
+    keys = (indices[:, 1].astype(np.int64) * 258 + indices[:, 2] + 1) * 258 + indices[:, 3] + 1
+    steps = [(z * 258 + y) * 258 + x for z, y, x in itertools.product((-1, 0, 1), repeat=3)]
+    order = np.argsort(keys, kind="stable")
+    ordered, pairs = keys[order], []
+    for step in steps:
+        at = np.minimum(np.searchsorted(ordered, keys + step), len(keys) - 1)
+        (to,) = np.nonzero(ordered[at] == keys + step)
+        pairs.append(np.stack([order[at[to]], to]))
+    return np.concatenate(pairs, 1).astype(np.int32)
+
+
+def timed():
+    rng = np.random.default_rng(0)
+    for side in (40, 245):
+        sites = surface(rng, side)
+        n = len(sites)
+        _, pairs, counts = ops.sparse_conv_pairs(sites, (48, 256, 256), 1, 3, subm=True)
+        x = rng.standard_normal((n, 64), np.float32)
+        yield Timed(
+            f"sparse_conv_pairs, submanifold, {n:,} sites",
+            "sparse_conv_pairs",
+            dict(indices=sites),
+            dict(spatial_shape=(48, 256, 256), batch_size=1, kernel_size=3, subm=True),
+            {"NumPy's searchsorted": ("numpy", _unique)},
+            at_least=2,
+            agree=lambda ours, theirs: np.array_equal(ours[1], theirs),
+        )
+        weight, bias = rng.standard_normal((27, 64, 64), np.float32), rng.standard_normal(64, np.float32)
+        yield Timed(
+            f"sparse_conv, 64 -> 64 channels, {n:,} sites",
+            "sparse_conv",
+            dict(features=x, weight=weight, bias=bias, pairs=pairs, counts=counts),
+            dict(size=n),
+            {"torch, tap by tap": ("torch", _tap_by_tap)},
+            at_least=2,
+            agree=_close,
+        )
+        yield Timed(
+            f"sparse_max_pool, 64 channels, {n:,} sites",
+            "sparse_max_pool",
+            dict(features=x, pairs=pairs, counts=counts),
+            dict(size=n),
+            {"torch's scatter_reduce": ("torch", _largest)},
+            at_least=2,
+        )

@@ -10,7 +10,7 @@ BETWEEN = 98304  # numbers between the filters, about
 ZERO = np.float32(0)  # takes the other operand's type
 
 
-@kernel(fastmath=fir.SUMS)
+@kernel(inline="always")
 def bend(t, high, low, clamp):
     """t = a leaky ReLU of slopes `high` and `low`, clamped."""
     for i in range(t.shape[0]):
@@ -19,7 +19,7 @@ def bend(t, high, low, clamp):
         t[i] = -clamp if v < -clamp else v
 
 
-@kernel(fastmath=fir.SUMS)
+@kernel(inline="always")
 def slope(x, t, high, low, clamp):
     """x *= the slope of that at t."""
     for i in range(x.shape[0]):
@@ -27,18 +27,20 @@ def slope(x, t, high, low, clamp):
         x[i] = ZERO if abs(t[i] * s) > clamp else x[i] * s
 
 
-@kernel
-def bands(ways, a, x, bias, size, numbers, third, out, height, turn, grain, n):
+@kernel(fastmath=fir.SUMS)
+def bands(ways, spaces, phases, a, x, bias, size, numbers, third, out, height, turn, grain, n):
     """out = the third way's filter of what comes by the first way from `a`, bent, or, where there is an x, times the slope at
-    what comes from x by the second. `third` has the third filter's factor, padding and size down the columns."""
+    what comes from x by the second. `spaces` are the ways' memory; `phases` those of the first two ways' rows; `third` has the
+    third filter's factor, padding and size down the columns."""
     high, low, clamp = numbers
     middle, wide = size
     down, before, taps = third
     rows, columns = out.shape[1], out.shape[2]
     per_plane, alone, zero = (rows + height - 1) // height, x.shape[1] == 0, out.dtype.type(0)
-    memory = zeros(ways[0].space + ways[1].space + ways[2].space, out.dtype)
-    most = (height - 1) * down + taps + max(ways[0].first.rows.phases, ways[1].first.rows.phases)
-    between, begun = np.empty((2, most * wide), out.dtype), np.zeros(2, np.int64)
+    memory = zeros(spaces[0] + spaces[1] + spaces[2], out.dtype)
+    most = (height - 1) * down + taps + max(phases[0], phases[1])
+    between, begun = np.empty(2 * most * wide, out.dtype).reshape(2, -1), np.empty(2, np.int64)
+    begun[0] = begun[1] = 0
     start = claim(turn, grain)
     while start < n:
         for block in range(start, min(start + grain, n)):
@@ -48,12 +50,12 @@ def bands(ways, a, x, bias, size, numbers, third, out, height, turn, grain, n):
             last = max(first, min(middle, (top + many - 1) * down - before + taps))
             own = 0
             for stage in range(3):
-                own += ways[stage - 1].space if stage else 0
+                own += spaces[stage - 1] if stage else 0
                 if stage == 1 and alone:
                     continue
                 given = x if stage == 1 else a
                 if stage < 2:
-                    begun[stage] = first - first % ways[stage].first.rows.phases
+                    begun[stage] = first - first % phases[stage]
                     b = bias[plane % bias.shape[0]] if stage == 1 or alone else zero
                     source, origin, tall, broad = (
                         given.reshape(-1),
@@ -107,4 +109,5 @@ def filtered_lrelu(a, x, bias, filters, size, slope, gain, clamp, out):
     )
     bias = np.zeros(1, out.dtype) if bias is None else bias
     blocks = planes * -(-rows // height)
-    parallel_for(bands, blocks, 1, ways, a, x, bias, size, numbers, third, out, height, cost=cost)
+    spaces, phases = tuple(w.space for w in ways), tuple(w.first.rows.phases for w in ways[:2])
+    parallel_for(bands, blocks, 1, ways, spaces, phases, a, x, bias, size, numbers, third, out, height, cost=cost)

@@ -14,7 +14,7 @@ import numpy as np
 
 from arrayvision.cpu import kernel
 
-SUMS = {"contract"}
+SUMS = {"contract"}  # for kernels that call what is here, which is compiled as part of them, once and not in each step
 ENOUGH = 8192  # outputs of a band, about: what is summed stays in the first cache
 # How a band is filtered. An Axis has phases, parts, how many outputs of a phase and inputs of a part a band has, and where
 # in the parts input 0 lies. Each phase of rows and columns has taps: how many, where their inputs begin, and their weights.
@@ -137,7 +137,7 @@ def cost(way) -> float:
     return 0.5 + 0.06 * (way.first.at.shape[1] + way.second.at.shape[1] * (way.steps - 1))
 
 
-@kernel
+@kernel(inline="always")
 def zeros(count, dtype):
     """A thread's memory. (np.zeros takes a quarter of a second to compile.)"""
     out = np.empty(count, dtype)
@@ -146,7 +146,7 @@ def zeros(count, dtype):
     return out
 
 
-@kernel(fastmath=SUMS)
+@kernel(inline="always")
 def weigh(out, n, x, at, weights, count):
     """out[j] = the sum of weights[k] * x[at[k] + j] over k < count, for j < n."""
     k = 0
@@ -170,7 +170,7 @@ def weigh(out, n, x, at, weights, count):
         k += 1
 
 
-@kernel
+@kernel(inline="always")
 def lay(plan, x, origin, height, width, bias, top, buffer):
     """Lay the inputs of a band whose first output is row `top` out: `x` holds rows (flat, `width` numbers each) from row
     `origin` (or 0, if that is negative) to `height`; others are zeros, or not asked for. `buffer` has zeros where columns
@@ -210,7 +210,7 @@ def lay(plan, x, origin, height, width, bias, top, buffer):
                     line += rows.inputs * size
 
 
-@kernel
+@kernel(inline="always")
 def filter_rows(way, memory, x, origin, height, width, bias, top, rows, out, start, columns):
     """Fill `rows` rows of `out` (flat, `columns` numbers each, from `start` on) with outputs from row `top` on, a multiple of
     the rows' phases.

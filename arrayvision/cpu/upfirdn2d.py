@@ -5,7 +5,7 @@ from arrayvision.cpu.fir import filter_rows, zeros
 from arrayvision.cpu.threads import claim, parallel_for
 
 
-@kernel
+@kernel(fastmath=fir.SUMS)
 def bands(way, x, out, height, turn, grain, n):
     rows, columns = out.shape[1], out.shape[2]
     per_plane = (rows + height - 1) // height

@@ -3,16 +3,17 @@
 #include "roi_bins.cuh"
 #include "roi_upright.cuh"
 
-// A warp holds a bin: its lanes share the channels out, and add their sums up in a fixed order.
+// A warp holds some bins (roi_bins::Sharing).
 template <class T>
-__global__ void __launch_bounds__(256) offset_gradient(int64_t n, const T* grad, const T* x, bool last, const acc_t<T>* rois, const acc_t<T>* offset, int batch, int channels, int h, int w, int oh, int ow, acc_t<T> scale, int sampling, acc_t<T> gamma, acc_t<T>* out) {
+__global__ void __launch_bounds__(256) offset_gradient(int64_t n, int64_t count, const T* grad, const T* x, bool last, const acc_t<T>* rois, const acc_t<T>* offset, int batch, int channels, int h, int w, int oh, int ow, acc_t<T> scale, int sampling, acc_t<T> gamma, acc_t<T>* out) {
   using A = acc_t<T>;
   for (int64_t t = first(); t < n; t += stride()) {
-    const int lane = int(t % WARP), bins = oh * ow, bin = int(t / WARP % bins), i = bin / ow, j = bin % ow;
-    const int64_t k = t / WARP / bins, size = int64_t(h) * w, along = last ? 1 : size, pixel = last ? channels : 1;
+    const roi_bins::Sharing mine(t, last);
+    const int bins = oh * ow, bin = int(mine.bin % bins), i = bin / ow, j = bin % ow;
+    const int64_t k = mine.bin / bins, size = int64_t(h) * w, along = last ? 1 : size, pixel = last ? channels : 1;
     const A* roi = rois + k * 5;
     A by_x = 0, by_y = 0;
-    if (regions::valid(roi, 5, batch)) {
+    if (k < count && regions::valid(roi, 5, batch)) {
       const regions::Frame<A> o = regions::Align::frame(roi, regions::Pooling<A>{oh, ow, scale, sampling, true});
       const A* move = offset + k * 2 * bins;
       const A top = o.y + A(i) * o.bh + gamma * o.bh * A(oh) * move[bins + bin], left = o.x + A(j) * o.bw + gamma * o.bw * A(ow) * move[bin];
@@ -25,7 +26,7 @@ __global__ void __launch_bounds__(256) offset_gradient(int64_t n, const T* grad,
         for (int v = 0; v < nx; ++v) {
           const A p = left + (from_x + A(v) + A(0.5)) * o.bw / o.gw;
           if (!bilinear::neighbours(p, w, xl, xh, fx)) continue;
-          for (int c = lane; c < channels; c += WARP) {
+          for (int c = mine.lane; c < channels; c += mine.lanes) {
             const T* s = x + int64_t(roi[0]) * channels * size + c * along;
             const A g = A(grad[(k * channels + c) * bins + bin]);
             const A a = A(s[(int64_t(yl) * w + xl) * pixel]), b = A(s[(int64_t(yl) * w + xh) * pixel]);
@@ -39,10 +40,7 @@ __global__ void __launch_bounds__(256) offset_gradient(int64_t n, const T* grad,
       by_x *= gamma * o.bw * A(ow) / o.gh / o.gw, by_y *= gamma * o.bh * A(oh) / o.gh / o.gw;
       if (!(o.gh > 0 && o.gw > 0)) by_x = by_y = 0;
     }
-    for (int step = WARP / 2; step > 0; step /= 2) {
-      by_x += __shfl_down_sync(0xffffffffu, by_x, step);
-      by_y += __shfl_down_sync(0xffffffffu, by_y, step);
-    }
-    if (lane == 0) out[(k * 2) * bins + bin] = by_x, out[(k * 2 + 1) * bins + bin] = by_y;
+    by_x = mine.sum(by_x), by_y = mine.sum(by_y);
+    if (mine.lane == 0 && k < count) out[(k * 2) * bins + bin] = by_x, out[(k * 2 + 1) * bins + bin] = by_y;
   }
 }

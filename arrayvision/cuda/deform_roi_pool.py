@@ -1,8 +1,7 @@
 """Launches of deform_roi_pool.cu; the functions and arguments of `cpu/deform_roi_pool.py`."""
 
 from arrayvision.cuda import roi_bins, runtime
-from arrayvision.cuda.constants import WARP
-from arrayvision.cuda.roi_bins import ALIGN, layout
+from arrayvision.cuda.roi_bins import ALIGN, layout, sharing
 from arrayvision.cuda.sums import round_sums, zero_sums
 from arrayvision.cuda.types import FLOATS, c_type
 
@@ -23,10 +22,10 @@ def backward(grad, x, last, rois, offset, scale, sampling, gamma, out, out_offse
         return
     shape = layout(x, last)
     k, _, oh, ow = grad.shape
-    sums, n = zero_sums(out_offset), k * oh * ow * WARP
+    sums, n = zero_sums(out_offset), sharing(k * oh * ow, last)
     if 0 not in shape:
         KERNELS.launch(
-            f"offset_gradient<{c_type(grad)}>", n, n, grad, x, last, rois, offset, *shape, oh, ow, scale, sampling, gamma,
+            f"offset_gradient<{c_type(grad)}>", n, n, k, grad, x, last, rois, offset, *shape, oh, ow, scale, sampling, gamma,
             sums,
         )  # fmt: skip
     round_sums(KERNELS, sums, out_offset)

@@ -4,16 +4,17 @@
 #include "roi_upright.cuh"
 
 // What moving each of a bin's four edges does to sum(grad * result): edges (K, 4, oh, ow), top, bottom, left, right. A warp
-// holds a bin: its lanes share the channels out, and add their sums up in a fixed order.
+// holds some bins (roi_bins::Sharing).
 template <class T>
-__global__ void __launch_bounds__(256) edge_gradient(int64_t n, const T* grad, const T* x, bool last, const acc_t<T>* rois, int batch, int channels, int h, int w, int oh, int ow, acc_t<T> scale, acc_t<T>* edges) {
+__global__ void __launch_bounds__(256) edge_gradient(int64_t n, int64_t count, const T* grad, const T* x, bool last, const acc_t<T>* rois, int batch, int channels, int h, int w, int oh, int ow, acc_t<T> scale, acc_t<T>* edges) {
   using A = acc_t<T>;
   for (int64_t t = first(); t < n; t += stride()) {
-    const int lane = int(t % WARP), bins = oh * ow, bin = int(t / WARP % bins);
-    const int64_t k = t / WARP / bins, size = int64_t(h) * w, along = last ? 1 : size, pixel = last ? channels : 1;
+    const roi_bins::Sharing mine(t, last);
+    const int bins = oh * ow, bin = int(mine.bin % bins);
+    const int64_t k = mine.bin / bins, size = int64_t(h) * w, along = last ? 1 : size, pixel = last ? channels : 1;
     const A* roi = rois + k * 5;
     A sum[4] = {};
-    if (regions::valid(roi, 5, batch)) {
+    if (k < count && regions::valid(roi, 5, batch)) {
       const regions::Frame<A> o = regions::Precise::frame(roi, regions::Pooling<A>{oh, ow, scale});
       const A top = o.y + A(bin / ow) * o.bh, left = o.x + A(bin % ow) * o.bw;
       int y0, y1, x0, x1;
@@ -24,7 +25,7 @@ __global__ void __launch_bounds__(256) edge_gradient(int64_t n, const T* grad, c
         for (int p = x0; p < x1; ++p) {
           const regions::Share<A> u = regions::share_of(left, o.bw, p);
           A value = 0;
-          for (int q = lane; q < channels; q += WARP)
+          for (int q = mine.lane; q < channels; q += mine.lanes)
             value += A(grad[(k * channels + q) * bins + bin]) * A(x[int64_t(roi[0]) * channels * size + q * along + (int64_t(y) * w + p) * pixel]);
           sum[0] += v.by_start * u.weight * value, sum[1] += v.by_stop * u.weight * value;
           sum[2] += v.weight * u.by_start * value, sum[3] += v.weight * u.by_stop * value;
@@ -32,8 +33,8 @@ __global__ void __launch_bounds__(256) edge_gradient(int64_t n, const T* grad, c
       }
     }
     for (int edge = 0; edge < 4; ++edge) {
-      for (int step = WARP / 2; step > 0; step /= 2) sum[edge] += __shfl_down_sync(0xffffffffu, sum[edge], step);
-      if (lane == 0) edges[(k * 4 + edge) * bins + bin] = sum[edge];
+      sum[edge] = mine.sum(sum[edge]);
+      if (mine.lane == 0 && k < count) edges[(k * 4 + edge) * bins + bin] = sum[edge];
     }
   }
 }

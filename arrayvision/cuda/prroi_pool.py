@@ -1,8 +1,7 @@
 """Launches of prroi_pool.cu; the functions and arguments of `cpu/prroi_pool.py`."""
 
 from arrayvision.cuda import roi_bins, runtime
-from arrayvision.cuda.constants import WARP
-from arrayvision.cuda.roi_bins import PRECISE, layout
+from arrayvision.cuda.roi_bins import PRECISE, layout, sharing
 from arrayvision.cuda.runtime import zeros
 from arrayvision.cuda.types import DTYPES, FLOATS, accumulator, c_type
 
@@ -24,6 +23,6 @@ def backward(grad, x, last, rois, scale, out, out_rois):
     kind, shape = c_type(grad), layout(x, last)
     edges = zeros(grad, (k, 4, oh, ow), DTYPES[accumulator(kind)])
     if 0 not in shape:
-        n = k * oh * ow * WARP
-        KERNELS.launch(f"edge_gradient<{kind}>", n, n, grad, x, last, rois, *shape, oh, ow, scale, edges)
+        n = sharing(k * oh * ow, last)
+        KERNELS.launch(f"edge_gradient<{kind}>", n, n, k, grad, x, last, rois, *shape, oh, ow, scale, edges)
     KERNELS.launch(f"roi_gradient<{kind}>", k, k, edges, oh, ow, scale, out_rois)

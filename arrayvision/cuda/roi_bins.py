@@ -10,9 +10,12 @@ from arrayvision.cuda.sums import ROUND_SUMS, round_sums, zero_sums
 from arrayvision.cuda.types import FLOATS, SIXTEEN, c_type, together
 
 ALIGN, PRECISE, BEZIER, ROTATED = (f"regions::{kind}" for kind in ("Align", "Precise", "Bezier", "Rotated"))
+SHARES = constant("roi_bins.cuh", "SHARES")  # lanes of a bin whose channels are summed and don't lie last
 UPRIGHT = (ALIGN, PRECISE)  # whose bins, unless they are moved, are rows times columns of weights (roi_upright.cuh)
 CHANNELS = constant("roi_bins.cuh", "CHANNELS")  # of a thread
-BLOCK_CHANNELS = constant("roi_upright.cuh", "CHANNELS")  # of a block
+BLOCK_CHANNELS, TOGETHER = (
+    constant("roi_upright.cuh", name) for name in ("CHANNELS", "TOGETHER")
+)  # of a block; at once
 SHARED = 48 << 10  # bytes of shared memory that a block may take
 
 
@@ -20,7 +23,7 @@ def expressions(kind):
     """The kernels that a file needs for a kind of region."""
     kernels = [f"{kernel}<{T}, {kind}>" for kernel in ("pool", "spread", "spread_in_order") for T in FLOATS]
     if kind in UPRIGHT:
-        kernels += [f"pool_upright<{T}, {kind}>" for T in FLOATS]
+        kernels += [f"{kernel}<{T}, {kind}>" for kernel in ("pool_upright", "spread_upright") for T in FLOATS]
         kernels += [f"pool_upright_last<{T}, {v}, {kind}>" for T in FLOATS for v in (1, SIXTEEN[T])]
     return [*kernels, *ROUND_SUMS]
 
@@ -41,6 +44,11 @@ def _tasks(regions, channels, bins, last, limit):
     return made
 
 
+def sharing(bins, last):
+    """Threads for so many bins of all regions, whose channels are summed (roi_bins::Sharing)."""
+    return -(-bins // (1 if last else WARP // SHARES)) * WARP
+
+
 def layout(x, last):
     """(B, C, H, W) of features that lie so, or as (B, H, W, C)."""
     b, *rest = x.shape
@@ -51,10 +59,14 @@ def forward(kernels, kind, x, last, rois, offsets, scale, sampling, aligned, clo
     """Pool features x, (B, H, W, C) if `last` else (B, C, H, W), into out (K, C, oh, ow)."""
     oh, ow = out.shape[2:]
     shape = layout(x, last)
-    lists = _lists(c_type(x), *shape[2:], oh, ow)
-    if kind in UPRIGHT and offsets is None and lists is not None and 0 not in out.shape:
-        _forward_upright(kernels, kind, x, last, rois, shape, scale, sampling, aligned, lists, out)
-        return
+    if kind in UPRIGHT and offsets is None:
+        each = together(shape[1], x) if last else 0
+        launch = _upright(c_type(x), kind, *shape[1:], len(rois), oh, ow, each)
+        if launch is not None:
+            name, grid, numbers, shared = launch
+            args = x, rois, *shape, oh, ow, scale, sampling, aligned, out
+            kernels.launch(name, grid, *numbers, *args, shared=shared)
+            return
     for n, divided, part in tasks(rois.shape[0], shape[1], oh * ow, last):
         kernels.launch(
             f"pool<{c_type(x)}, {kind}>", n, *divided, x, last, rows(rois, part), offsets is not None,
@@ -65,26 +77,41 @@ def forward(kernels, kind, x, last, rois, offsets, scale, sampling, aligned, clo
 
 @functools.lru_cache(256)
 def _lists(kind, h, w, oh, ow):
-    """Bytes of the lists of weights in a block's shared memory; None if they don't fit."""
+    """Bytes of a block's shared memory: of the lists of weights, and with what a gradient needs; None where they don't fit."""
+    width = 8 if kind == "double" else 4
     taps = (h + 1 + 3 * oh) + (w + 1 + 3 * ow)
-    room = taps * (16 if kind == "double" else 8) + 8 * (oh + ow)
+    lists = taps * 2 * width + 8 * (oh + ow)
     tile = BLOCK_CHANNELS * 33 * 8  # of pool_upright_last, at most
-    return room if room + tile <= SHARED and h * w < loops.LIMIT and oh * ow < loops.LIMIT // BLOCK_CHANNELS else None
+    more = TOGETHER * oh * ow * width + 8 * (h + w) + 4 * (oh + ow)
+    small = h * w < loops.LIMIT and oh * ow < loops.LIMIT // BLOCK_CHANNELS
+    return (lists if small and lists + tile <= SHARED else None), (
+        lists + more if small and lists + more <= SHARED else None
+    )
 
 
-def _forward_upright(kernels, kind, x, last, rois, shape, scale, sampling, aligned, lists, out):
-    regions, channels, oh, ow = out.shape
-    by_bins, by_columns = (loops.divider("uint32_t", size) for size in (oh * ow, ow))
-    args = x, rois, *shape, oh, ow, scale, sampling, aligned, out
-    if last:
-        grid = regions, -(-channels // BLOCK_CHANNELS)
-        name = f"pool_upright_last<{c_type(x)}, {together(channels, x)}, {kind}>"
-        kernels.launch(name, grid, by_columns, *args, shared=lists)
-        return
-    # Fewer channels a block where there are few regions, so that all of a GPU's multiprocessors have some.
-    some = BLOCK_CHANNELS if regions * channels > 512 * BLOCK_CHANNELS else BLOCK_CHANNELS // 4
-    grid = regions, -(-channels // some)
-    kernels.launch(f"pool_upright<{c_type(x)}, {kind}>", grid, some, by_bins, by_columns, *args, shared=lists)
+def _some(regions, channels):
+    """Channels of a block: fewer where there are few regions, so that all of a GPU's multiprocessors have some."""
+    return BLOCK_CHANNELS if regions * channels > 512 * BLOCK_CHANNELS else BLOCK_CHANNELS // 4
+
+
+@functools.lru_cache(256)
+def _upright(kind, region, channels, h, w, regions, oh, ow, each):
+    """The launch that pools upright regions, of `each` channels a load where these lie last, else 0: (kernel, grid, numbers
+    that come first, bytes of shared memory); None where lists don't fit."""
+    lists, _ = _lists(kind, h, w, oh, ow)
+    if lists is None or 0 in (channels, regions, oh, ow):
+        return None
+    by_columns = loops.divider("uint32_t", ow)
+    if each:
+        return (
+            f"pool_upright_last<{kind}, {each}, {region}>",
+            (regions, -(-channels // BLOCK_CHANNELS)),
+            (by_columns,),
+            lists,
+        )
+    some = _some(regions, channels)
+    numbers = some, loops.divider("uint32_t", oh * ow), by_columns
+    return f"pool_upright<{kind}, {region}>", (regions, -(-channels // some)), numbers, lists
 
 
 def backward(kernels, kind, grad, rois, offsets, scale, sampling, aligned, clockwise, gamma, out):
@@ -99,6 +126,11 @@ def backward(kernels, kind, grad, rois, offsets, scale, sampling, aligned, clock
             f"spread_in_order<{c_type(grad)}, {kind}>", n, n, len(rois), grad, rois, moved, offsets if moved else rois,
             *arguments,
         )  # fmt: skip
+    elif kind in UPRIGHT and not moved and (shared := _lists(c_type(grad), *out.shape[2:], oh, ow)[1]) is not None:
+        some = _some(*grad.shape[:2])
+        grid = grad.shape[0], -(-grad.shape[1] // some)
+        args = some, grad, rois, *out.shape, oh, ow, scale, sampling, aligned, sums
+        kernels.launch(f"spread_upright<{c_type(grad)}, {kind}>", grid, *args, shared=shared)
     else:
         for n, divided, part in tasks(rois.shape[0], out.shape[1], oh * ow, False):
             kernels.launch(

@@ -251,7 +251,7 @@ def sparse_conv(features: Array, weight: Array, bias: Array | None, pairs: Array
     """
     name = "sparse_conv"
     at = arrays(name, features=features, weight=weight, bias=bias, pairs=pairs, counts=counts)
-    n = at.sizes(features="N C", pairs="2 P", counts="K")
+    n = at.sizes(features="N C", weight="...", pairs="2 P", counts="K")
     made = _weight(at, weight, n.K, n.C)
     some = {}
     if bias is not None:
@@ -294,12 +294,12 @@ def sparse_conv_backward(
     TypeError, ValueError
         As `sparse_conv`.
     """
-    by_features = sparse_conv_by_features(grad, weight, pairs, counts, features.shape[0])
+    at = arrays("sparse_conv_backward", grad=grad, features=features, weight=weight, bias=bias)
+    n = at.sizes(grad="M O", features="N C", weight="...", bias="O?")
+    by_features = sparse_conv_by_features(grad, weight, pairs, counts, n.N)
     by_weight = sparse_conv_by_weight(grad, features, pairs, counts, weight.shape)
     if bias is None:
         return by_features, by_weight, None
-    at = arrays("sparse_conv_backward", grad=grad, bias=bias)
-    n = at.sizes(grad="M O", bias="O")
     dtype = at.floats(grad=grad, bias=bias)
     out = at.empty((n.O,), dtype)
     at.kernels("sparse_conv").backward_bias(at.read(grad, dtype), out.view)
@@ -330,7 +330,7 @@ def sparse_conv_by_features(grad: Array, weight: Array, pairs: Array, counts: Ar
     """
     name = "sparse_conv_by_features"
     at = arrays(name, grad=grad, weight=weight, pairs=pairs, counts=counts)
-    n = at.sizes(grad="M O", pairs="2 P", counts="K")
+    n = at.sizes(grad="M O", weight="...", pairs="2 P", counts="K")
     at.require(len(weight.shape) >= 3, f"weight must have at least 3 axes, got {len(weight.shape)}")
     channels = weight.shape[-2]
     _weight(at, weight, n.K, channels, n.O)

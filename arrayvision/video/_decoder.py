@@ -157,7 +157,7 @@ class Decoder:
         # In H.264 the two fields of a frame may be packets of their own.
         self._fields = context.name == "h264" and context.field_order != _PROGRESSIVE and self._has_fields()
         self._check = _checks.packet_check(self._context.name)
-        self._sound = _checks.sound(source, self._kind)
+        self._sound = None if _names.is_address(source) else _checks.sound(source, self._kind)
         if table is None and self._kind == "avi":
             self.table = self._outline()
         _decoders.add(self)
@@ -176,7 +176,7 @@ class Decoder:
                 stream.discard = av.stream.Discard.all
         self._context.thread_type = "SLICE" if self._careful else "AUTO"
         if self._strict is not False and self._context.name in _checks.STRICT:
-            self._context.options = {"err_detect": "bitstream+buffer+explode"}
+            self._context.options = {"err_detect": "crccheck+bitstream+buffer+explode"}
         self._begin(0, self._read())
 
     def close(self) -> None:
@@ -511,7 +511,8 @@ class Decoder:
         duration = self._container.duration
         if _names.is_address(self.source) or not self._end or not duration:
             return None
-        last = self._count.last if not self.numbered else int(self.table.times.max())
+        times = self.table.times if self.numbered else np.zeros(0)
+        last = int(times.max()) if len(times) else self._count.last
         begin = self._container.start_time or 0
         size = os.path.getsize(self.source)
         most = max(1024, size / 5)
@@ -571,9 +572,11 @@ class Decoder:
         begins = _cut_before(self._context, head)
         packets = _table.of_rows(self._rows(itertools.chain(head, self._packets)))
         typed, ordered = self._context.name in _TYPED, not self._context.has_b_frames
-        _table.cut(packets)
+        if head and _broken(self._context, head[0]):
+            packets.key[0] = True  # nobody cut there
         if self.indexed:
             packets = _table.aligned(packets, self._index())
+        _table.cut(packets)
         _table.check_times(packets, self.indexed)
         complete = not self._fields and _table.complete_times(packets, typed, ordered)
         if complete and begins:
@@ -603,7 +606,8 @@ class Decoder:
         if came:
             head = np.arange(len(packets)) < first + size
             head[came] = False
-            packets.shown &= ~(head & (packets.time < times[0]))
+            # Only those before the key frame: that which is shown later and doesn't come is damaged.
+            packets.shown &= ~(head & (packets.time < min(times[0], packets.time[first])))
         return True
 
     def _output(self, packets: Packets, stop: int | None = None) -> tuple[list[int], set[int]]:
@@ -771,6 +775,16 @@ def _units(context: Any, packet: Any) -> Iterator[bytes]:
         for unit in bytes(content).split(b"\0\0\1")[1:]:
             if unit:
                 yield unit[:9]
+
+
+def _broken(context: Any, packet: Any) -> bool:
+    """Whether the lengths of an H.264 packet's units don't add up to its own."""
+    if context.name != "h264" or not context.extradata or context.extradata[0] != 1:
+        return False
+    content, at, width = memoryview(packet), 0, (context.extradata[4] & 3) + 1
+    while at + width <= len(content):
+        at += width + int.from_bytes(content[at : at + width], "big")
+    return at != len(content)
 
 
 def _disposable(context: Any, packet: Any) -> bool:

@@ -37,8 +37,8 @@ class Packets:
         return len(self.time)
 
     def first(self) -> int:
-        """The place of the first key frame, 0 if there is none."""
-        return int(self.key.argmax()) if len(self) else 0
+        """The place of the first key frame, also one in part, 0 if there is none."""
+        return int((self.key | self.partial).argmax()) if len(self) else 0
 
 
 def of_rows(rows: array) -> Packets:
@@ -244,7 +244,7 @@ def aligned(packets: Packets, index: Packets) -> Packets:
         return packets
     at = np.minimum(np.searchsorted(names, packets.name), len(names) - 1)
     read = np.flatnonzero(names[at] == packets.name)
-    if not len(read) or read[0]:
+    if 2 * len(read) <= len(packets):
         return packets
     places = order[at[read]]
     time, clock = packets.time[read], packets.clock[read]
@@ -253,6 +253,7 @@ def aligned(packets: Packets, index: Packets) -> Packets:
     index.there[:] = False
     index.there[places] = True
     index.key[places] &= ~packets.partial[read]
+    index.partial[places] = packets.partial[read]
     index.damaged[places] = packets.damaged[read]  # whether they are key frames is counted wrong, too
     index.shown[places] &= packets.shown[read]
     return index
@@ -335,7 +336,7 @@ def gaps(packets: Packets) -> list[tuple[int, int, int]]:
     if step <= 0:
         return []
     uneven = np.abs(steps - np.round(steps / step) * step) > max(1, step / 4)
-    wide = np.flatnonzero(steps > 1.5 * step)
+    wide = np.flatnonzero((steps > 1.5 * step) & (steps < step * (1000 + 4 * len(steps))))  # else the time is made up
     if uneven.sum() > 0.1 * len(steps) or len(wide) > max(3, 0.3 * len(steps)):
         return []
     return [(int(order[at]), int(order[at + 1]), round(float(steps[at]) / step) - 1) for at in wide.tolist()]

@@ -98,7 +98,25 @@ class VideoReader:
     -----
     A number always gives that frame, or an OSError. Frames that an edit list hides have no number. Behind a damaged packet
     all frames that are predicted from it are errors, which is until the next key frame; those after it have the numbers
-    that they have in the whole file. Undetected damage is possible in codecs without checksums.
+    that they have in the whole file.
+
+    Limits, where a file has nothing that would tell more:
+
+    - Damage that no decoder sees gives wrong pixels, in frames up to the next key frame. H.264 and MPEG-1, 2 and 4 show
+      nearly all but single bytes, HEVC with hashes, FFV1 of version 3, PNG and DV all of it; VP8, VP9, AV1, HEVC, Theora,
+      WMV and GIF take many bytes for other pictures; raw video, Huffyuv, Ut Video and JPEG 2000 any.
+    - FFmpeg's threads rarely mark a frame of H.264 as damaged too late, when it was given; once an error was seen, they are
+      not used.
+    - Raw streams (.h264, .hevc, .m2v) and MPEG program streams (.mpg, .vob) don't number frames. What is behind a packet
+      that is seen to be damaged is an error to the end. A packet that vanished unseen shifts the numbers behind it; so do
+      damaged blocks of GIF, NUT and ASF that still look like some.
+    - Where the beginning of a file without an index was lost (Matroska, TS, FLV, ASF), numbers count from what is left;
+      where its end was, `len` counts what is left, and reading past it is an OSError.
+    - H.264 of a stream refreshed bit by bit, without other key frames, gives errors from damage to the end, and is decoded
+      from the beginning at a jump.
+    - In AVI, MPEG-4 whose B-frames are packed in pairs (old DivX and XviD) has errors around damage, and one more frame or
+      less there. H.264 in AVI, and that of which packets are fields, is decoded once as a whole at the first jump, since
+      its packets have no times.
 
     Threads may share a reader: one reads at a time. A forked process goes on with a decoder of its own. A reader is pickled
     as path, capacity and position, and opened again when it is used.
@@ -237,7 +255,7 @@ class VideoReader:
         count = decoder.count()
         if _cut_off(self._source):
             raise OSError(f"VideoReader: {self._filename} is cut off: it ends after {count} frames")
-        fault = decoder.fault()
+        fault = decoder.fault() if count else "it has no frame that can be read"
         if fault is not None:
             raise OSError(f"VideoReader: {self._filename} is damaged: {fault}")
         return None

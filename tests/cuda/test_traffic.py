@@ -112,7 +112,10 @@ def calls():
     labels = rng.integers(0, 9, 300)
     logits = rng.standard_normal((300, 9), dtype=np.float32)
     clips = rng.standard_normal((2, 4, 8, 6, 6), dtype=np.float32)
+    grad, still = rng.standard_normal((8, 32, 7, 7), dtype=np.float32), np.zeros((8, 2, 7, 7), np.float32)
     return {
+        "prroi_pool_backward": lambda: ops.prroi_pool_backward(grad, x, rois, 0.25),
+        "deform_roi_pool_backward": lambda: ops.deform_roi_pool_backward(grad, x, rois, still, 0.25, 2, 0.1),
         "nms": lambda: ops.nms(some, scores, 0.5),
         "roi_align": lambda: ops.roi_align(x, rois, 7, 0.25, 2),
         "roi_align, channels last": lambda: ops.roi_align(last, rois, 7, 0.25, 2),
@@ -124,6 +127,8 @@ def calls():
 
 # The most sectors a request of kernels' loads and stores; 4 are floats side by side, 32 what no two lanes share.
 SECTORS = {
+    ("prroi_pool_backward", "edge_gradient<float>"): (6.3, 2),
+    ("deform_roi_pool_backward", "offset_gradient<float>"): (6.2, 2),
     ("nms", "prepare<float, AxisAligned<float>, int, float>"): (26.5, 27),  # a gather, of 32 bytes
     ("nms", "find_overlaps<AxisAligned<float>, float>"): (18.3, 8),
     ("nms", "resolve_band"): (7, 6),
@@ -150,3 +155,17 @@ def test_sectors_of_operators(monkeypatch):
         key: seen[key] for key, (loads, stores) in SECTORS.items() if seen[key][0] > loads or seen[key][1] > stores
     }
     assert not worse
+
+
+def test_a_gradient_of_regions_adds_to_each_pixel_once(monkeypatch):
+    """Regions of 14 x 14 pixels, that touch 15 or 16 each way, whatever their bins' samples are."""
+    monkeypatch.setattr(array, "EMULATED", True)
+    corner = np.random.default_rng(0).uniform(0, 100, (8, 2))
+    rois = np.concatenate([np.zeros((8, 1)), corner, corner + 56], 1).astype(np.float32)
+    grad = np.ones((8, 32, 14, 14), np.float32)
+    with emulator.counting() as launches:
+        ops.roi_align_backward(grad, rois, (1, 32, 40, 48), 0.25, 2)
+    (launch,) = launches
+    atomics = launch.total("atomics")
+    assert launch.kernel == "spread_upright<float, regions::Align>"
+    assert 15 * 15 * 8 * 32 <= atomics.accesses <= 16 * 16 * 8 * 32 and atomics.sectors_a_request < 6

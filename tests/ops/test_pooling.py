@@ -567,18 +567,26 @@ def test_weights_of_rows_times_columns(last, channels, bins, monkeypatch):
     rois[12] = 5, 0, 0, 3, 3
     rois[13] = 0, np.nan, 0, 3, 3
     rois = rois.astype(np.float32)
+    grad = rng.standard_normal((14, channels, *bins), dtype=np.float32)
 
     def results():
-        found = [ops.roi_align(x, rois, bins, 0.75, ratio, aligned=a) for ratio in (0, 3) for a in (True, False)]
-        return [*found, ops.prroi_pool(x, rois, bins, 0.75)]
+        hows = [(0.75, ratio, "avg", aligned) for ratio in (0, 3) for aligned in (True, False)]
+        found = [ops.roi_align(x, rois, bins, *how) for how in hows]
+        found.append(ops.prroi_pool(x, rois, bins, 0.75))
+        back = [ops.roi_align_backward(grad, rois, x.shape, how[0], how[1], aligned=how[3]) for how in hows]
+        return found, [*back, ops.prroi_pool_backward(grad, x, rois, 0.75)[0]]
 
-    lists = results()
+    lists, gradients = results()
     monkeypatch.setattr(cuda_bins, "SHARED", 0)
-    cuda_bins._lists.cache_clear()
+    for kept in (cuda_bins._lists, cuda_bins._upright):
+        kept.cache_clear()
     try:
-        one_by_one = results()
+        one_by_one, others = results()
     finally:
-        cuda_bins._lists.cache_clear()
+        for kept in (cuda_bins._lists, cuda_bins._upright):
+            kept.cache_clear()
     for a, b in zip(lists, one_by_one, strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5)
         assert np.isnan(a[12:]).all() and not np.isnan(a[:10]).any()
+    for a, b in zip(gradients, others, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)

@@ -42,6 +42,7 @@ ENCODED = {  # name: (codec, its options): a key frame at every 12th of COUNT
     "interlaced.ts": ("libx264", _X264 | _FIELDS),
     "hevc.mp4": ("libx265", _X265),
     "hevc.mkv": ("libx265", _X265),
+    "checked.mp4": ("libx265", _X265 | {"x265-params": _X265["x265-params"] + ":hash=1"}),
     "mpeg4.avi": ("mpeg4", {"g": 12, "bf": 2}),
     "mpeg4.mp4": ("mpeg4", {"g": 12, "bf": 2}),
     "mpeg4.nut": ("mpeg4", {"g": 12, "bf": 2}),
@@ -127,7 +128,7 @@ def encode(path, codec, options, count=COUNT, times=None, muxer=None):
     muxer : dict, optional
         Options of the container.
     """
-    with av.open(str(path), "w", options=muxer or {}) as out:
+    with av.open(str(path), "w", options=(muxer or {}) | {"fflags": "+bitexact"}) as out:
         stream = out.add_stream(codec, 25, options={name: str(value) for name, value in options.items()})
         formats = stream.codec_context.codec.video_formats
         stream.width, stream.height = (720, 576) if codec == "dvvideo" else (W, H)

@@ -72,3 +72,15 @@ def test_cut_in_an_open_group(clip, tmp_path, extension):
     assert wanted == list(range(wanted[0], COUNT))
     assert numbers[0] < wanted[0] <= numbers[0] + 3
     check(path, wanted)
+
+
+@pytest.mark.parametrize("extension", ["mp4", "mkv"])
+@pytest.mark.parametrize("turn", [90, 180])
+def test_turned(clip, tmp_path, extension, turn):
+    """Pictures are upright, as the file says."""
+    source, path = clip("h264.mp4"), tmp_path / f"turned.{extension}"
+    video.convert_video(source, path, pre_options=f"-display_rotation {turn}", c="copy", log_level="error")
+    reader, frames = video.VideoReader(path), list(video.VideoReader(source))
+    assert reader.resolution == ((H, W) if turn == 90 else (W, H))
+    for i in (0, 30, 7):
+        np.testing.assert_array_equal(reader[i], np.rot90(frames[i], turn // 90))

@@ -1,3 +1,4 @@
+import functools
 import gc
 import os
 import shutil
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from arrayvision import image, video
-from tests.video.clips import CLIPS, H, W, frame, make, number, numbers
+from tests.video.clips import CLIPS, ENCODED, H, W, encode, frame, make, number, numbers
 
 
 @pytest.fixture(scope="module")
@@ -254,3 +255,21 @@ def test_fetched_address(clip):
     reader = video.VideoReader("memory://clips/one.mp4")
     assert number(reader[30]) == 30
     shutil.rmtree(os.path.dirname(reader._source), ignore_errors=True)
+
+
+@pytest.mark.parametrize("name", ["pictures.gif", "h264.mp4"])
+def test_address(tmp_path, name):
+    """FFmpeg streams it; jumps are asked for from the server."""
+    import http.server
+
+    encode(tmp_path / name, *ENCODED[name])
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            with video.VideoReader(f"http://127.0.0.1:{server.server_port}/{name}") as reader:
+                assert [number(reader[i]) for i in (0, 40, 5)] == [0, 40, 5]
+        finally:
+            server.shutdown()
+            thread.join()

@@ -7,6 +7,7 @@ import numpy as np
 
 from arrayvision import get_num_threads, ops, set_num_threads
 from arrayvision.bench.measure import Case, peer, to_numpy
+from arrayvision.cases.sparse_conv import surface
 from arrayvision.cases.voxelization import STREET, scan
 
 SHAPE = (48, 256, 256)
@@ -29,15 +30,6 @@ def threads(torch, count):
     finally:
         set_num_threads(before[0])
         torch.set_num_threads(before[1])
-
-
-def surface(rng):
-    """About 60,000 sites of a folded surface, as a scene's voxels lie."""
-    y, x = np.meshgrid(np.arange(245), np.arange(245), indexing="ij")
-    z = (20 + 8 * np.sin(y / 15) + 8 * np.cos(x / 11) + rng.random((245, 245))).astype(int)
-    return np.stack([np.zeros(z.size, int), z.ravel(), y.ravel(), x.ravel()], 1)[
-        np.argsort(z, axis=None, kind="stable")
-    ].astype(np.int32)
 
 
 def _rows(x):
@@ -74,7 +66,7 @@ class _Kind:
     def run_unet(self, torch, levels, x):
         def relu(x, *more):
             features = torch.relu(x.features)
-            return self.with_features(x, torch.cat([features, *more], 1) if more else features)
+            return x.replace_feature(torch.cat([features, *more], 1) if more else features)
 
         skips = []
         for k, level in enumerate(levels):
@@ -99,9 +91,6 @@ class _Kind:
                 net += block("SubMConv3d", made, made, 3, padding=1, indice_key=f"subm{k}")
         net += block("SparseConv3d", 64, 128, (3, 1, 1), (2, 1, 1), 0, indice_key="out")
         return self.layers.SparseSequential(*net).eval()
-
-    def with_features(self, x, features):
-        return x.with_features(features) if hasattr(x, "with_features") else x.replace_feature(features)
 
 
 def _alike(torch, ours, theirs):
@@ -151,19 +140,6 @@ def cases():
                 peers[0] = {"spconv": called(theirs, other, given_there.indice_dict)}
         yield Case(f"{label}, pairs kept", called(ours, layer, given.indice_dict), peers[0], 2, agree=close)
         yield Case(f"{label}, pairs found", called(ours, layer, {}), peers[1], 2, agree=close)
-
-    _, pairs, counts = ops.sparse_conv_pairs(sites, SHAPE, 1, 3, subm=True)
-    weight = torch.from_numpy(rng.standard_normal((27, 64, 64), np.float32))
-    conv = functools.partial(ops.sparse_conv, x, weight, None, pairs, counts, len(sites))
-
-    def on(count, call):
-        def timed():
-            with threads(torch, count):
-                return call()
-
-        return timed
-
-    yield Case("sparse_conv 64 -> 64, two threads", on(2, conv), {"one thread": on(1, conv)}, 1.6, agree=close)
 
     few = torch.from_numpy(rng.standard_normal((len(sites), 4), np.float32))
     net = ours.unet(torch.nn)

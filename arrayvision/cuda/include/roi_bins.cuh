@@ -12,6 +12,7 @@
 namespace roi_bins {
 
 constexpr int CHANNELS = 4;  // of a thread
+constexpr int SHARES = 4;  // lanes that share a bin's channels out, where these don't lie last
 
 // What a thread computes: a region k, a bin and channels c, c + step, ... (CHANNELS of them, below `channels`). The dividers
 // are of a region's bins, and of the groups of channels that a bin has: of threads, or of warps in (B, H, W, C).
@@ -30,6 +31,20 @@ struct Task {
       c = int(loops::split(t, groups)) * CHANNELS, step = 1;
     }
     k = t;
+  }
+};
+
+// How a warp shares bins and channels out where each bin's sum over all channels is wanted. Neighbouring lanes have neighbouring
+// channels of a bin where channels lie last, and else neighbouring bins, whose pixels are neighbours: SHARES lanes a bin.
+struct Sharing {
+  int lanes, across, lane;  // of a bin, bins of the warp, and which of the bin's lanes this is: its channels are lane, lane + lanes ...
+  int64_t bin;              // among those of all regions
+  __device__ Sharing(int64_t t, bool last) : lanes(last ? WARP : SHARES), across(WARP / lanes), lane(int(t % WARP) / across), bin(t / WARP * across + t % WARP % across) {}
+
+  // Of a bin's lanes, in a fixed order; all lanes of the warp take part, and a bin's first has the sum.
+  template <class A> __device__ A sum(A value) const {
+    for (int step = WARP / 2; step >= across; step /= 2) value += __shfl_down_sync(0xffffffffu, value, step);
+    return value;
   }
 };
 

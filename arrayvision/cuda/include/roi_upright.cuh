@@ -141,3 +141,109 @@ __global__ void __launch_bounds__(256) pool_upright_last(uint64_t by_columns, co
     __syncthreads();  // before the next bins take the tile
   }
 }
+
+namespace roi_upright {
+
+// A pixel row or column that some of a region's bins weigh, and the first of these.
+struct Pixel { int at, bin; };
+
+// For an axis, all pixels that its bins weigh, each once and in rising order, from the lists of the bins' taps.
+template <class A> struct Pixels {
+  const Tap<A>* taps;
+  const Range* ranges;
+  int bins;
+  bool falling;  // a region of negative size: its last bin has the first pixels
+  Pixel* pixels;
+  int* leads;  // of each bin, how many pixels no earlier one has
+
+  __device__ Range range(int q) const { return ranges[falling ? bins - 1 - q : q]; }
+  __device__ int known(int q) const {  // the last pixel of earlier bins
+    while (--q >= 0) {
+      const Range r = range(q);
+      if (r.count) return taps[r.start + r.count - 1].at;
+    }
+    return -1;
+  }
+  __device__ void count(int q) const {
+    const Range r = range(q);
+    const int last = known(q);
+    int lead = 0;
+    for (int t = 0; t < r.count; ++t) lead += taps[r.start + t].at > last;
+    leads[q] = lead;
+  }
+  __device__ void list(int q) const {
+    const Range r = range(q);
+    int at = 0;
+    for (int k = 0; k < q; ++k) at += leads[k];
+    for (int t = r.count - leads[q]; t < r.count; ++t) pixels[at++] = {taps[r.start + t].at, q};
+  }
+  __device__ int size() const {
+    int all = 0;
+    for (int k = 0; k < bins; ++k) all += leads[k];
+    return all;
+  }
+  // f(bin, weight) for those that weigh a pixel.
+  template <class F> __device__ void each(Pixel p, F&& f) const {
+    for (int q = p.bin; q < bins; ++q) {
+      const Range r = range(q);
+      for (int t = 0; t < r.count; ++t) {
+        const Tap<A> tap = taps[r.start + t];
+        if (tap.at == p.at) f(falling ? bins - 1 - q : q, tap.weight);
+        if (tap.at >= p.at) {
+          if (tap.at > p.at && t == 0) return;
+          break;
+        }
+      }
+    }
+  }
+};
+
+constexpr int TOGETHER = 8;  // channels whose sums a thread has at once
+
+}  // namespace roi_upright
+
+// The features' gradient, (B, C, H, W), added to out: each pixel of a region once, with what all of its bins give it. A block has
+// `some` channels.
+template <class T, class Region>
+__global__ void __launch_bounds__(256) spread_upright(int some, const T* grad, const acc_t<T>* rois, int batch, int channels, int h, int w, int oh, int ow, acc_t<T> scale, int sampling, bool aligned, acc_t<T>* out) {
+  using A = acc_t<T>;
+  using roi_upright::TOGETHER;
+  DYNAMIC_SHARED(unsigned char, memory);
+  const roi_upright::Lists<A> lists(memory, oh, ow, h, w);
+  const A* const roi = rois + int64_t(blockIdx.x) * Region::columns;
+  if (!regions::valid(roi, Region::columns, batch)) return;
+  const regions::Frame<A> frame = Region::frame(roi, regions::Pooling<A>{oh, ow, scale, sampling, aligned});
+  lists.template fill<Region>(frame, oh, ow, h, w, w);
+  A* const given = reinterpret_cast<A*>(lists.ranges + oh + ow);
+  const int bins = oh * ow;
+  roi_upright::Pixel* const pixels = reinterpret_cast<roi_upright::Pixel*>(given + TOGETHER * bins);
+  int* const leads = reinterpret_cast<int*>(pixels + h + w);
+  const roi_upright::Pixels<A> rows = {lists.taps, lists.ranges, oh, frame.bh < 0, pixels, leads};
+  const roi_upright::Pixels<A> columns = {lists.taps, lists.ranges + oh, ow, frame.bw < 0, pixels + h, leads + oh};
+  __syncthreads();
+  for (int b = threadIdx.x; b < oh + ow; b += roi_upright::BLOCK) b < oh ? rows.count(b) : columns.count(b - oh);
+  __syncthreads();
+  for (int b = threadIdx.x; b < oh + ow; b += roi_upright::BLOCK) b < oh ? rows.list(b) : columns.list(b - oh);
+  const int width = columns.size(), all = rows.size() * width;
+  const int64_t size = int64_t(h) * w;
+  const int stop = min(channels, int(blockIdx.y + 1) * some);
+  for (int c0 = blockIdx.y * some; c0 < stop; c0 += TOGETHER) {
+    const int here = min(TOGETHER, stop - c0);
+    const T* const source = grad + (int64_t(blockIdx.x) * channels + c0) * bins;
+    __syncthreads();  // all have read the last channels' gradients
+    for (int t = threadIdx.x; t < TOGETHER * bins; t += roi_upright::BLOCK) given[t] = t < here * bins ? A(source[t]) : A(0);
+    __syncthreads();
+    A* const target = out + (int64_t(roi[0]) * channels + c0) * size;
+    for (int t = threadIdx.x; t < all; t += roi_upright::BLOCK) {
+      const roi_upright::Pixel y = pixels[t / width], x = pixels[h + t % width];
+      A sum[TOGETHER] = {};
+      rows.each(y, [&](int i, A v) {
+        columns.each(x, [&](int j, A u) {
+          const A weight = v * u;
+          for (int c = 0; c < TOGETHER; ++c) sum[c] += weight * given[c * bins + i * ow + j];
+        });
+      });
+      for (int c = 0; c < here; ++c) atomicAdd(target + c * size + y.at + x.at, sum[c]);
+    }
+  }
+}

@@ -31,20 +31,28 @@ class _How(NamedTuple):
     transposed: bool
 
 
-class Rulebook(tuple):
-    """(the result's sites, the inputs' sites, pairs, counts, the inputs' spatial shape), and what they are of."""
+class Rulebook:
+    """What a layer found: a sequence of (the result's sites, the inputs' sites, pairs, counts, the inputs' spatial shape)."""
 
-    how: _How
-    batch_size: int
+    def __init__(self, parts: tuple, how: _How, batch_size: int):
+        self.parts, self.how, self.batch_size = parts, how, batch_size
+
+    def __iter__(self):
+        return iter(self.parts)
+
+    def __getitem__(self, k):
+        return self.parts[k]
+
+    def __len__(self):
+        return len(self.parts)
 
 
 def find_pairs(input: SparseConvTensor, how: _How) -> Rulebook:
     """The pairs of a layer's input and result."""
     shape = tuple(int(size) for size in input.spatial_shape)
     outids, pairs, counts = sparse_conv_pairs(input.indices, shape, input.batch_size, *map(_listed, how))
-    book = Rulebook((input.indices if how.subm else outids, input.indices, pairs, counts, input.spatial_shape))
-    book.how, book.batch_size = how, input.batch_size
-    return book
+    parts = input.indices if how.subm else outids, input.indices, pairs, counts, input.spatial_shape
+    return Rulebook(parts, how, input.batch_size)
 
 
 def _listed(value):
@@ -175,7 +183,7 @@ class SparseConvolution(SparseModule):
         if self.conv1x1 and not self.inverse:
             weight = self.weight.reshape(self.in_channels, self.out_channels)
             made = features @ weight if features.dtype is weight.dtype else features.to(weight.dtype) @ weight
-            return input.with_features(made if self.bias is None else made + self.bias)
+            return input.replace_feature(made if self.bias is None else made + self.bias)
         if self.inverse:
             book = self._partner(name, input)
             outids, pairs, shape = book[1], book[2].flip(0), book[4]
@@ -185,7 +193,7 @@ class SparseConvolution(SparseModule):
             book = self._pairs(name, input, how)
             outids, pairs = book[0], book[2]
         made = sparse_conv(features, self.weight, self.bias, pairs, book[3], outids.shape[0])
-        out = input.with_features(made)
+        out = input.replace_feature(made)
         out.indices, out.spatial_shape = outids, shape
         return out
 

@@ -98,7 +98,7 @@ class SparseSequential(SparseModule):
             elif not isinstance(input, SparseConvTensor):
                 input = module(input)  # type: ignore[misc]
             elif not _undefined(module, input.features):
-                input = input.with_features(module(input.features))  # type: ignore[misc]
+                input = input.replace_feature(module(input.features))  # type: ignore[misc]
         return input
 
     def fused(self) -> SparseSequential:
@@ -119,7 +119,8 @@ class SparseSequential(SparseModule):
 
 def _undefined(module, features: Tensor) -> bool:
     """Whether a layer has no result for no rows: statistics of none."""
-    return features.shape[0] == 0 and isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training
+    # in this order: how many rows there are isn't asked for in a graph, where that may depend on data, but for these
+    return isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training and features.shape[0] == 0
 
 
 class ToDense(SparseModule):
@@ -135,4 +136,6 @@ class RemoveGrid(SparseModule):
 
     def forward(self, x: SparseConvTensor) -> SparseConvTensor:
         check_sparse("RemoveGrid", x)
-        return x.with_features(x.features, grid=False)
+        out = x.replace_feature(x.features)
+        out.grid = None
+        return out

@@ -55,7 +55,7 @@ class SparseMaxPool(SparseModule):
         how = _How(kernel, stride, padding, tuple(self.dilation), (0,) * self.ndim, self.subm, False)
         shape = list(output_shape(name, tuple(int(size) for size in input.spatial_shape), *how))
         outids, _, pairs, counts, _ = find_pairs(input, how)
-        out = input.with_features(sparse_max_pool(input.features, pairs, counts, outids.shape[0]))
+        out = input.replace_feature(sparse_max_pool(input.features, pairs, counts, outids.shape[0]))
         out.indices, out.spatial_shape = outids, shape
         return out
 

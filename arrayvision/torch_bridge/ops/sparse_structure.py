@@ -136,16 +136,16 @@ class SparseConvTensor:
         self.indice_dict: dict[str, Any] = {}
         self.grid = grid
 
-    def with_features(self, features: Tensor, grid: bool = True) -> SparseConvTensor:
-        """Other features at the same sites, sharing what layers found; without `grid` if that is False."""
+    def replace_feature(self, feature: Tensor) -> SparseConvTensor:
+        """Another tensor with these features at the same sites; what layers found is shared."""
         out = SparseConvTensor.__new__(SparseConvTensor)
-        out.__dict__.update(self.__dict__, features=features, grid=self.grid if grid else None)
+        out.__dict__.update(self.__dict__, features=feature)
         return out
 
     @property
     def spatial_size(self) -> int:
         """How many cells a grid has."""
-        return math.prod(int(size) for size in self.spatial_shape)
+        return math.prod([int(size) for size in self.spatial_shape])
 
     def find_indice_pair(self, key: str | None) -> tuple | None:
         """What a layer with this `indice_key` found; None if there was none."""
