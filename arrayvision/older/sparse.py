@@ -5,6 +5,8 @@ Pairs are (K, 2, N): of each tap, as many columns as its count says; or (2, P), 
 
 from __future__ import annotations
 
+from arrayvision import torch_bridge as torch_bridge  # isort: skip  (its error says which extra is missing)
+
 from collections.abc import Sequence
 
 import torch

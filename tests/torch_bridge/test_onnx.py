@@ -244,6 +244,7 @@ def test_every_operator_is_exported_or_refused():
         name.split("::")[1].split(".")[0]
         for name in torch._C._dispatch_get_all_op_names()
         if name.startswith("arrayvision::")
+        and not name.startswith("arrayvision::test_")  # of other tests in the process
     }
     gradients = {name for name in names if name.endswith(("_backward", "_tangent")) or "_by_" in name}
     assert names - gradients == {*TRANSLATIONS[""], *bridge.REASONS}
