@@ -159,7 +159,8 @@ def test_the_control_groups_quota(tmp_path):
 
 # ---- in processes of their own ----------------------------------------------------------------------------------------
 COMMON = """
-import os, sys, threading, time, warnings
+import os, signal, sys, threading, time, warnings
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are started with Ctrl-C ignored
 import numpy as np
 from arrayvision import ops, set_num_threads, get_num_threads
 rng = np.random.default_rng(0)
