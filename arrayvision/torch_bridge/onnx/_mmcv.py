@@ -66,15 +66,33 @@ def corner_pool(input, mode):
     return node("mmcv::MMCVCornerPool", (input,), dict(mode=MODES.index(mode)), input.shape)
 
 
-def carafe(features, masks, kernel_size, group_size, scale_factor):
+@mmcv("prroi_pool", "PrRoIPool")
+def prroi_pool(features, rois, size, scale):
+    attributes = dict(pooled_height=size[0], pooled_width=size[1], spatial_scale=scale)
+    return _pooled("PrRoIPool", (features, rois), rois, size, attributes)
+
+
+@mmcv("rotated_feature_align", "MMCVRotatedFeatureAlign")
+def rotated_feature_align(input, boxes, scale, points):
+    attributes = dict(spatial_scale=scale, points=points)
+    return node("mmcv::MMCVRotatedFeatureAlign", (input, boxes), attributes, input.shape)
+
+
+def _reassembled(kind, features, masks, kernel_size, group_size, scale_factor):
     images, channels, height, width = features.shape
     attributes = dict(kernel_size=kernel_size, group_size=group_size, scale_factor=float(scale_factor))
     shape = images, channels, height * scale_factor, width * scale_factor
-    return node("mmcv::MMCVCARAFE", (features, masks), attributes, shape)
+    return node(f"mmcv::{kind}", (features, masks), attributes, shape)
 
 
-for _name in ("carafe", "carafe_naive"):
-    mmcv(_name, "MMCVCARAFE")(carafe)
+@mmcv("carafe", "MMCVCARAFE")
+def carafe(features, masks, kernel_size, group_size, scale_factor):
+    return _reassembled("MMCVCARAFE", features, masks, kernel_size, group_size, scale_factor)
+
+
+@mmcv("carafe_naive", "MMCVCARAFENaive")
+def carafe_naive(features, masks, kernel_size, group_size, scale_factor):
+    return _reassembled("MMCVCARAFENaive", features, masks, kernel_size, group_size, scale_factor)
 
 
 @mmcv("criss_cross_attention", "MMCVCAWeight, Softmax, MMCVCAMap")

@@ -84,6 +84,21 @@ def MMCVCARAFE(features, masks, kernel_size, group_size, scale_factor):
 
 
 @_entered
+def MMCVCARAFENaive(features, masks, kernel_size, group_size, scale_factor):
+    return ops.carafe_naive(features, masks, kernel_size, group_size, int(scale_factor))
+
+
+@_entered
+def PrRoIPool(features, rois, pooled_height, pooled_width, spatial_scale=1.0):
+    return ops.prroi_pool(features, rois, (pooled_height, pooled_width), spatial_scale)
+
+
+@_entered
+def MMCVRotatedFeatureAlign(features, best_rbboxes, spatial_scale=1.0, points=1):
+    return ops.rotated_feature_align(features, best_rbboxes, spatial_scale, points)
+
+
+@_entered
 def MMCVCAWeight(t, f):
     """The energies of each pixel with those of its row, then with the others of its column."""
     height = t.shape[2]
