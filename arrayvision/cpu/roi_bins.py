@@ -359,13 +359,18 @@ def transpose_all(src, dst):
 
 
 @kernel
-def areas(pooling, rois, oh, ow, height, width):
-    """About how many pixels the RoIs' windows have in all."""
+def areas(rois, scale, height, width):
+    """About how many pixels the RoIs' windows have in all: those round their points, (x, y) after the image's index."""
     total = 0.0
     for r in range(rois.shape[0]):
-        if all_finite(rois[r]):
-            _, _, bh, bw, _, _ = frame(pooling, rois[r], oh, ow)
-            total += min(abs(bh) * oh + 2, np.float64(height)) * min(abs(bw) * ow + 2, np.float64(width))
+        left = right = np.float64(rois[r, 1])
+        top = bottom = np.float64(rois[r, 2])
+        for k in range(3, rois.shape[1] - 1, 2):
+            x, y = np.float64(rois[r, k]), np.float64(rois[r, k + 1])
+            left, right, top, bottom = min(left, x), max(right, x), min(top, y), max(bottom, y)
+        across, down = (right - left) * scale + 2, (bottom - top) * scale + 2
+        if across == across and down == down:
+            total += min(down, np.float64(height)) * min(across, np.float64(width))
     return total
 
 
@@ -388,7 +393,7 @@ def forward(pooling, x, last, rois, offsets, out):
     oh, ow = out.shape[2:]
     windows = False
     if not last:
-        windows = areas(pooling, rois, oh, ow, height, width) < 0.5 * batch * height * width
+        windows = areas(rois, pooling.scale, height, width) < 0.5 * batch * height * width
         if not windows:
             x = channels_last(x)
     none = NONE[x.dtype]
