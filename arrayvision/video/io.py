@@ -104,14 +104,16 @@ class VideoReader:
 
     - Damage that no decoder sees gives wrong pixels, in frames up to the next key frame. H.264 and MPEG-1, 2 and 4 show
       nearly all but single bytes, HEVC with hashes, FFV1 of version 3, PNG and DV all of it; VP8, VP9, AV1, HEVC, Theora,
-      WMV and GIF take many bytes for other pictures; raw video, Huffyuv, Ut Video and JPEG 2000 any.
+      WMV, MS-MPEG4, Motion JPEG, FFV1 of version 1 and GIF take many bytes for other pictures; raw video, Huffyuv, Ut Video
+      and JPEG 2000 any.
     - FFmpeg's threads rarely mark a frame of H.264 as damaged too late, when it was given; once an error was seen, they are
       not used.
     - Raw streams (.h264, .hevc, .m2v) and MPEG program streams (.mpg, .vob) don't number frames. What is behind a packet
       that is seen to be damaged is an error to the end. A packet that vanished unseen shifts the numbers behind it; so do
       damaged blocks of GIF, NUT and ASF that still look like some.
-    - Where the beginning of a file without an index was lost (Matroska, TS, FLV, ASF), numbers count from what is left;
-      where its end was, `len` counts what is left, and reading past it is an OSError.
+    - Where the beginning of a file without an index was lost (Matroska, TS, FLV, ASF, MXF; AVI too, if the header of its
+      first chunk is damaged, for which FFmpeg lets go of the index), numbers count from what is left; where its end was,
+      `len` counts what is left, and reading past it is an OSError.
     - H.264 of a stream refreshed bit by bit, without other key frames, gives errors from damage to the end, and is decoded
       from the beginning at a jump.
     - In AVI, MPEG-4 whose B-frames are packed in pairs (old DivX and XviD) has errors around damage, and one more frame or
