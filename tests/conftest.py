@@ -5,6 +5,7 @@ An operator's test that takes both runs in every combination. `ARRAYVISION_TEST_
 """
 
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -31,6 +32,14 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.get_closest_marker("cuda") and not gpu:
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+@pytest.fixture(autouse=True)
+def _same_numbers():
+    """Random numbers that are the same in each run, whatever ran before."""
+    np.random.seed(0)  # noqa: NPY002  transforms draw from it
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
 
 
 def on_backends(values, backend_of=None):
