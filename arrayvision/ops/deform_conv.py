@@ -225,18 +225,10 @@ def _no_bias(name, bias):
 
 
 def pair(name: str, argument: str, value, least: int) -> tuple[int, int]:
-    """A step along y and x, given as one int or two."""
-    if type(value) is int:
-        first = last = value
-    elif isinstance(value, (tuple, list)):
-        if len(value) not in (1, 2):
-            raise InvalidValue(f"{name}: {argument} must be an int or two, got {len(value)} numbers")
-        first, last = value[0], value[-1]
-    elif hasattr(value, "__index__"):
-        first = last = value
-    else:
-        raise InvalidKind(f"{name}: {argument} must be an int or two, got {type(value).__name__}")
-    return check.integer(name, argument, first, least, 2**30), check.integer(name, argument, last, least, 2**30)
+    """A step along y and x, given as one int (in a list, too) or two."""
+    if isinstance(value, (tuple, list)) and len(value) == 1:
+        value = (*value, *value)
+    return check.pair(name, argument, value, least, 2**30)
 
 
 def size_of(name: str, shape, kernel, steps) -> tuple[int, int]:
