@@ -136,7 +136,7 @@ SECTORS = {
     ("nms", "score_keys<float, int>"): (4, 4),
     ("roi_align", "pool_upright<float, regions::Align>"): (3.2, 4),
     ("roi_align, channels last", "pool_upright_last<float, 4, regions::Align>"): (4, 4.3),
-    ("bbox_overlaps", "all_pairs<float>"): (13.6, 4),
+    ("bbox_overlaps", "all_pairs<float>"): (14.5, 4),
     ("sigmoid_focal_loss", "sigmoid_each<float, uint32_t>"): (8, 15.5),
     ("tin_shift", "copy_groups<float, 4, uint32_t>"): (7, 16),
 }
