@@ -15,7 +15,8 @@ SHARES = constant("roi_bins.cuh", "SHARES")  # lanes of a bin whose channels are
 UPRIGHT = (ALIGN, PRECISE)  # whose bins, unless they are moved, are rows times columns of weights (roi_upright.cuh)
 CHANNELS = constant("roi_bins.cuh", "CHANNELS")  # of a thread
 BLOCK_CHANNELS, TOGETHER = (
-    constant("roi_upright.cuh", name) for name in ("CHANNELS", "TOGETHER")
+    constant("roi_last.cuh", "CHANNELS"),
+    constant("roi_upright.cuh", "TOGETHER"),
 )  # of a block; at once
 SHARED = 48 << 10  # bytes of shared memory that a block may take
 
@@ -23,10 +24,12 @@ SHARED = 48 << 10  # bytes of shared memory that a block may take
 def expressions(kind):
     """The kernels that a file needs for a kind of region."""
     kernels = [f"{kernel}<{T}, {kind}>" for kernel in ("pool", "spread", "spread_in_order") for T in FLOATS]
+    lasts = ["pool_last"]
     if kind in UPRIGHT:
         kernels += [f"{kernel}<{T}, {kind}>" for kernel in ("pool_upright", "spread_upright") for T in FLOATS]
-        kernels += [f"pool_upright_last<{T}, {v}, {kind}>" for T in FLOATS for v in (1, SIXTEEN[T])] + TURN
-    return [*kernels, *ROUND_SUMS]
+        lasts.append("pool_upright_last")
+    kernels += [f"{kernel}<{T}, {v}, {kind}>" for kernel in lasts for T in FLOATS for v in (1, SIXTEEN[T])]
+    return [*kernels, *TURN, *ROUND_SUMS]
 
 
 def tasks(regions, channels, bins, last):
@@ -69,21 +72,29 @@ def forward(kernels, kind, x, last, rois, offsets, scale, sampling, aligned, clo
     """Pool features x, (B, H, W, C) if `last` else (B, C, H, W), into out (K, C, oh, ow)."""
     oh, ow = out.shape[2:]
     shape = layout(x, last)
-    if kind in UPRIGHT and offsets is None:
-        if not last and worth_turning(shape, len(rois), oh * ow):
-            x, last = channels_last(kernels, x), True
-        each = together(shape[1], x) if last else 0
+    if not last and worth_turning(shape, len(rois), oh * ow):
+        x, last = channels_last(kernels, x), True
+    each = together(shape[1], x) if last else 0
+    moved = offsets is not None
+    if kind in UPRIGHT and not moved:
         launch = _upright(c_type(x), kind, *shape[1:], len(rois), oh, ow, each)
         if launch is not None:
             name, grid, numbers, shared = launch
             args = x, rois, *shape, oh, ow, scale, sampling, aligned, out
             kernels.launch(name, grid, *numbers, *args, shared=shared)
             return
-    for n, divided, part in tasks(rois.shape[0], shape[1], oh * ow, last):
+    args = *shape, oh, ow, scale, sampling, aligned, clockwise, gamma
+    if last:
+        grid = len(rois), -(-shape[1] // BLOCK_CHANNELS) if oh * ow else 0
         kernels.launch(
-            f"pool<{c_type(x)}, {kind}>", n, *divided, x, last, rows(rois, part), offsets is not None,
-            rois if offsets is None else rows(offsets, part), *shape, oh, ow, scale, sampling, aligned, clockwise, gamma,
-            rows(out, part),
+            f"pool_last<{c_type(x)}, {each}, {kind}>", grid, loops.divider("uint32_t", ow), x, rois, moved, offsets if moved else rois,
+            *args, out,
+        )  # fmt: skip
+        return
+    for n, divided, part in tasks(rois.shape[0], shape[1], oh * ow, False):
+        kernels.launch(
+            f"pool<{c_type(x)}, {kind}>", n, *divided, x, rows(rois, part), moved, rows(offsets if moved else rois, part),
+            *args, rows(out, part),
         )  # fmt: skip
 
 

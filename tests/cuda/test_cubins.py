@@ -28,6 +28,7 @@ FRAMES = {  # larger ones, at most, and why
     ("roipoint_pool3d", "count_members"): SINES,
     ("roipoint_pool3d", "list_members"): SINES,
     ("roi_align_rotated", "pool"): SINES,
+    ("roi_align_rotated", "pool_last"): SINES,
     ("roi_align_rotated", "spread"): SINES,
     ("roi_align_rotated", "spread_in_order"): SINES,
     ("rotated_boxes", "shapes"): SINES,
