@@ -7,6 +7,7 @@
 #pragma once
 #include "loops.cuh"
 #include "regions.cuh"
+#include "roi_in_order.cuh"
 #include "roi_last.cuh"
 #include "sums.cuh"
 #include "turned.cuh"
@@ -131,23 +132,4 @@ __global__ void __launch_bounds__(256) spread(uint32_t n, uint64_t by_bins, uint
               [&](int r, int c, A weight) {
                 for (int i = 0; i < some; ++i) sums::add(target + i * size + int64_t(r) * w + c, weight * g[i], false);
               });
-}
-
-// The same in a fixed order: a thread holds an image's channel and goes through all regions. Slow, the same in every run.
-template <class T, class Region>
-__global__ void __launch_bounds__(256) spread_in_order(int64_t n, int64_t count, const T* grad, const acc_t<T>* rois, bool moved, const acc_t<T>* offset, int batch, int channels, int h, int w, int oh, int ow, acc_t<T> scale, int sampling, bool aligned, bool clockwise, acc_t<T> gamma, acc_t<T>* out) {
-  using A = acc_t<T>;
-  const regions::Pooling<A> pooling = {oh, ow, scale, sampling, aligned, clockwise, gamma, moved ? offset : nullptr};
-  for (int64_t t = first(); t < n; t += stride()) {
-    A* const target = out + t * h * w;
-    for (int64_t k = 0; k < count; ++k) {
-      const A* roi = rois + k * Region::columns;
-      if (!regions::valid(roi, Region::columns, batch) || int64_t(roi[0]) != t / channels) continue;
-      for (int bin = 0; bin < oh * ow; ++bin) {
-        const A g = A(grad[(k * channels + t % channels) * oh * ow + bin]);
-        Region::visit(roi, pooling, k, bin / ow, bin % ow, h, w,
-                    [&](int r, int c, A weight) { sums::add(target + int64_t(r) * w + c, weight * g, true); });
-      }
-    }
-  }
 }
