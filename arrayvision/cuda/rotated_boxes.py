@@ -6,6 +6,7 @@ from arrayvision.cuda.runtime import empty
 from arrayvision.cuda.types import FLOATS, as_accumulator, c_type
 
 BLOCK, ROWS = (constant("rotated_boxes.cu", name) for name in ("BLOCK", "ROWS"))
+MANY = 1024  # blocks, of which each multiprocessor has some
 _WIDTH = {"polygons::Rotated": 9, "polygons::Quad": 14}  # numbers in a shape
 KERNELS = runtime.Kernels(
     "rotated_boxes.cu",
@@ -37,8 +38,11 @@ def overlaps(first, second, foreground, aligned, clockwise, out):
     if aligned:
         KERNELS.launch(f"aligned_pairs<{kind}, {box}>", m, m, p, q, foreground, out)
     else:
-        grid = -(-n // BLOCK), min(-(-m // ROWS), 65535)
-        KERNELS.launch(f"all_pairs<{kind}, {box}>", grid, m, n, p, q, foreground, out, block=BLOCK)
+        blocks, strip = -(-n // BLOCK), ROWS
+        while strip > 1 and blocks * -(-m // strip) < MANY:
+            strip //= 2
+        grid = blocks, min(-(-m // strip), 65535)
+        KERNELS.launch(f"all_pairs<{kind}, {box}>", grid, m, n, strip, p, q, foreground, out, block=BLOCK)
 
 
 def nms(boxes, scores, labels, threshold, clockwise, score_threshold, max_num):
