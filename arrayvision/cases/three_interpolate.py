@@ -23,8 +23,8 @@ def interpolated(features, indices, weight):
     return sum(np.take_along_axis(features, index[..., k], 2) * weight[..., k] for k in range(3))
 
 
-def _interpolation(channels, points, count):
-    features, weight = _RNG.standard_normal((2, channels, points)), _RNG.random((2, count, 3))
+def _interpolation(channels, points, count, dtype=np.float64):
+    features, weight = _RNG.standard_normal((2, channels, points), dtype), _RNG.random((2, count, 3), dtype)
     return dict(features=features, indices=_RNG.integers(0, points, (2, count, 3)), weight=weight)
 
 
@@ -32,10 +32,7 @@ CASES = (
     Case(
         "three_nn",
         "three_nn",
-        dict(
-            target=_RNG.permutation(150).reshape(2, 25, 3) / 4,
-            source=_RNG.permutation(45).reshape(1, 15, 3) / 2 + [[[1.0]], [[9.0]]],
-        ),
+        dict(target=_RNG.permutation(150).reshape(2, 25, 3) / 4, source=_RNG.permutation(90).reshape(2, 15, 3) / 2),
         dict(target="B N 3", source="B M 3"),
         lambda target, source: clouds.nearest(target, source, 3),
         edges={
@@ -77,15 +74,12 @@ def _gathered(torch, features, indices, weight):
 
 def timed():
     for targets, sources in ((1000, 100), (16384, 1024)):
-        yield Timed(
-            f"three_nn, {targets} of {sources}", "three_nn",
-            dict(target=clouds.cloud(_RNG, targets)[None], source=clouds.cloud(_RNG, sources)[None]),
-            peers=clouds.peers(_search), at_least=1.3, agree=clouds.alike,
-        )  # fmt: skip
+        inputs = {n: clouds.cloud(_RNG, size)[None] for n, size in (("target", targets), ("source", sources))}
+        more = dict(peers=clouds.peers(_search), at_least=1.3, agree=clouds.alike)
+        yield Timed(f"three_nn, {targets} of {sources}", "three_nn", inputs, **more)
     for channels, count in ((16, 256), (256, 16384)):
-        inputs = _interpolation(channels, 1024, count)
-        yield Timed(
-            f"three_interpolate, 2x{channels}x1024 to {count}", "three_interpolate",
-            {n: x.astype(np.float32) if x.dtype.kind == "f" else x for n, x in inputs.items()},
-            peers={"torch gather": ("torch", _gathered)},
-        )  # fmt: skip
+        inputs, name = (
+            _interpolation(channels, 1024, count, np.float32),
+            f"three_interpolate, 2x{channels}x1024 to {count}",
+        )
+        yield Timed(name, "three_interpolate", inputs, peers={"torch gather": ("torch", _gathered)})

@@ -106,26 +106,15 @@ def three_interpolate(features: Array, indices: Array, weight: Array) -> Array:
 
 
 def three_interpolate_backward(grad: Array, indices: Array, weight: Array, input_shape: Sequence[int]) -> Array:
-    """The gradient of `three_interpolate` for its features.
+    """The gradient of `three_interpolate` for its features, given that of its result.
 
     Parameters
     ----------
     grad : array (B, C, N)
-        The gradient of the result.
     indices, weight
-        As given to `three_interpolate`.
-    input_shape : (B, C, M)
-        The features' shape.
-
-    Returns
-    -------
-    array (B, C, M)
-        In the dtype of grad.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `three_interpolate`.
+        As given to `three_interpolate`, whose errors are raised.
+    input_shape : (int, int, int)
+        The features' shape (B, C, M), which is the result's; its dtype is that of grad.
     """
     name = "three_interpolate_backward"
     at = arrays(name, grad=grad, indices=indices, weight=weight)
