@@ -10,8 +10,14 @@ template <class A> __device__ inline void add(A* target, A value, bool in_order)
   else atomicAdd(target, value);
 }
 
-// Adds to numbers that lie together, by atomics; where V is a multiple of 4, the first is at a multiple of 16 bytes. Newer GPUs
-// take 4 floats at once, which are one access of memory and not four.
+// Whether 4 floats can be added by one access of memory.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+constexpr bool FOURS = true;
+#else
+constexpr bool FOURS = false;
+#endif
+
+// Adds to numbers that lie together, by atomics; where V is a multiple of 4, the first is at a multiple of 16 bytes.
 template <int V, class A> __device__ inline void add_together(A* target, const A (&values)[V]) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   if constexpr (V % 4 == 0 && sizeof(A) == 4) {
