@@ -202,6 +202,7 @@ class Torch(NumPy):
         self._float32 = torch.float32
         self.usual = _usual_tensors(torch)
         self._strided, self._dual = torch.strided, torch.autograd.forward_ad
+        self.pointer = torch.Tensor.data_ptr  # which a method of ours would take twice as long to call
         self._recording, self._wrapped = torch.is_grad_enabled, torch._C._functorch.is_functorch_wrapped_tensor
 
     def refuse(self, function, argument, x):
@@ -298,16 +299,17 @@ class Torch(NumPy):
             x.dtype is self._float32
             and x.is_cpu
             and type(x) in self._plain
-            and x.layout is self._strided
-            and x.is_contiguous()
             and not x.requires_grad
-            and not x.is_neg()
             and not self._wrapped(x)
             and self._dual._current_level < 0
         ):
-            view = x.numpy()
-            view.setflags(write=False)
-            return view
+            try:
+                if x.is_contiguous():
+                    view = x.numpy()
+                    view.setflags(write=False)
+                    return view
+            except (RuntimeError, TypeError):  # sparse, or lazily negated
+                pass
         return None
 
     def given_back(self, array):
@@ -319,9 +321,6 @@ class Torch(NumPy):
 
     def fetched(self, x):
         return x.cpu().numpy()
-
-    def pointer(self, x):
-        return x.data_ptr()
 
     def stream(self, device):
         if self._raw_stream is not None:
@@ -412,7 +411,7 @@ class CuPy(NumPy):
 
     def contiguous(self, x, dtype):
         with self.cupy.cuda.Device(x.device.id):
-            return self.cupy.ascontiguousarray(x, numpy_dtype(dtype))
+            return self.cupy.asarray(x, numpy_dtype(dtype), order="C")  # ascontiguousarray gives a number an axis
 
     def empty(self, shape, dtype, device):
         with self.cupy.cuda.Device(device):
@@ -683,15 +682,17 @@ class Arrays:
         Whether they are in a GPU's memory.
     backend : {"cpu", "cuda"}
         The package of the kernels.
+    narrow : str or None
+        The dtype to which results are rounded in the end, where `floats` gave a wider one to compute in.
     """
 
-    __slots__ = ("_given", "_narrow", "backend", "device", "function", "gpu", "library")
+    __slots__ = ("_given", "backend", "device", "function", "gpu", "library", "narrow")
 
     def __init__(self, function, given, library, device):
         self.function, self._given, self.library, self.device = function, given, library, device
         self.gpu = library.on_gpu(device)
         self.backend = "cuda" if self.gpu or EMULATED else "cpu"
-        self._narrow = None
+        self.narrow = None
 
     def kernels(self, name: str):
         """The module of kernels of that name."""
@@ -791,7 +792,7 @@ class Arrays:
 
         The two are the same, but that integers which float32 doesn't hold (beyond 2**24) are computed in float64.
         """
-        self._narrow = None
+        self.narrow = None
         names = [*map(self.library.dtype, arrays.values())]
         result = names[0]
         if result in FLOATS and names.count(result) == len(names):
@@ -802,7 +803,7 @@ class Arrays:
             name in _WIDE and self._inexact(x) for name, x in zip(names, arrays.values(), strict=True)
         ):
             return result
-        self._narrow = result
+        self.narrow = result
         return "float64"
 
     def _inexact(self, x):
@@ -892,8 +893,8 @@ class Arrays:
         library = self.library
         if result is not None:
             pass
-        elif self._narrow is not None and dtype == "float64" and not exact:
-            result = self._narrow
+        elif self.narrow is not None and dtype == "float64" and not exact:
+            result = self.narrow
         elif self.backend == "cpu" and dtype in _WIDER:
             return Output(self, None, self._allocate(NUMPY, shape, _WIDER[dtype])[1], dtype)
         else:

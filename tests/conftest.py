@@ -135,9 +135,18 @@ def on(backend, function):
         return function
     import cupy
 
+    def there(x):
+        return cupy.asarray(x) if type(x) is np.ndarray else x
+
+    def back(x):
+        if isinstance(x, (tuple, list)):
+            return [back(part) for part in x]
+        return x.get() if isinstance(x, cupy.ndarray) else x
+
     def call(*args, **kwargs):
-        out = function(*[cupy.asarray(a) if isinstance(a, np.ndarray) else a for a in args], **kwargs)
-        return [o.get() for o in out] if isinstance(out, (tuple, list)) else out.get()
+        if any(isinstance(x, np.ndarray) and x.dtype.kind in "OSU" for x in args):  # CuPy has no arrays of these
+            return function(*args, **kwargs)
+        return back(function(*map(there, args), **{name: there(x) for name, x in kwargs.items()}))
 
     return call
 

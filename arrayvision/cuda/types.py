@@ -11,7 +11,14 @@ DTYPES = {"int": "int32", "int64_t": "int64", "float": "float32", "double": "flo
 
 def c_type(x) -> str:
     """The C type of an array's elements."""
-    return C_TYPES[library_of(x).dtype(x)]
+    kind = x.dtype
+    found = _C_TYPE_OF.get(kind)
+    if found is None:
+        found = _C_TYPE_OF[kind] = C_TYPES[library_of(x).dtype(x)]
+    return found
+
+
+_C_TYPE_OF: dict = {}  # each library's dtypes that were seen
 
 
 def accumulator(kind: str) -> str:
@@ -24,7 +31,12 @@ def as_accumulator(kind: str, value: float):
     return scalar(value, DTYPES[accumulator(kind)])
 
 
+def aligned(*arrays) -> bool:
+    """Whether all arrays begin at multiples of 16 bytes, as loops::Run wants them."""
+    return all(library_of(x).pointer(x) % 16 == 0 for x in arrays)
+
+
 def together(channels: int, *arrays) -> int:
     """How many channels a thread loads at once: 16 bytes of them where all arrays' runs of channels begin at multiples of that."""
     v = SIXTEEN[c_type(arrays[0])]
-    return v if channels % v == 0 and all(library_of(x).pointer(x) % 16 == 0 for x in arrays) else 1
+    return v if channels % v == 0 and aligned(*arrays) else 1
