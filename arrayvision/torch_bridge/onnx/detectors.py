@@ -77,7 +77,7 @@ def _recordable():
     from mmdet.models import detectors
     from mmdet.models.dense_heads import base_dense_head, rpn_head
     from mmdet.models.layers.transformer import deformable_detr_layers
-    from mmdet.models.roi_heads import roi_extractors
+    from mmdet.models.roi_heads import bbox_heads, roi_extractors
     from mmengine.structures import BaseDataElement, InstanceData
 
     sizes: list[tuple] = []  # of the levels, in numbers
@@ -113,6 +113,7 @@ def _recordable():
         replace(InstanceData, __setattr__=store, __setitem__=store, __getitem__=_some)
         replace(base_dense_head.BaseDenseHead, _bbox_post_process=_selected)
         replace(rpn_head.RPNHead, _predict_by_feat_single=_proposed)
+        replace(bbox_heads.BBoxHead, _predict_by_feat_single=_classified)
         replace(roi_extractors.SingleRoIExtractor, forward=_pooled)
         replace(encoder, get_encoder_reference_points=points)
         replace(deformable, gen_encoder_output_proposals=proposals)
@@ -122,7 +123,8 @@ def _recordable():
         for name, module in [*sys.modules.items()]:
             if name.startswith("mmdet.models."):
                 replace(module, len=_length)
-                replace(module, **{name: value for name, value in _FUNCTIONS.items() if name in vars(module)})
+                if "filter_scores_and_topk" in vars(module):
+                    replace(module, filter_scores_and_topk=_filter_scores_and_topk)
         yield
 
 
@@ -216,24 +218,27 @@ def _proposed(self, cls_score_list, bbox_pred_list, score_factor_list, mlvl_prio
     return results
 
 
-def _multiclass_nms(
-    multi_bboxes, multi_scores, score_thr, nms_cfg, max_num=-1, score_factors=None, return_inds=False, box_dim=4
-):
-    """mmdet's function of that name."""
-    number, classes = multi_scores.shape[0], multi_scores.shape[1] - 1
-    if multi_bboxes.shape[1] > box_dim:
-        boxes = multi_bboxes.reshape(number, classes, box_dim)
-    else:
-        boxes = multi_bboxes[:, None].expand(number, classes, box_dim)
-    scores = multi_scores[:, :-1]
-    fine = (scores > score_thr).reshape(-1).nonzero()[:, 0]
-    if score_factors is not None:
-        scores = scores * score_factors[:, None]
-    labels = fine % classes
-    dets, inds = batched_nms(
-        boxes.reshape(-1, box_dim)[fine], scores.reshape(-1)[fine], labels, {**nms_cfg, "max_num": max_num}
+def _classified(self, roi, cls_score, bbox_pred, img_meta, rescale=False, rcnn_test_cfg=None):
+    """`BBoxHead._predict_by_feat_single`."""
+    from mmdet.structures.bbox import get_box_tensor
+    from mmengine.structures import InstanceData
+
+    cfg = rcnn_test_cfg
+    scores = self.loss_cls.get_activation(cls_score) if self.custom_cls_channels else cls_score.softmax(-1)
+    scores = scores[:, :-1]
+    classes = scores.shape[1]
+    each = 1 if self.reg_class_agnostic else classes  # boxes of a region
+    regions = roi[:, 1:].repeat_interleave(each, 0)
+    boxes = self.bbox_coder.decode(
+        regions, bbox_pred.reshape(-1, self.bbox_coder.encode_size), max_shape=img_meta["img_shape"]
     )
-    return (dets, labels[inds], fine[inds]) if return_inds else (dets, labels[inds])
+    at = (scores > cfg.score_thr).reshape(-1).nonzero()[:, 0]
+    labels = at % classes
+    boxes = get_box_tensor(boxes)[at // classes if each == 1 else at]
+    dets, inds = batched_nms(boxes, scores.reshape(-1)[at], labels, {**cfg.nms, "max_num": cfg.max_per_img})
+    results = InstanceData()
+    results.bboxes, results.scores, results.labels = dets[:, :-1], dets[:, -1], labels[inds]
+    return results
 
 
 def _pooled(self, feats, rois, roi_scale_factor=None):
@@ -249,6 +254,3 @@ def _pooled(self, feats, rois, roi_scale_factor=None):
         there = (levels == level).nonzero()[:, 0]
         out = out.index_put((there,), layer(features, rois[there]))
     return out
-
-
-_FUNCTIONS = {"filter_scores_and_topk": _filter_scores_and_topk, "multiclass_nms": _multiclass_nms}
