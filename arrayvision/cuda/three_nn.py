@@ -11,7 +11,8 @@ KERNELS = runtime.Kernels("three_nn.cu", [f"search<{T}>" for T in FLOATS])
 
 def nearest(target, source, distances, indices):
     """Fill distances and indices (B, N, 3) with those of the points of source (B, M, 3) nearest to target (B, N, 3)."""
-    clouds, count, points = *target.shape[:2], source.shape[1]
+    clouds, count = target.shape[:2]
+    points = source.shape[1]
     each = lanes(clouds * count, points)
     grid = -(-count * each // BLOCK), min(clouds, 65535)
     args = clouds, count, points, each, target, source, distances, indices
