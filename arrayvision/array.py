@@ -336,7 +336,7 @@ class CuPy(NumPy):
 
     def contiguous(self, x, dtype):
         with self.cupy.cuda.Device(x.device.id):
-            return self.cupy.ascontiguousarray(x, numpy_dtype(dtype))
+            return self.cupy.asarray(x, numpy_dtype(dtype), order="C")  # ascontiguousarray gives a number an axis
 
     def empty(self, shape, dtype, device):
         with self.cupy.cuda.Device(device):

@@ -135,9 +135,17 @@ def on(backend, function):
         return function
     import cupy
 
+    def there(x):
+        plain = type(x) is np.ndarray and x.dtype.kind not in "OSU"  # what CuPy has no arrays of goes as it is
+        return cupy.asarray(x) if plain else x
+
+    def back(x):
+        if isinstance(x, (tuple, list)):
+            return [back(part) for part in x]
+        return x.get() if isinstance(x, cupy.ndarray) else x
+
     def call(*args, **kwargs):
-        out = function(*[cupy.asarray(a) if isinstance(a, np.ndarray) else a for a in args], **kwargs)
-        return [o.get() for o in out] if isinstance(out, (tuple, list)) else out.get()
+        return back(function(*map(there, args), **{name: there(x) for name, x in kwargs.items()}))
 
     return call
 

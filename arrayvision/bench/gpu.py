@@ -2,8 +2,9 @@
 
 It needs torch, NumPy and NVRTC: first correctness (every operator's cases on memory that held NaN before, sizes round a
 block's, 16-bit types, streams, a captured graph, threads), then the host's microseconds a call, then medians by events beside
-torchvision and mmcv where they can be imported, warm and with the L2 cache flushed before each call. The file is written after
-each case, so what was measured stays if the time is up. Without a GPU `--emulated` runs the same at small sizes, in the
+torchvision and mmcv where they can be imported: of the work on the GPU alone ("warm"), of the same with the L2 cache flushed
+before ("cold"), and from the call to its end where the GPU has nothing else to do ("lone"), which holds the host's part too.
+The file is written after each case, so what was measured stays if the time is up. Without a GPU `--emulated` runs the same at small sizes, in the
 emulator, whose times mean nothing: a test does so, lest the script be broken on the day.
 """
 
@@ -27,6 +28,8 @@ from arrayvision.bench.report import machine
 
 GOAL, SHARE, HOST = 2.0, 0.7, 12.0  # times a peer; of the copy's bandwidth; microseconds a launch
 ROUNDS = 15
+HOW = ("warm", "cold", "lone")
+AHEAD = 2_000_000  # cycles of the GPU that the host has to be ahead: about a millisecond
 
 
 class Timed(NamedTuple):
@@ -67,14 +70,17 @@ class Place:
             self.wait()
             del blocks
 
-    def milliseconds(self, call, cold=False) -> float:
-        """One call's time, by events on the stream."""
+    def milliseconds(self, call, how="lone") -> float:
+        """One call's time, by events on the stream; "warm" and "cold" with the GPU kept busy before, so that the host, which
+        is ahead then, has no part in it (unless the call waits for the GPU)."""
         if self.emulated:
             start = time.perf_counter()
             call()
             return 1e3 * (time.perf_counter() - start)
         start, stop = (self.torch.cuda.Event(enable_timing=True) for _ in range(2))
-        if cold:
+        if how != "lone":
+            self.torch.cuda._sleep(AHEAD)
+        if how == "cold":
             self.flushed.zero_()
         start.record()
         call()
@@ -411,32 +417,148 @@ def timed(place: Place) -> Iterator[Timed]:
     shift = torch.tensor([[1, -1, 0, 2]] * len(clips), device=place.device)
     yield Timed("tin_shift", lambda: ops.tin_shift(clips, shift), {}, 2 * 4 * clips.numel())
 
+    yield from dense(place, bridge, beside, vision, mmcv)
+    yield from in_space(place, bridge, beside, mmcv)
+
+
+def dense(place: Place, bridge, beside, vision, mmcv) -> Iterator[Timed]:
+    """Operators of two-dimensional features, as modules call them."""
+    torch, part = place.torch, functools.partial
+
+    def same(name, function, *args, moved=0, **how):
+        """The replaced library's function of the same name and arguments beside ours."""
+        theirs = mmcv and getattr(mmcv, function, None)
+        peers = beside(mmcv=theirs and part(theirs, *args, **how))
+        return Timed(name, part(getattr(bridge, function), *args, **how), peers, moved)
+
+    def rand(*shape):
+        return torch.randn(*shape, device=place.device)
+
+    def gradients(name, function, inputs, peers):
+        """The gradients of a function and of its peers in all inputs that need one."""
+
+        def of(f):
+            out = f()
+            grad = torch.ones_like(out)
+            return lambda: torch.autograd.grad(out, inputs, grad, retain_graph=True)
+
+        return Timed(name, of(function), {n: of(f) for n, f in peers.items()})
+
     b, c, h = (place.size(*sizes) for sizes in ((4, 1), (256, 4), (64, 6)))
-    x, weight = torch.randn(b, c, h, h, device=place.device), torch.randn(c, c, 3, 3, device=place.device)
-    offset = torch.randn(b, 18, h, h, device=place.device)
-    yield Timed(
-        "deform_conv2d",
-        lambda: ops.deform_conv2d(x, offset, weight, padding=1),
-        beside(torchvision=vision and part(vision.ops.deform_conv2d, x, offset, weight, padding=1)),
+    x, weight = rand(b, c, h, h).requires_grad_(), rand(c, c, 3, 3).requires_grad_()
+    offset, mask = rand(b, 18, h, h).requires_grad_(), rand(b, 9, h, h).sigmoid().requires_grad_()
+    with torch.no_grad():
+        given = [y.detach() for y in (x, offset, weight)]
+        yield Timed(
+            "deform_conv2d",
+            part(bridge.deform_conv2d, *given, padding=1),
+            beside(
+                torchvision=vision and part(vision.ops.deform_conv2d, *given, padding=1),
+                mmcv=mmcv and part(mmcv.deform_conv2d, *given, 1, 1),
+            ),
+        )
+        half = [y.half() for y in given]
+        yield Timed(
+            "deform_conv2d, float16",
+            part(bridge.deform_conv2d, *half, padding=1),
+            beside(torchvision=vision and part(vision.ops.deform_conv2d, *half, padding=1)),
+        )
+    yield gradients(
+        "modulated_deform_conv2d, gradient",
+        part(bridge.modulated_deform_conv2d, x, offset, mask, weight, None, 1, 1),
+        (x, offset, mask, weight),
+        beside(
+            torchvision=vision and part(vision.ops.deform_conv2d, x, offset, weight, padding=1, mask=mask),
+            mmcv=mmcv and part(mmcv.modulated_deform_conv2d, x, offset, mask, weight, None, 1, 1, 1, 1, 1),
+        ),
     )
     sizes = torch.tensor([[place.size(100, 6), place.size(152, 8)], [3, 4]], device=place.device)
     keys, queries = int(sizes.prod(1).sum()), place.size(10_000, 12)
-    value = torch.randn(1, keys, 8, 32, device=place.device)
+    starts = torch.cat([sizes.new_zeros(1), sizes.prod(1).cumsum(0)[:-1]])
+    value = rand(1, keys, 8, 32).requires_grad_()
     places, shares = (torch.rand(1, queries, 8, 2, 4, *end, device=place.device) for end in ((2,), ()))
-    yield Timed("multi_scale_deformable_attn", lambda: ops.multi_scale_deformable_attn(value, sizes, places, shares))
+    theirs = mmcv and (lambda: mmcv.MultiScaleDeformableAttnFunction.apply(value, sizes, starts, places, shares, 64))
+    ours = part(bridge.MultiScaleDeformableAttnFunction.apply, value, sizes, starts, places, shares, 64)
+    for name in ("multi_scale_deformable_attn", "multi_scale_deformable_attn, gradient"):
+        if name.endswith("gradient"):
+            places.requires_grad_()
+            shares.requires_grad_()
+            yield gradients(name, ours, (value, places, shares), beside(mmcv=theirs))
+        else:
+            yield Timed(name, ours, beside(mmcv=theirs))
+    with torch.no_grad():
+        c, h, w = (place.size(*sizes) for sizes in ((256, 8), (100, 8), (152, 9)))
+        x = rand(1, c, h, w)
+        masks = torch.softmax(rand(1, 25, 2 * h, 2 * w), 1)
+        yield same("carafe", "carafe", x, masks, 5, 1, 2, moved=4 * (5 * x.numel() + masks.numel()))
+        filters = rand(4).abs()
+        if mmcv is None or hasattr(mmcv, "upfirdn2d"):
+            yield same("upfirdn2d, up 2", "upfirdn2d", x, filters, up=2, padding=[2, 1, 2, 1], moved=4 * 5 * x.numel())
+        bias = rand(c)
+        yield same("bias_act, lrelu", "bias_act", x, bias, act="lrelu", moved=8 * x.numel())
+        few = x[:, : max(c // 8, 1)].contiguous()
+        apply = mmcv and mmcv.Correlation(max_displacement=4)
+        yield Timed(
+            "correlation",
+            part(bridge.Correlation(max_displacement=4), few, few),
+            beside(mmcv=apply and part(apply, few, few)),
+        )
+        apply = mmcv and mmcv.CornerPool("top")
+        yield Timed(
+            "corner_pool", part(bridge.CornerPool("top"), x), beside(mmcv=apply and part(apply, x)), 8 * x.numel()
+        )
+        n = place.size(60, 6)
+        yield same("psa_mask", "psa_mask", rand(2, (2 * n - 1) ** 2, n, n), "collect", (2 * n - 1, 2 * n - 1))
+        rois = place.tensor(regions(place.size(1000, 4), h, w))
+        yield same("roi_pool", "roi_pool", x, rois, 7)
+        turned = torch.cat(
+            [rois[:, :1], (rois[:, 1:3] + rois[:, 3:]) / 2, rois[:, 3:] - rois[:, 1:3], rois[:, :1] + 0.5], 1
+        )
+        yield same("roi_align_rotated", "roi_align_rotated", x, turned, 7, 1.0, 2)
+        yield same("prroi_pool", "prroi_pool", x, rois, (7, 7), 1.0)
+        offsets = rand(len(rois), 2, 7, 7)
+        yield same("deform_roi_pool", "deform_roi_pool", x, rois, offsets, (7, 7), 1.0, 2)
+        curves = torch.rand(len(rois), 17, device=place.device) * h
+        curves[:, 0] = 0
+        yield same("bezier_align", "bezier_align", x, curves, (8, 32))
+
+
+def in_space(place: Place, bridge, beside, mmcv) -> Iterator[Timed]:
+    """Operators of points, voxels and boxes in space."""
+    torch, part = place.torch, functools.partial
+
+    def same(name, function, *args, theirs=None, **how):
+        theirs = mmcv and (theirs or getattr(mmcv, function, None))
+        return Timed(
+            name, part(getattr(bridge, function), *args, **how), beside(mmcv=theirs and part(theirs, *args, **how))
+        )
+
     points = torch.rand(2, place.size(16_384, 100), 3, device=place.device)
     few = place.size(1024, 8)
-    yield Timed(
-        "furthest_point_sample",
-        lambda: ops.furthest_point_sample(points, few),
-        beside(mmcv=mmcv and part(mmcv.furthest_point_sample, points, few)),
-    )
+    yield same("furthest_point_sample", "furthest_point_sample", points, few)
     centres = points[:, :few].contiguous()
-    yield Timed(
-        "knn of 16", lambda: ops.knn(16, points, centres), beside(mmcv=mmcv and part(mmcv.knn, 16, points, centres))
-    )
+    yield same("knn of 16", "knn", 16, points, centres)
+    for radius in (0.2, 0.02):
+        yield same(f"ball_query, radius {radius}", "ball_query", 0, radius, 32, points, centres)
+    yield same("three_nn", "three_nn", points, centres)
+    yield same("chamfer_distance", "chamfer_distance", points[:, :, :2].contiguous(), centres[:, :, :2].contiguous())
+    features = torch.randn(2, 64, points.shape[1], device=place.device)
+    near = torch.randint(0, points.shape[1], (2, few, 32), device=place.device, dtype=torch.int32)
+    yield same("grouping_operation", "grouping_operation", features, near)
     cloud = torch.rand(place.size(200_000, 300), 4, device=place.device) * 50
-    yield Timed("voxelization", lambda: ops.voxelization(cloud, (0.2, 0.2, 4), (0, 0, 0, 50, 50, 4)))
+    region = (0, 0, 0, 50, 50, 4)
+    yield same("voxelization, hard", "voxelization", cloud, (0.2, 0.2, 4), region, 10, 40_000)
+    yield same("voxelization, dynamic", "voxelization", cloud, (0.2, 0.2, 4), region, -1, -1)
+    voxels = (cloud[:, :3] * 4).int()
+    yield same("dynamic_scatter", "dynamic_scatter", cloud, voxels, "mean")
+    n = place.size(500, 9)
+    rng = np.random.default_rng(0)
+    solids = np.concatenate([rng.uniform(0, 50, (n, 3)), rng.uniform(1, 5, (n, 3)), rng.uniform(-3, 3, (n, 1))], 1)
+    solid, scores = place.tensor(solids, torch.float32), torch.rand(n, device=place.device)
+    yield same("points_in_boxes_part", "points_in_boxes_part", cloud[None, :, :3].contiguous(), solid[None])
+    yield same("points_in_boxes_all", "points_in_boxes_all", cloud[None, :, :3].contiguous(), solid[None])
+    yield same("boxes_iou3d", "boxes_iou3d", solid, solid)
+    yield same("nms3d", "nms3d", solid, scores, 0.3)
 
 
 def copy_bandwidth(place: Place) -> float:
@@ -448,17 +570,21 @@ def copy_bandwidth(place: Place) -> float:
 
 
 def measure(place: Place, case: Timed, copy: float) -> dict:
-    """A case's row: medians in turns, warm and cold."""
+    """A case's row: medians in turns."""
     calls = {"arrayvision": case.ours, **case.peers}
     row: dict[str, Any] = {"case": case.name}
-    for how in ("warm", "cold"):
+    for how in HOW:
         times: dict[str, list[float]] = {name: [] for name in calls}
         for _ in range(1 if place.emulated else ROUNDS + 3):
             for name, call in calls.items():
-                times[name].append(place.milliseconds(call, how == "cold"))
+                times[name].append(place.milliseconds(call, how))
         row[how] = {name: round(statistics.median(t[3:] or t), 5) for name, t in times.items()}
-    ours = row["warm"]["arrayvision"]
-    row["ratios"] = {name: round(t / ours, 2) for name, t in row["warm"].items() if name != "arrayvision"}
+    row["ratios"] = {
+        name: round(t / row["warm"]["arrayvision"], 2) for name, t in row["warm"].items() if name in case.peers
+    }
+    row["lone ratios"] = {
+        name: round(t / row["lone"]["arrayvision"], 2) for name, t in row["lone"].items() if name in case.peers
+    }
     row["passed"] = all(r >= GOAL for r in row["ratios"].values()) if row["ratios"] else None  # nothing to compare with
     if case.moved:
         row["GB/s"] = round(case.moved / (1e6 * row["cold"]["arrayvision"]), 1)
@@ -511,7 +637,9 @@ def run(place: Place, out=None, minutes: float = 9.0, files=None) -> dict:
         found["host microseconds"][name] = took = round(place.host_microseconds(call), 2)
         print(f"host time of {name}: {took} microseconds {'PASS' if took <= HOST else 'FAIL'}", flush=True)
         keep()
-    print(f"{'case':42} {'warm, ms':>9} {'cold, ms':>9} {'GB/s':>7} {'of copy':>7}  peers, warm (ratio)")
+    print(
+        f"{'case':42} {'warm, ms':>9} {'cold, ms':>9} {'lone, ms':>9} {'GB/s':>7} {'of copy':>7}  peers, warm (ratio, lone)"
+    )
     for case in timed(place):
         if over():
             found["left out"].append(case.name)
@@ -522,10 +650,13 @@ def run(place: Place, out=None, minutes: float = 9.0, files=None) -> dict:
             row = {"case": case.name, "error": f"{type(error).__name__}: {error}"[:500], "passed": False}
             print(f"{case.name:42} {row['error']}  FAIL", flush=True)
         else:
-            peers = "  ".join(f"{n} {row['warm'][n]:.4f} ({r:.2f}x)" for n, r in row["ratios"].items())
+            peers = "  ".join(
+                f"{n} {row['warm'][n]:.4f} ({r:.2f}x, {row['lone ratios'][n]:.2f}x)" for n, r in row["ratios"].items()
+            )
+            own = " ".join(f"{row[how]['arrayvision']:9.4f}" for how in HOW)
             speed = f"{row.get('GB/s', ''):>7} {row.get('share of copy', ''):>7}"
             print(
-                f"{case.name:42} {row['warm']['arrayvision']:9.4f} {row['cold']['arrayvision']:9.4f} {speed}  {peers}  "
+                f"{case.name:42} {own} {speed}  {peers}  "
                 f"{'no peer' if row['passed'] is None else 'PASS' if row['passed'] else 'FAIL'}",
                 flush=True,
             )

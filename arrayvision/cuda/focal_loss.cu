@@ -1,20 +1,20 @@
 // Focal losses and their gradients; formulas as in cpu/focal_loss.py.
+#include "elementary.cuh"
 #include "loops.cuh"
 
 constexpr int BLOCK = 256;   // threads
 constexpr int BLOCKS = 1024;  // at most, of the kernels that add: fixed, so sums don't depend on the device
 
-template <class A> struct Parts { A p, q, log_p, log_q; };  // sigmoid(x), 1 - p, -log(p), -log(1 - p)
+using elementary::exp_of;
+using elementary::log1p_unit;
 
-__device__ inline float exp_of(float x) { return expf(x); }
-__device__ inline double exp_of(double x) { return exp(x); }
-__device__ inline float log1p_of(float x) { return log1pf(x); }
-__device__ inline double log1p_of(double x) { return log1p(x); }
+// Of z, which is x where the class isn't the row's own and else -x: p = sigmoid(z), 1 - p, -log(p), -log(1 - p).
+template <class A> struct Parts { A p, q, log_p, log_q; };
 
-template <class A> __device__ inline Parts<A> parts(A x) {
-  const bool up = x >= A(0);
-  const A e = exp_of(up ? -x : x), near = A(1) / (A(1) + e), far = e * near, small = log1p_of(e);
-  return {up ? near : far, up ? far : near, (up ? A(0) : -x) + small, (up ? x : A(0)) + small};
+template <class A> __device__ inline Parts<A> parts(A z) {
+  const bool up = z >= A(0);
+  const A e = exp_of(up ? -z : z), near = A(1) / (A(1) + e), far = e * near, small = log1p_unit(e);
+  return {up ? near : far, up ? far : near, (up ? A(0) : -z) + small, (up ? z : A(0)) + small};
 }
 
 template <class A> __device__ inline A bounded(A x) {  // infinities as great numbers: nothing times them is no NaN
@@ -27,14 +27,13 @@ template <class A> __device__ inline A power(A p, A minus_log, A gamma) {
 }
 
 template <class A> __device__ inline A sigmoid_loss(A x, bool own, A gamma, A alpha) {
-  const Parts<A> s = parts(x);
-  return own ? alpha * (power(s.q, s.log_q, gamma) * s.log_p) : (A(1) - alpha) * (power(s.p, s.log_p, gamma) * s.log_q);
+  const Parts<A> s = parts(own ? -x : x);
+  return (own ? alpha : A(1) - alpha) * (power(s.p, s.log_p, gamma) * s.log_q);
 }
 
 template <class A> __device__ inline A sigmoid_slope(A x, bool own, A gamma, A alpha) {
-  const Parts<A> s = parts(bounded(x));
-  return own ? -alpha * (power(s.q, s.log_q, gamma) * (gamma * s.p * s.log_p + s.q))
-             : (A(1) - alpha) * (power(s.p, s.log_p, gamma) * (gamma * s.q * s.log_q + s.p));
+  const Parts<A> s = parts(bounded(own ? -x : x));
+  return (own ? -alpha : A(1) - alpha) * (power(s.p, s.log_p, gamma) * (gamma * s.q * s.log_q + s.p));
 }
 
 // A row's weight: its label's, 1 for background, NaN for a label that no class has.
@@ -54,26 +53,65 @@ __device__ inline double block_sum(double mine) {
   return threadIdx.x ? 0 : sums[0];
 }
 
+// Where an element is: its column, its row's own column (no column for a label of none) and weight. Elements come in turn.
+template <class T, class Index> struct Place {
+  const loops::FastDivider<Index> by_classes;
+  const int64_t* const target;
+  const bool weighted;
+  const T* const weight;
+  Index row, column, own;
+  acc_t<T> share;
+
+  __device__ Place(uint64_t classes, const int64_t* target, bool weighted, const T* weight)
+      : by_classes(classes), target(target), weighted(weighted), weight(weight) {}
+  __device__ void begin(Index element) {
+    row = element, column = loops::split(row, by_classes);
+    look();
+  }
+  __device__ void look() {
+    const int64_t label = target[row], classes = int64_t(by_classes.divisor);
+    own = label >= 0 && label < classes ? Index(label) : Index(by_classes.divisor);
+    share = weight_of(label, classes, weighted, weight);
+  }
+  __device__ void next(bool more) {
+    if (++column < by_classes.divisor) return;
+    column = 0, ++row;
+    if (more) look();
+  }
+};
+
 template <class T, class Index>
-__global__ void __launch_bounds__(BLOCK) sigmoid_each(Index size, uint64_t classes, const T* x, const int64_t* target, acc_t<T> gamma,
+__global__ void __launch_bounds__(BLOCK) sigmoid_each(Index size, bool aligned, uint64_t classes, const T* x, const int64_t* target, acc_t<T> gamma,
                              acc_t<T> alpha, bool weighted, const T* weight, T* out) {
-  const Index i = loops::thread<Index>();
-  if (i >= size) return;
-  const loops::FastDivider<Index> by_classes(classes);
-  Index row = i;
-  const int64_t column = loops::split(row, by_classes), label = target[row];
-  out[i] = T(sigmoid_loss(acc_t<T>(x[i]), label == column, gamma, alpha) * weight_of(label, int64_t(by_classes.divisor), weighted, weight));
+  const loops::Run<T, Index> run(size, aligned, loops::thread<Index>());
+  if (!run.count) return;
+  auto values = run.load(x);
+  Place<T, Index> at(classes, target, weighted, weight);
+  at.begin(run.start);
+#pragma unroll
+  for (int k = 0; k < run.most; ++k) {
+    values.at[k] = T(sigmoid_loss(acc_t<T>(values.at[k]), at.column == at.own, gamma, alpha) * at.share);
+    at.next(k + 1 < run.count);
+  }
+  run.store(out, values);
 }
 
 template <class T, class Index>
-__global__ void __launch_bounds__(BLOCK) sigmoid_sums(Index size, uint64_t classes, const T* x, const int64_t* target, acc_t<T> gamma,
+__global__ void __launch_bounds__(BLOCK) sigmoid_sums(Index size, bool aligned, uint64_t classes, const T* x, const int64_t* target, acc_t<T> gamma,
                              acc_t<T> alpha, bool weighted, const T* weight, double* sums) {
   double mine = 0;
-  const loops::FastDivider<Index> by_classes(classes);
-  for (Index i = loops::thread<Index>(); i < size; i += loops::threads<Index>()) {
-    Index row = i;
-    const int64_t column = loops::split(row, by_classes), label = target[row];
-    mine += double(sigmoid_loss(acc_t<T>(x[i]), label == column, gamma, alpha) * weight_of(label, int64_t(by_classes.divisor), weighted, weight));
+  Place<T, Index> at(classes, target, weighted, weight);
+  for (Index t = loops::thread<Index>();; t += loops::threads<Index>()) {
+    const loops::Run<T, Index> run(size, aligned, t);
+    if (!run.count) break;
+    const auto values = run.load(x);
+    at.begin(run.start);
+#pragma unroll
+    for (int k = 0; k < run.most; ++k) {
+      const acc_t<T> loss = sigmoid_loss(acc_t<T>(values.at[k]), at.column == at.own, gamma, alpha) * at.share;
+      if (k < run.count) mine += double(loss);
+      at.next(k + 1 < run.count);
+    }
   }
   mine = block_sum(mine);
   if (threadIdx.x == 0) sums[blockIdx.x] = mine;
@@ -81,17 +119,25 @@ __global__ void __launch_bounds__(BLOCK) sigmoid_sums(Index size, uint64_t class
 
 // `each`: grad has an element for each loss; else one, of the sum.
 template <class T, class Index>
-__global__ void __launch_bounds__(BLOCK) sigmoid_gradient(Index size, uint64_t classes, const T* grad, const T* x, const int64_t* target,
+__global__ void __launch_bounds__(BLOCK) sigmoid_gradient(Index size, bool aligned, uint64_t classes, const T* grad, const T* x, const int64_t* target,
                                  acc_t<T> gamma, acc_t<T> alpha, bool weighted, const T* weight, bool each,
                                  acc_t<T> share, T* out) {
-  const Index i = loops::thread<Index>();
-  if (i >= size) return;
-  const loops::FastDivider<Index> by_classes(classes);
-  Index row = i;
-  const int64_t column = loops::split(row, by_classes), label = target[row];
-  const acc_t<T> above = each ? acc_t<T>(grad[i]) : acc_t<T>(grad[0]) * share;
-  out[i] = T(sigmoid_slope(acc_t<T>(x[i]), label == column, gamma, alpha) *
-             weight_of(label, int64_t(by_classes.divisor), weighted, weight) * above);
+  using A = acc_t<T>;
+  const loops::Run<T, Index> run(size, aligned, loops::thread<Index>());
+  if (!run.count) return;
+  auto values = run.load(x);
+  Channels<T, run.most> above;
+  if (each) above = run.load(grad);
+  const A all = each ? A(0) : A(grad[0]) * share;
+  Place<T, Index> at(classes, target, weighted, weight);
+  at.begin(run.start);
+#pragma unroll
+  for (int k = 0; k < run.most; ++k) {
+    const A slope = sigmoid_slope(A(values.at[k]), at.column == at.own, gamma, alpha);
+    values.at[k] = T(slope * at.share * (each ? A(above.at[k]) : all));
+    at.next(k + 1 < run.count);
+  }
+  run.store(out, values);
 }
 
 // ---- softmax: a warp a row ------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ import math
 from arrayvision.cuda import runtime
 from arrayvision.cuda.constants import WARP, constant
 from arrayvision.cuda.loops import INDICES, divider, index
-from arrayvision.cuda.types import FLOATS, c_type
+from arrayvision.cuda.types import FLOATS, SIXTEEN, aligned, c_type
 
 BLOCK, BLOCKS = (constant("focal_loss.cu", name) for name in ("BLOCK", "BLOCKS"))
 _SIGMOID, _SOFTMAX = ([f"{kind}_{does}" for does in ("each", "sums", "gradient")] for kind in ("sigmoid", "softmax"))
@@ -18,18 +18,22 @@ KERNELS = runtime.Kernels(
 )
 
 
-def _types(kind, x):
-    """The template arguments of a kernel, and how it takes the number of classes."""
-    if kind == "softmax":
-        return c_type(x), x.shape[1]
-    width = index(math.prod(x.shape), x.shape[1])
-    return f"{c_type(x)}, {width}", divider(width, x.shape[1])
+def _elements(x, *others):
+    """The template arguments of a sigmoid's kernel, its threads, and how many elements of how many classes it takes."""
+    n, classes, kind = math.prod(x.shape), x.shape[1], c_type(x)
+    width = index(n, classes)
+    return f"{kind}, {width}", -(-n // SIXTEEN[kind]), (n, aligned(x, *others), divider(width, classes))
 
 
-def _loss(kind, items, threads, x, target, gamma, alpha, weight, reduction, out):
+def _rows(x):
+    """The same of a softmax's: a warp a row."""
+    return c_type(x), WARP * len(x), x.shape
+
+
+def _loss(kind, of, x, target, gamma, alpha, weight, reduction, out):
     n, weighted = len(x), weight is not None
-    types, classes = _types(kind, x)
-    arguments = items, classes, x, target, gamma, alpha, weighted, weight if weighted else x
+    types, threads, sizes = of
+    arguments = *sizes, x, target, gamma, alpha, weighted, weight if weighted else x
     if reduction == "none":
         KERNELS.launch(f"{kind}_each<{types}>", threads, *arguments, out, block=BLOCK)
         return
@@ -40,32 +44,32 @@ def _loss(kind, items, threads, x, target, gamma, alpha, weight, reduction, out)
     KERNELS.launch(f"add_sums<{c_type(x)}>", (1,), blocks, sums, factor, out, block=BLOCK)
 
 
-def _gradient(kind, items, threads, grad, x, target, gamma, alpha, weight, reduction, out):
-    types, classes = _types(kind, x)
+def _gradient(kind, of, grad, x, target, gamma, alpha, weight, reduction, out):
+    types, threads, sizes = of
     weighted, share = weight is not None, 1 / len(x) if reduction == "mean" else 1.0
     KERNELS.launch(
-        f"{kind}_gradient<{types}>", threads, items, classes, grad, x, target, gamma, alpha, weighted,
+        f"{kind}_gradient<{types}>", threads, *sizes, grad, x, target, gamma, alpha, weighted,
         weight if weighted else x, reduction == "none", share, out, block=BLOCK,
     )  # fmt: skip
 
 
-def sigmoid_focal_loss(input, *arguments):
+def sigmoid_focal_loss(input, target, gamma, alpha, weight, reduction, out):
     """Fill out (N, C), or out () with the sum, or the sum over N."""
-    size = math.prod(input.shape)
-    _loss("sigmoid", size, size, input, *arguments)
+    of = _elements(input, *([out] if reduction == "none" else []))
+    _loss("sigmoid", of, input, target, gamma, alpha, weight, reduction, out)
 
 
-def sigmoid_focal_loss_backward(grad, input, *arguments):
+def sigmoid_focal_loss_backward(grad, input, target, gamma, alpha, weight, reduction, out):
     """Fill out (N, C) with gradients."""
-    size = math.prod(input.shape)
-    _gradient("sigmoid", size, size, grad, input, *arguments)
+    of = _elements(input, out, *([grad] if reduction == "none" else []))
+    _gradient("sigmoid", of, grad, input, target, gamma, alpha, weight, reduction, out)
 
 
 def softmax_focal_loss(input, *arguments):
     """Fill out (N,), or out () with the sum, or the sum over N."""
-    _loss("softmax", len(input), WARP * len(input), input, *arguments)
+    _loss("softmax", _rows(input), input, *arguments)
 
 
 def softmax_focal_loss_backward(grad, input, *arguments):
     """Fill out (N, C) with gradients."""
-    _gradient("softmax", len(input), WARP * len(input), grad, input, *arguments)
+    _gradient("softmax", _rows(input), grad, input, *arguments)

@@ -16,10 +16,11 @@ __device__ inline Position position(int64_t number, int h, int w) {
 }  // namespace masked
 
 // 0 for positions that are computed, so that they are the first in order, and how many they are.
-__global__ void __launch_bounds__(256) choose(int64_t n, const double* mask, int rows, int columns, int h, int w, int* others, int* count) {
+template <class T>
+__global__ void __launch_bounds__(256) choose(int64_t n, const T* mask, int rows, int columns, int h, int w, int* others, int* count) {
   for (int64_t e = first(); e < n; e += stride()) {
     const masked::Position o = masked::position(e, h, w);
-    const bool wanted = o.y < rows && o.x < columns && mask[(o.image * rows + o.y) * columns + o.x] > 0;
+    const bool wanted = o.y < rows && o.x < columns && acc_t<T>(mask[(o.image * rows + o.y) * columns + o.x]) > 0;
     others[e] = !wanted;
     if (wanted) atomicAdd(count, 1);
   }

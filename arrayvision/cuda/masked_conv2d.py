@@ -7,7 +7,7 @@ from arrayvision.cuda.types import FLOATS, c_type
 
 MEMORY = 2**24  # numbers of columns that are there at a time
 KERNELS = runtime.Kernels(
-    "masked_conv2d.cu", ["choose", *(f"{name}<{T}>" for name in ("fill_columns", "lay_out") for T in FLOATS)]
+    "masked_conv2d.cu", [f"{name}<{T}>" for name in ("choose", "fill_columns", "lay_out") for T in FLOATS]
 )
 
 
@@ -22,7 +22,7 @@ def forward(x, mask, weight, bias, padding, out):
     if not (n and planes):
         return
     others, count = empty(out, (n,), "int32"), zeros(out, (1,), "int32")
-    KERNELS.launch("choose", n, n, mask, rows, cols, h, w, others, count)
+    KERNELS.launch(f"choose<{c_type(mask)}>", n, n, mask, rows, cols, h, w, others, count)
     order, chosen = argsort(others), int(count[0])
     most = max(16, MEMORY // max(depth, planes))
     for start in range(0, chosen, most):

@@ -31,7 +31,12 @@ def as_accumulator(kind: str, value: float):
     return scalar(value, DTYPES[accumulator(kind)])
 
 
+def aligned(*arrays) -> bool:
+    """Whether all arrays begin at multiples of 16 bytes, as loops::Run wants them."""
+    return all(library_of(x).pointer(x) % 16 == 0 for x in arrays)
+
+
 def together(channels: int, *arrays) -> int:
     """How many channels a thread loads at once: 16 bytes of them where all arrays' runs of channels begin at multiples of that."""
     v = SIXTEEN[c_type(arrays[0])]
-    return v if channels % v == 0 and all(library_of(x).pointer(x) % 16 == 0 for x in arrays) else 1
+    return v if channels % v == 0 and aligned(*arrays) else 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from arrayvision import check
-from arrayvision.array import Arrays, arrays
+from arrayvision.array import FLOATS, Arrays, arrays
 from arrayvision.errors import InvalidValue
 from arrayvision.typing import Array
 
@@ -63,9 +63,10 @@ def masked_conv2d(
     at, dtype, shape = checked(features, mask, weight, bias, padding, stride)
     out = at.empty(shape, dtype)
     own = None if bias is None else at.read(bias, dtype)
+    kind = at.dtype(mask)
     at.kernels("masked_conv2d").forward(
         at.read(features, dtype),
-        at.read(mask, "float64"),
+        at.read(mask, kind if kind in FLOATS else "float64"),  # its own: CuPy's casts lose subnormal numbers
         at.read(weight, dtype),
         own,
         arguments("masked_conv2d", padding, stride),

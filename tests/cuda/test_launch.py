@@ -95,7 +95,7 @@ def cupy(driven, monkeypatch):
     module = types.ModuleType("cupy")
     module.ndarray = FakeArray
     module.empty = lambda shape, dtype: FakeArray(np.empty(shape, dtype))
-    module.ascontiguousarray = lambda x, dtype: x if x.dtype == dtype else FakeArray(x.host.astype(dtype))
+    module.asarray = lambda x, dtype, order: x if x.dtype == dtype else FakeArray(x.host.astype(dtype))
     module.argsort = lambda x: FakeArray(np.argsort(x.host, kind="stable"))
     module.cuda = types.SimpleNamespace(Device=Device, get_current_stream=lambda: types.SimpleNamespace(ptr=1234))
     monkeypatch.setitem(sys.modules, "cupy", module)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from arrayvision import cases
+from arrayvision import array, cases, ops
 from arrayvision.cuda import emulator, loops, roi_bins, runtime
 from tests.conftest import use
 
@@ -129,3 +129,30 @@ def test_parts_are_all_items_in_turn(monkeypatch):
     assert list(loops.parts(0, 5)) == []
     with pytest.raises(ValueError, match="21 threads for one item are more than 32-bit indices count"):
         list(loops.parts(7, 21))
+
+
+@pytest.mark.parametrize("classes", (1, 3, 4, 7, 8))
+@pytest.mark.parametrize("dtype", (np.float16, np.float32, np.float64))
+def test_runs_of_elements_are_the_same_wherever_arrays_begin(classes, dtype, monkeypatch):
+    """Loads of 16 bytes where arrays begin at multiples of that, and of single elements where they don't."""
+    monkeypatch.setattr(array, "EMULATED", True)
+    rng = np.random.default_rng(0)
+    labels, bias = np.arange(13) % classes, rng.standard_normal(classes).astype(dtype)
+    room = np.empty(13 * classes * 2 + 16, dtype)
+    found = []
+    for shift in range(16 // room.itemsize):
+        start = (-room.ctypes.data // room.itemsize + shift) % (16 // room.itemsize)
+        x = room[start : start + 13 * classes].reshape(13, classes)
+        x[...] = np.random.default_rng(1).standard_normal(x.shape)
+        assert x.ctypes.data % 16 == shift * room.itemsize
+        found.append(
+            (
+                ops.sigmoid_focal_loss(x, labels, reduction="none"),
+                ops.sigmoid_focal_loss_backward(x, x, labels, reduction="none"),
+                ops.bias_act(x, bias, act="swish"),
+                ops.tin_shift(x.reshape(1, 13, classes), np.arange(classes)[None] - 1),
+            )
+        )
+    for others in found[1:]:
+        for a, b in zip(found[0], others, strict=True):
+            np.testing.assert_array_equal(a, b)

@@ -125,7 +125,8 @@ def calls():
     }
 
 
-# The most sectors a request of kernels' loads and stores; 4 are floats side by side, 32 what no two lanes share.
+# The most sectors a request of kernels' loads and stores: 4 are floats side by side, 16 are loads of 16 bytes side by side,
+# 32 what no two lanes share.
 SECTORS = {
     ("prroi_pool_backward", "edge_gradient<float>"): (6.3, 2),
     ("deform_roi_pool_backward", "offset_gradient<float>"): (6.2, 2),
@@ -135,9 +136,9 @@ SECTORS = {
     ("nms", "score_keys<float, int>"): (4, 4),
     ("roi_align", "pool_upright<float, regions::Align>"): (3.2, 4),
     ("roi_align, channels last", "pool_upright_last<float, 4, regions::Align>"): (4, 4.3),
-    ("bbox_overlaps", "all_pairs<float>"): (13.6, 4),
-    ("sigmoid_focal_loss", "sigmoid_each<float, uint32_t>"): (3, 4),
-    ("tin_shift", "copy_groups<float, uint32_t>"): (2.3, 4),
+    ("bbox_overlaps", "all_pairs<float>"): (14.5, 4),
+    ("sigmoid_focal_loss", "sigmoid_each<float, uint32_t>"): (8, 15.5),
+    ("tin_shift", "copy_groups<float, 4, uint32_t>"): (7, 16),
 }
 
 

@@ -223,7 +223,8 @@ def test_channels_last_is_read_as_it_lies(backend):
         ),
         strict=True,
     ):
-        np.testing.assert_array_equal(a, b)
+        close = 1e-12 if backend == "cuda" else 0  # cuBLAS adds products of another layout in another order
+        np.testing.assert_allclose(a, b, rtol=close, atol=close)
 
 
 X, OFFSET, MASK, WEIGHT = np.ones((2, 4, 6, 7)), np.zeros((2, 18, 4, 5)), np.ones((2, 9, 4, 5)), np.ones((6, 4, 3, 3))

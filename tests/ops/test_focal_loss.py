@@ -82,7 +82,7 @@ def test_reference(kind, backend):
     loss, backward = (on(backend, f) for f in LOSSES[kind])
     for (x, target), (value, grad) in zip(REFERENCE, EXPECTED[kind], strict=True):
         x, target = np.array(x, np.float32), np.array(target)
-        np.testing.assert_allclose(loss(x, target), value, rtol=1e-6)  # theirs are in float32
+        np.testing.assert_allclose(loss(x, target), value, rtol=2e-6)  # theirs are in float32
         np.testing.assert_allclose(backward(np.ones((), np.float32), x, target), grad, rtol=0, atol=1e-7)
 
 

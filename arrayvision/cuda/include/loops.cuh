@@ -1,7 +1,7 @@
 // The shape of loops: a thread's number in a launch, and its division into indices; in 32 bits where sizes allow, for which
 // cuda/loops.py decides and kernels have two instantiations.
 #pragma once
-#include "prelude.cuh"
+#include "channels.cuh"
 
 namespace loops {
 
@@ -26,6 +26,35 @@ template <> struct FastDivider<int64_t> {
   int64_t divisor;
   __device__ explicit FastDivider(uint64_t packed) : divisor(int64_t(packed)) {}
   __device__ int64_t quotient(int64_t n) const { return n / divisor; }
+};
+
+// The elements that a thread of an elementwise kernel has: 16 bytes of them, which it loads and stores at once where all arrays
+// begin at multiples of 16 bytes (types.aligned), but for the last ones.
+template <class T, class Index> struct Run {
+  static constexpr int most = 16 / int(sizeof(T));
+  Index start;
+  int count;  // 0 for threads behind the last element
+  bool whole;
+
+  __device__ Run(Index n, bool aligned, Index thread)
+      : start(thread * most), count(start < n ? int(min(n - start, Index(most))) : 0), whole(aligned && count == most) {}
+
+  __device__ Channels<T, most> load(const T* x) const {
+    Channels<T, most> run;
+    if (whole) return *reinterpret_cast<const Channels<T, most>*>(x + start);
+#pragma unroll
+    for (int k = 0; k < most; ++k) run.at[k] = k < count ? x[start + k] : T(acc_t<T>(0));
+    return run;
+  }
+  __device__ void store(T* out, const Channels<T, most>& run) const {
+    if (whole) {
+      *reinterpret_cast<Channels<T, most>*>(out + start) = run;
+      return;
+    }
+#pragma unroll
+    for (int k = 0; k < most; ++k)
+      if (k < count) out[start + k] = run.at[k];
+  }
 };
 
 // The remainder; n becomes the quotient. `i = split(n, by_columns)` leaves the row in n.

@@ -8,6 +8,7 @@
 #include "channels.cuh"
 #include "loops.cuh"
 #include "regions.cuh"
+#include "turned.cuh"
 
 namespace roi_upright {
 
