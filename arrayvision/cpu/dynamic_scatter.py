@@ -3,7 +3,7 @@
 import numpy as np
 
 from arrayvision.cpu import kernel
-from arrayvision.cpu.keys import extents, keys_for, pack, rising_runs, unpack
+from arrayvision.cpu.keys import bit_widths, keys_for, pack, rising_runs, unpack
 from arrayvision.cpu.prefetch import AHEAD, prefetch
 from arrayvision.cpu.threads import claim, parallel_for
 
@@ -92,7 +92,7 @@ def spread_chosen(grad, argmax, out, turn, grain, n):
 def group(coors):
     """The points of each voxel by rising coordinates: ((their sorted keys, all in that order, where a voxel's begin, the widths
     of keys' numbers), how many voxels); None if the keys would have more than 62 bits."""
-    widths = [max(0, int(most)).bit_length() for most in extents(coors)]
+    widths = bit_widths(coors)
     if sum(widths) > 62:
         return None
     cells, widths = 1 << sum(widths), np.array(widths, np.int64)

@@ -48,11 +48,10 @@ def nms(boxes, scores, labels, threshold, clockwise, score_threshold, max_num):
     kind, box = c_type(boxes), _kind_of(boxes)
     threshold = float(as_accumulator(kind, threshold))
     single = kind != "double"
-    _, _, keep, count = suppress.ranked(
+    return suppress.kept(
         KERNELS, boxes, box, _WIDTH[box], "double", scores, labels, threshold, 1 if clockwise else -1, single,
         score_threshold, max_num,
     )  # fmt: skip
-    return keep[:count]
 
 
 take_rows = axis_aligned.take_rows

@@ -34,8 +34,8 @@ class FakeArray:
     def __getitem__(self, key):
         return FakeArray(self.host[key])
 
-    def __int__(self):
-        return int(self.host.item())
+    def item(self):
+        return self.host.item()
 
     def fill(self, value):
         self.host.fill(value)
@@ -138,7 +138,8 @@ def test_an_operator_through_cupy(cupy, dtype):
     )
     assert dets.dtype == dtype
     names = [name.split("<")[0] for name, _ in cupy.launched]
-    assert names == ["all_pairs", "score_keys", "prepare", "find_overlaps", "resolve_band", "take_rows"]
+    ranked = ["rank_few"] if dtype != "float64" else ["score_keys", "prepare"]  # one block sorts keys of 32 bits
+    assert names == ["all_pairs", *ranked, "find_overlaps", "resolve_band", "take_rows"]
     assert {stream for _, stream in cupy.launched} == {1234}  # the caller's current one
 
 
