@@ -62,30 +62,31 @@ def layout(x, last):
     return (b, rest[2], rest[0], rest[1]) if last else (b, *rest)
 
 
-def worth_turning(shape, regions, bins):
-    """Whether a map (B, C, H, W) is turned channels-last before so many bins are pooled.
+@functools.lru_cache(256)
+def worth_turning(features, pooled):
+    """Whether maps (B, C, H, W) are turned channels-last before they are pooled into (K, C, oh, ow).
 
     A bin's pixels lie apart, and memory is read 32 bytes at a time: eight channels of a pixel, or a pixel and seven that nobody
     asked for. On an H100 a bin of a channel took 29 ps and 10 ps where channels lie last; to turn the map takes 3 ps a number.
     """
-    return 4 * regions * bins > shape[0] * shape[2] * shape[3]
+    (batch, _, h, w), (regions, _, oh, ow) = features, pooled
+    return 4 * regions * oh * ow > batch * h * w
 
 
 def forward(kernels, kind, x, last, rois, offsets, scale, sampling, aligned, clockwise, gamma, out):
     """Pool features x, (B, H, W, C) if `last` else (B, C, H, W), into out (K, C, oh, ow)."""
-    oh, ow = out.shape[2:]
-    shape = layout(x, last)
-    if not last and worth_turning(shape, len(rois), oh * ow):
+    if not last and worth_turning(x.shape, out.shape):
         x, last = channels_last(kernels, x), True
-    each = together(shape[1], x) if last else 0
+    each = together(out.shape[1], x) if last else 0
     moved = offsets is not None
     if kind in UPRIGHT and not moved:
-        launch = _upright(c_type(x), kind, *shape[1:], len(rois), oh, ow, each)
+        launch = _upright(c_type(x), kind, x.shape, rois.shape[0], out.shape, each)
         if launch is not None:
-            name, grid, numbers, shared = launch
-            args = x, rois, *shape, oh, ow, scale, sampling, aligned, out
-            kernels.launch(name, grid, *numbers, *args, shared=shared)
+            name, grid, numbers, sizes, shared = launch
+            kernels.launch(name, grid, *numbers, x, rois, *sizes, scale, sampling, aligned, out, shared=shared)
             return
+    oh, ow = out.shape[2:]
+    shape = layout(x, last)
     args = *shape, oh, ow, scale, sampling, aligned, clockwise, gamma
     if last:
         grid = len(rois), -(-shape[1] // BLOCK_CHANNELS) if oh * ow else 0
@@ -121,23 +122,21 @@ def _some(regions, channels):
 
 
 @functools.lru_cache(256)
-def _upright(kind, region, channels, h, w, regions, oh, ow, each):
+def _upright(kind, region, features, regions, pooled, each):
     """The launch that pools upright regions, of `each` channels a load where these lie last, else 0: (kernel, grid, numbers
-    that come first, bytes of shared memory); None where lists don't fit."""
+    that come first, (B, C, H, W, oh, ow), bytes of shared memory); None where lists don't fit."""
+    (b, *rest), (_, channels, oh, ow) = features, pooled
+    h, w = rest[:2] if each else rest[1:]
     lists, _ = _lists(kind, h, w, oh, ow)
     if lists is None or 0 in (channels, regions, oh, ow):
         return None
-    by_columns = loops.divider("uint32_t", ow)
+    by_columns, sizes = loops.divider("uint32_t", ow), (b, channels, h, w, oh, ow)
     if each:
-        return (
-            f"pool_upright_last<{kind}, {each}, {region}>",
-            (regions, -(-channels // BLOCK_CHANNELS)),
-            (by_columns,),
-            lists,
-        )
+        grid = regions, -(-channels // BLOCK_CHANNELS)
+        return f"pool_upright_last<{kind}, {each}, {region}>", grid, (by_columns,), sizes, lists
     some = _some(regions, channels)
     numbers = some, loops.divider("uint32_t", oh * ow), by_columns
-    return f"pool_upright<{kind}, {region}>", (regions, -(-channels // some)), numbers, lists
+    return f"pool_upright<{kind}, {region}>", (regions, -(-channels // some)), numbers, sizes, lists
 
 
 def backward(kernels, kind, grad, rois, offsets, scale, sampling, aligned, clockwise, gamma, out):

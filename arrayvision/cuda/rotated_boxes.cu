@@ -23,15 +23,10 @@ template <class S> __device__ inline bool above(const S& p, const S& q, double t
 
 }  // namespace polygons
 
-// Boxes as shapes; `extra` is the sense of angles.
-template <class T, class Box, class A> __global__ void __launch_bounds__(256) shapes(int64_t n, const T* boxes, A extra, Box* out) {
-  for (int64_t i = first(); i < n; i += stride()) out[i].load(boxes + Box::columns * i, extra);
-}
-
-// A block has `strip` rows at a time. Most pairs lie apart: those that don't are listed, and threads take them from the list, so that
-// none waits for a neighbour's pair.
+// Boxes are made shapes where they are read; `sense` is that of angles. A block has `strip` rows at a time. Most pairs lie apart:
+// those that don't are listed, and threads take them from the list, so that none waits for a neighbour's pair.
 template <class T, class S>
-__global__ void __launch_bounds__(BLOCK) all_pairs(int64_t m, int64_t n, int strip, const S* first_shapes, const S* second_shapes, bool foreground, T* out) {
+__global__ void __launch_bounds__(BLOCK) all_pairs(int64_t m, int64_t n, int strip, const T* first_boxes, const T* second_boxes, double sense, bool foreground, T* out) {
   __shared__ __align__(8) unsigned char row_memory[ROWS * sizeof(S)], column_memory[BLOCK * sizeof(S)];
   __shared__ uint16_t list[ROWS * BLOCK];
   __shared__ int count;
@@ -39,10 +34,10 @@ __global__ void __launch_bounds__(BLOCK) all_pairs(int64_t m, int64_t n, int str
   S* const column = reinterpret_cast<S*>(column_memory);
   const int64_t left = int64_t(blockIdx.x) * BLOCK;
   const bool some = left + threadIdx.x < n;
-  if (some) column[threadIdx.x] = second_shapes[left + threadIdx.x];
+  if (some) column[threadIdx.x].load(second_boxes + S::columns * (left + threadIdx.x), sense);
   for (int64_t top = int64_t(blockIdx.y) * strip; top < m; top += int64_t(gridDim.y) * strip) {
     const int rows = int(m - top < strip ? m - top : strip);
-    if (threadIdx.x < rows) row[threadIdx.x] = first_shapes[top + threadIdx.x];
+    if (threadIdx.x < rows) row[threadIdx.x].load(first_boxes + S::columns * (top + threadIdx.x), sense);
     if (threadIdx.x == 0) count = 0;
     __syncthreads();
     T* const result = out + top * n + left;
@@ -62,9 +57,11 @@ __global__ void __launch_bounds__(BLOCK) all_pairs(int64_t m, int64_t n, int str
 }
 
 template <class T, class S>
-__global__ void __launch_bounds__(256) aligned_pairs(int64_t n, const S* first_shapes, const S* second_shapes, bool foreground, T* out) {
+__global__ void __launch_bounds__(256) aligned_pairs(int64_t n, const T* first_boxes, const T* second_boxes, double sense, bool foreground, T* out) {
   for (int64_t i = first(); i < n; i += stride()) {
-    const S p = first_shapes[i], q = second_shapes[i];
+    S p, q;
+    p.load(first_boxes + S::columns * i, sense);
+    q.load(second_boxes + S::columns * i, sense);
     const double inter = polygons::overlap(p, q), whole = foreground ? p.area : p.area + q.area - inter;
     out[i] = T(acc_t<T>(inter > 0 ? inter / whole : 0.0));
   }

@@ -544,10 +544,10 @@ def test_few_regions_as_many(dtype):
         size = int(rng.integers(1, 5)), int(rng.integers(1, 5))
         x.flags.writeable = rois.flags.writeable = False
         few, many = (np.full((4, shape[1], *size), 7, dtype) for _ in range(2))
-        how = roi_bins.pooling(roi_bins.Align, (0.3, 1.0, 2.5)[k % 3], (0, 1, 3)[k // 3 % 3], bool(k % 2))
+        how = (0.3, 1.0, 2.5)[k % 3], (0, 1, 3)[k // 3 % 3], bool(k % 2)
         assert kernels.few(x, few.shape)
-        assert kernels.forward_few(how, x, rois, few)
-        roi_bins.forward(how, x, False, rois, None, many)
+        assert kernels.forward_few(x, rois, *how, few)
+        roi_bins.forward(roi_bins.pooling(roi_bins.Align, *how), x, False, rois, None, many)
         rounding = 64 * np.finfo(dtype).eps
         np.testing.assert_allclose(few, many, rtol=rounding, atol=rounding, equal_nan=True)
 
