@@ -31,8 +31,10 @@ _SIGNATURES = {
     "cuModuleLoadData": (_POINTER, ctypes.c_char_p),
     "cuModuleGetFunction": (_POINTER, _POINTER, ctypes.c_char_p),
     "cuFuncSetAttribute": (_POINTER, _INT, _INT),
-    "cuLaunchKernel": (_POINTER, *[_UNSIGNED] * 7, *[_POINTER] * 3),
 }
+
+
+_pointer = functools.lru_cache(256)(ctypes.c_void_p)  # streams are few
 
 
 class DriverError(RuntimeError):
@@ -72,9 +74,9 @@ class Driver:
         except AttributeError:
             self._load = None
         self.call("cuInit", 0)
-        self._launch, self._current, self._set = (
-            getattr(self.library, name) for name in ("cuLaunchKernel", "cuCtxGetCurrent", "cuCtxSetCurrent")
-        )
+        self._current, self._set = self.library.cuCtxGetCurrent, self.library.cuCtxSetCurrent
+        # Called without declared types, which costs a third: ints are C's as they are, pointers must be ctypes' own.
+        self._launch = self.library["cuLaunchKernel"]
         self._devices, self._lock, self._own = {}, threading.Lock(), threading.local()
 
     def call(self, name, *args):
@@ -137,7 +139,7 @@ class Driver:
             for expression, symbol in symbols.items():
                 function = _POINTER()
                 self.call("cuModuleGetFunction", ctypes.byref(function), module, symbol.encode())
-                found[expression] = function.value
+                found[expression] = function
             return found
 
         return self.within(device, load)
@@ -155,7 +157,7 @@ class Driver:
         x, y, z = grid
         if shared > USUAL_SHARED:
             self.within(device, self.call, "cuFuncSetAttribute", function, _MOST_SHARED, shared)
-        code = self.within(device, self._launch, function, x, y, z, block, 1, 1, shared, stream, table, None)
+        code = self.within(device, self._launch, function, x, y, z, block, 1, 1, shared, _pointer(stream), table, None)
         if code:
             raise DriverError(self.describe(code), code)
 

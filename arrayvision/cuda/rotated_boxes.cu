@@ -18,21 +18,17 @@ template <class S> __device__ inline bool above(const S& p, const S& q, double t
 
 }  // namespace polygons
 
-// Boxes as shapes; `extra` is the sense of angles.
-template <class T, class Box, class A> __global__ void __launch_bounds__(256) shapes(int64_t n, const T* boxes, A extra, Box* out) {
-  for (int64_t i = first(); i < n; i += stride()) out[i].load(boxes + Box::columns * i, extra);
-}
-
+// Boxes are made shapes where they are read; `sense` is that of angles.
 template <class T, class S>
-__global__ void __launch_bounds__(BLOCK) all_pairs(int64_t m, int64_t n, const S* first_shapes, const S* second_shapes, bool foreground, T* out) {
+__global__ void __launch_bounds__(BLOCK) all_pairs(int64_t m, int64_t n, const T* first_boxes, const T* second_boxes, double sense, bool foreground, T* out) {
   __shared__ __align__(8) unsigned char memory[ROWS * sizeof(S)];
   S* const row = reinterpret_cast<S*>(memory);
   const int64_t j = first();
   S mine;
-  if (j < n) mine = second_shapes[j];
+  if (j < n) mine.load(second_boxes + S::columns * j, sense);
   for (int64_t top = int64_t(blockIdx.y) * ROWS; top < m; top += int64_t(gridDim.y) * ROWS) {
     const int rows = int(m - top < ROWS ? m - top : ROWS);
-    if (threadIdx.x < rows) row[threadIdx.x] = first_shapes[top + threadIdx.x];
+    if (threadIdx.x < rows) row[threadIdx.x].load(first_boxes + S::columns * (top + threadIdx.x), sense);
     __syncthreads();
     if (j < n)
       for (int i = 0; i < rows; ++i) {
@@ -45,9 +41,11 @@ __global__ void __launch_bounds__(BLOCK) all_pairs(int64_t m, int64_t n, const S
 }
 
 template <class T, class S>
-__global__ void __launch_bounds__(256) aligned_pairs(int64_t n, const S* first_shapes, const S* second_shapes, bool foreground, T* out) {
+__global__ void __launch_bounds__(256) aligned_pairs(int64_t n, const T* first_boxes, const T* second_boxes, double sense, bool foreground, T* out) {
   for (int64_t i = first(); i < n; i += stride()) {
-    const S p = first_shapes[i], q = second_shapes[i];
+    S p, q;
+    p.load(first_boxes + S::columns * i, sense);
+    q.load(second_boxes + S::columns * i, sense);
     const double inter = polygons::overlap(p, q), whole = foreground ? p.area : p.area + q.area - inter;
     out[i] = T(acc_t<T>(inter > 0 ? inter / whole : 0.0));
   }

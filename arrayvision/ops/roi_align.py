@@ -112,8 +112,7 @@ def _small(usual, size, scale, ratio, aligned):
         shape = regions.shape[0], x.shape[1], height, width
         if kernels.few(x, shape):
             out = np.empty(shape, np.float32)
-            how = kernels.pooling(kernels.Align, scale, ratio, aligned)
-            if kernels.forward_few(how, x, regions, out):
+            if kernels.forward_few(x, regions, scale, ratio, aligned, out):
                 return give(out)
     return None
 
