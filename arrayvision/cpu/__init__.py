@@ -9,6 +9,7 @@ import contextlib
 import functools
 import gc
 import hashlib
+import importlib.util
 import logging
 import multiprocessing
 import os
@@ -19,10 +20,12 @@ import signal
 import threading
 
 from numba import config, njit
-from numba.core import event
+from numba.core import event, sigutils, typing
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile, _CacheLocator
+from numba.core.compiler_lock import global_compiler_lock
 
 from arrayvision import cache, shipped
+from arrayvision.cpu import direct, writes
 
 HERE = pathlib.Path(__file__).parent
 _ELSEWHERE = re.compile("CACHE|NUMBA_CPU_")  # options that change no kernel, or are in Numba's own keys
@@ -133,6 +136,15 @@ class _Cache(FunctionCache):
         sig, (triple, *own), code = super()._index_key(sig, codegen)
         return sig, (triple, self._level, "") if self._level else (triple, *own), code
 
+    def kept(self, kinds, codegen):
+        """The argument types for which there is code for this processor, or this level."""
+        try:
+            index = self._cache_file._load_index()
+        except Exception:  # it is damaged
+            return []
+        own = self._index_key(kinds, codegen)[1:]
+        return [key[0] for key in index if key[1:] == own]
+
     def save_overload(self, sig, data):
         with contextlib.suppress(OSError):  # the disk is full, or the folder is gone: the kernel still runs
             try:
@@ -160,6 +172,9 @@ class _Both(_Cache):
     def _users(self):
         return _Cache(self._py_func, folder()) if folder() is not None else None
 
+    def kept(self, kinds, codegen):
+        return super().kept(kinds, codegen) + (self._users.kept(kinds, codegen) if self._users is not None else [])
+
     def load_overload(self, sig, target_context):
         found = super().load_overload(sig, target_context)
         return found if found is not None or self._users is None else self._users.load_overload(sig, target_context)
@@ -167,6 +182,28 @@ class _Both(_Cache):
     def save_overload(self, sig, data):
         if self._users is not None:
             self._users.save_overload(sig, data)
+
+
+def _import_numba_arrays():
+    """Import what Numba needs of arrays, without SciPy. Numba imports SciPy's linear algebra, for a tenth of a CPU second, to see
+    whether it is there; that it can be found tells as much, and whoever uses it imports it."""
+    from numba.np import linalg
+
+    ensure = linalg.ensure_blas
+
+    def look():
+        if importlib.util.find_spec("scipy") is None:
+            raise ImportError("there is no SciPy")
+
+    linalg.ensure_blas = look
+    try:
+        from numba.np import arraymath
+    finally:
+        linalg.ensure_blas = ensure
+    arraymath.ensure_blas = ensure
+
+
+_import_numba_arrays()
 
 
 class _Waiting(event.Listener):
@@ -227,14 +264,57 @@ def kernel(function=None, **options):
     """
     if function is None:
         return functools.partial(kernel, **options)
-    compiled = njit(nogil=True, error_model="numpy", no_cfunc_wrapper=True, **options)(function)
+    compiled = njit(nogil=True, error_model="numpy", no_cfunc_wrapper=True, pipeline_class=direct.Compiler, **options)(
+        function
+    )
     brought = shipped.cpu(digest())
     if brought is not None:
         compiled._cache = _Both(function, *brought)
     elif folder() is not None:
         compiled._cache = _Cache(function, folder())
     compiled._compile_for_args = _uninterrupted(compiled._compile_for_args)
+    _compile_once(compiled)
     return compiled
+
+
+def _compile_once(kernel):
+    """Let a kernel's code for arrays that it can't write to serve those that it only reads and could: `cpu/writes.py`.
+
+    In memory if it is there, else in the cache; what is compiled is of that kind.
+    """
+    compile, insert = kernel.compile, kernel._insert
+
+    def choose(kinds, inside):
+        if kinds in kernel.overloads:
+            return kinds
+        there = [*kernel.overloads]
+        if isinstance(kernel._cache, _Cache):
+            there += kernel._cache.kept(kinds, kernel.targetctx.codegen())
+        found = next((have for have in there if writes.serves(have, kinds, inside)), None)
+        return writes.settled(kernel.py_func, kinds, inside) if found is None else found
+
+    def compile_one(signature):
+        kinds, result = sigutils.normalize_signature(signature)
+        if result is not None:
+            return compile(signature)
+        with global_compiler_lock:
+            chosen = choose(tuple(kinds), True)
+            entry = compile(chosen)
+            if chosen != kinds:
+                insert([kind._code for kind in kinds], entry, False)  # calls with these types find it at once
+        return entry
+
+    def get_call_template(args, kws):
+        """For a call by another kernel, which hands tuples over as they are."""
+        pysig, kinds = kernel._compiler.fold_argument_types(args, kws)
+        with global_compiler_lock:
+            chosen = choose(tuple(kinds), False)
+            compile(chosen)
+            signatures = [kernel.overloads[chosen].signature]
+        name = kernel.py_func.__name__
+        return typing.make_concrete_template(f"CallTemplate({name})", name, signatures), pysig, kinds, {}
+
+    kernel.compile, kernel.get_call_template = compile_one, get_call_template
 
 
 def _uninterrupted(function):

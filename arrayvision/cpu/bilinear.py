@@ -12,6 +12,7 @@ import numpy as np
 
 from arrayvision.cpu import kernel
 from arrayvision.cpu.threads import claim, parallel_for
+from arrayvision.cpu.transposes import transpose
 
 SUMS = {"contract", "nsz", "arcp"}
 TILE_PIXELS, TILE_CHANNELS = 64, 16  # what is transposed at once
@@ -29,25 +30,6 @@ def to_last(src, dst, blocks, turn, grain, n):
             for c in range(0, channels, TILE_CHANNELS):
                 transpose(src[b, c : c + TILE_CHANNELS, p:q], dst[b, p:q, c : c + TILE_CHANNELS])
         start = claim(turn, grain)
-
-
-@kernel
-def transpose(src, dst):
-    """dst = src.T, eight rows at a time: it reads rows and writes runs."""
-    k, n = 0, src.shape[0]
-    while k + 8 <= n:
-        a, b, c, d = src[k], src[k + 1], src[k + 2], src[k + 3]
-        e, f, g, h = src[k + 4], src[k + 5], src[k + 6], src[k + 7]
-        for i in range(dst.shape[0]):
-            to = dst[i, k : k + 8]
-            to[0], to[1], to[2], to[3] = a[i], b[i], c[i], d[i]
-            to[4], to[5], to[6], to[7] = e[i], f[i], g[i], h[i]
-        k += 8
-    while k < n:
-        a = src[k]
-        for i in range(dst.shape[0]):
-            dst[i, k] = a[i]
-        k += 1
 
 
 def channels_last(x):

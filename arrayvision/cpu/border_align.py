@@ -3,9 +3,10 @@
 import numpy as np
 
 from arrayvision.cpu import kernel
-from arrayvision.cpu.bilinear import all_finite, channels_last, neighbours, scatter_four, transpose
+from arrayvision.cpu.bilinear import all_finite, channels_last, neighbours, scatter_four
 from arrayvision.cpu.roi_align import greater, nothing
 from arrayvision.cpu.threads import claim, parallel_for
+from arrayvision.cpu.transposes import transpose
 
 BLOCK = 16
 

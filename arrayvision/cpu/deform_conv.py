@@ -9,11 +9,12 @@ import math
 import numpy as np
 
 from arrayvision.cpu import kernel
-from arrayvision.cpu.bilinear import channels_last, transpose
+from arrayvision.cpu.bilinear import channels_last
 from arrayvision.cpu.products import ROWS, lanes, panels, product, rounded
 from arrayvision.cpu.roi_bins import transpose_all
 from arrayvision.cpu.runs import add_scaled, blend, dots
 from arrayvision.cpu.threads import claim, parallel_for
+from arrayvision.cpu.transposes import transpose
 
 SUMS = {"contract", "nsz"}
 BLOCK = 48  # positions

@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from arrayvision.cpu import kernel
-from arrayvision.cpu.order import sort_by_key
+from arrayvision.cpu.order import sort_pairs
 
 CELLS = 1024  # along an axis, of an arrangement
 SHARING = 16  # points that may share a cell
@@ -72,7 +72,7 @@ def arrange(points, axes, order):
             continue
         for i in range(own.shape[0]):
             own_keys[i] = cell(points, axes, own[i], low, scale)
-        done = sort_by_key(own_keys, own)
+        _, done = sort_pairs(own_keys, own, 8 * own_keys.itemsize)
         for i in range(own.shape[0]):
             own[i] = done[i]
         i = 0

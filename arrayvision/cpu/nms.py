@@ -22,16 +22,7 @@ ALIVE = np.int32(2**31 - 1)
 FIRST, FEW = 64, 2200
 
 
-@kernel
-def all_alive(n):
-    """Owners of boxes that none has struck yet."""
-    owner = np.empty(n, np.int32)
-    for i in range(n):
-        owner[i] = ALIVE
-    return owner
-
-
-@kernel
+@kernel(inline="always")
 def strike(owner, x1, y1, x2, y2, area, i, a, b, c, d, own, threshold, offset):
     """Strike out boxes whose IoU with box i (a, b, c, d, of area `own`) exceeds the threshold."""
     zero = own - own
@@ -39,7 +30,8 @@ def strike(owner, x1, y1, x2, y2, area, i, a, b, c, d, own, threshold, offset):
         w = max(min(c, x2[j]) - max(a, x1[j]) + offset, zero)
         h = max(min(d, y2[j]) - max(b, y1[j]) + offset, zero)
         inter = w * h
-        owner[j] = min(owner[j], i if inter / (own + area[j] - inter) > threshold else ALIVE)
+        struck = i if inter / (own + area[j] - inter) > threshold else ALIVE
+        owner[j] = min(owner[j], struck)
 
 
 @kernel
@@ -150,7 +142,9 @@ def columns_of(boxes, order, offset):
 def kept_by_score(boxes, score_bits, least, filtered, threshold, offset, most):
     """The kept boxes' indices, of few boxes without labels: all in one call."""
     order, m = by_falling_score(score_bits, least, filtered)
-    owner = all_alive(m)
+    owner = np.empty(m, np.int32)
+    for k in range(m):
+        owner[k] = ALIVE
     _, stop = sweep(owner, columns_of(boxes, order[:m], offset), threshold, offset, most)
     keep, kept = np.empty(m, np.int64), 0
     for k in range(stop):
@@ -216,17 +210,23 @@ def in_segments(boxes, order, starts, threshold, offset, most):
     return owner
 
 
-@kernel
 def emit(order, grouped, owner, size, most):
     """Those of `order` (of `size` indices) that are kept, the first `most`; `owner` is in the order of `grouped`."""
-    kept, keep, count = np.zeros(size, np.uint8), np.empty(min(order.shape[0], most), np.int64), 0
+    kept, keep = np.zeros(size, np.uint8), np.empty(min(len(order), most), np.int64)
+    return keep[: emit_kept(order, grouped, owner, kept, keep)].copy()
+
+
+@kernel
+def emit_kept(order, grouped, owner, kept, keep):
+    """Fill `keep` with `emit`; `kept` are zeros. Returns how many there are."""
+    count = 0
     for k in range(grouped.shape[0]):
         kept[grouped[k]] = owner[k] == ALIVE
     for k in range(order.shape[0]):
-        if kept[order[k]] and count < most:
+        if kept[order[k]] and count < keep.shape[0]:
             keep[count] = order[k]
             count += 1
-    return keep[:count].copy()
+    return count
 
 
 @kernel

@@ -12,7 +12,7 @@ def bits(x):
     return x.view(np.uint32 if x.itemsize == 4 else np.uint64)
 
 
-@kernel
+@kernel(inline="always")
 def falling_key(v, sign):
     """An unsigned key that rises as the float with these bits falls; 0 and -0 are one. `sign` is the sign's bit."""
     if v == sign:
@@ -20,7 +20,7 @@ def falling_key(v, sign):
     return v if v & sign else v ^ (sign - np.uint64(1))
 
 
-@kernel
+@kernel(inline="always")
 def rising_key(v, sign):
     """An unsigned key that rises with the float with these bits."""
     if v == sign:
@@ -44,13 +44,16 @@ def sort_pairs(keys, order, size):
     passes = (size + width - 1) // width
     width = (size + passes - 1) // passes
     mask, step = np.uint64((1 << width) - 1), np.uint64(width)
-    counts = np.zeros((passes, 1 << width), np.int64)
+    counts = np.empty((passes, 1 << width), np.int64)
+    for p in range(passes):
+        for d in range(1 << width):
+            counts[p, d] = 0
     for i in range(n):
         key = np.uint64(keys[i])
         for p in range(passes):
             counts[p, np.int64(key & mask)] += 1
             key >>= step
-    spare_keys, spare = np.empty_like(keys), np.empty_like(order)
+    spare_keys, spare = np.empty(n, keys.dtype), np.empty(n, order.dtype)
     first = np.uint64(keys[0])
     for p in range(passes):
         shift = np.uint64(p * width)
@@ -73,7 +76,6 @@ def sort_pairs(keys, order, size):
     return keys, order
 
 
-@kernel
 def sort_by_key(keys, order):
     """The order that sorts the keys, applied to `order`; stable. Overwrites the keys; returns the sorted order."""
     return sort_pairs(keys, order, 8 * keys.itemsize)[1]
@@ -100,7 +102,7 @@ def by_falling_score(score_bits, least, filtered):
             count += 1
     for i in range((n - count) // 2):  # they were written from the end
         order[count + i], order[n - 1 - i] = order[n - 1 - i], order[count + i]
-    some = sort_by_key(keys[:count], order[:count])
+    _, some = sort_pairs(keys[:count], order[:count], size)
     for i in range(count):  # a slice assigned brings NumPy's error messages, which take a second to compile
         order[i] = some[i]
     return order, count

@@ -14,11 +14,11 @@ from arrayvision.cpu.bilinear import (
     room,
     samples,
     scatter_four,
-    transpose,
     weighted_sum,
 )
 from arrayvision.cpu.roi_bins import Align, frame, pooling
 from arrayvision.cpu.threads import claim, parallel_for
+from arrayvision.cpu.transposes import transpose
 
 SMALL = 40_000
 

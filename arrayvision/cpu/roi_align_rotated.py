@@ -11,12 +11,12 @@ from arrayvision.cpu.bilinear import (
     pool_nothing,
     reach,
     scatter,
-    transpose,
     weighted_sum,
     window,
 )
 from arrayvision.cpu.roi_bins import NONE, TASK_CHANNELS, transpose_all
 from arrayvision.cpu.threads import claim, parallel_for
+from arrayvision.cpu.transposes import transpose
 
 
 @kernel

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import extending
 
-from arrayvision.cpu import kernel
+from arrayvision.cpu import direct, kernel
 from arrayvision.cpu.bilinear import (
     all_finite,
     by_image,
@@ -25,11 +25,11 @@ from arrayvision.cpu.bilinear import (
     samples,
     scatter,
     slopes,
-    transpose,
     weighted_sum,
     window,
 )
 from arrayvision.cpu.threads import claim, parallel_for
+from arrayvision.cpu.transposes import transpose
 
 TASK_CHANNELS = 64  # channels that a task of the backward pass owns
 
@@ -70,7 +70,8 @@ def pooling(kind, scale, sampling=0, aligned=True, gamma=0.0):
 
 def by_kind(function, **kinds):
     """Let kernels that call `function` call the one for the class of its first argument, a `Pooling`."""
-    options = dict(nogil=True, error_model="numpy")
+    function.kinds = tuple(kinds.values())  # for `cpu/writes.py`
+    options = dict(nogil=True, error_model="numpy", pipeline_class=direct.Compiler)
     extending.overload(function, jit_options=options, strict=False)(
         lambda pooling, *_: kinds[pooling.instance_class.__name__]
     )

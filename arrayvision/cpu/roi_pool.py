@@ -3,8 +3,9 @@
 import numpy as np
 
 from arrayvision.cpu import kernel
-from arrayvision.cpu.bilinear import all_finite, by_image, channels_last, pool_nothing, transpose
+from arrayvision.cpu.bilinear import all_finite, by_image, channels_last, pool_nothing
 from arrayvision.cpu.threads import claim, parallel_for
+from arrayvision.cpu.transposes import transpose
 
 PLANES = 8
 

@@ -3,9 +3,10 @@
 import numpy as np
 
 from arrayvision.cpu import kernel
-from arrayvision.cpu.bilinear import all_finite, channels_last, neighbours, scatter, transpose, weighted_sum
+from arrayvision.cpu.bilinear import all_finite, channels_last, neighbours, scatter, weighted_sum
 from arrayvision.cpu.roi_bins import TASK_CHANNELS, transpose_all
 from arrayvision.cpu.threads import claim, parallel_for
+from arrayvision.cpu.transposes import transpose
 
 BLOCK = 32
 

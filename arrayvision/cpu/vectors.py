@@ -146,8 +146,8 @@ def boxes_below(typingctx, array, first, x, y, z, limits, at):
 
 
 @intrinsic
-def lower(typingctx, array, first, x, y, z, squares, at):
-    """Lower ``squares[at + i]`` to the squares of a point's distances from WIDE points, where these are less."""
+def lower(typingctx, array, first, x, y, z, out, at):
+    """Lower ``out[at + i]`` to the squares of a point's distances from WIDE points, where these are less."""
     real = array.dtype
 
     def codegen(context, builder, signature, args):
@@ -157,7 +157,7 @@ def lower(typingctx, array, first, x, y, z, squares, at):
         builder.store(builder.select(builder.fcmp_ordered("<", found, before), found, before), place, align=4)
         return context.get_dummy_value()
 
-    return types.none(array, types.int64, real, real, real, squares, types.int64), codegen
+    return types.none(array, types.int64, real, real, real, out, types.int64), codegen
 
 
 @intrinsic

@@ -15,8 +15,9 @@ import threading
 
 _POINTER, _INT, _UNSIGNED = ctypes.c_void_p, ctypes.c_int, ctypes.c_uint
 _MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_*
+_SHARED = 97  # CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
 _MOST_SHARED = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
-_USUAL_SHARED = 48 << 10  # what a kernel may take without asking
+USUAL_SHARED = 48 << 10  # what a kernel may take without asking
 _SIGNATURES = {
     "cuInit": (_UNSIGNED,),
     "cuDriverGetVersion": (_POINTER,),
@@ -45,18 +46,18 @@ class DriverError(RuntimeError):
 
 
 class Device:
-    """A GPU: its primary context, which torch and CuPy use too, and its architecture."""
+    """A GPU: its primary context, which torch and CuPy use too, its architecture, and bytes of shared memory that a block may ask for."""
 
     def __init__(self, driver, ordinal):
         number, found = _INT(), _INT()
         driver.call("cuDeviceGet", ctypes.byref(number), ordinal)
         parts = []
-        for attribute in (_MAJOR, _MINOR):
+        for attribute in (_MAJOR, _MINOR, _SHARED):
             driver.call("cuDeviceGetAttribute", ctypes.byref(found), attribute, number)
             parts.append(found.value)
         context = _POINTER()
         driver.call("cuDevicePrimaryCtxRetain", ctypes.byref(context), number)  # for good: kernels lie in it
-        self.ordinal, self.context, self.arch = ordinal, context.value, 10 * parts[0] + parts[1]
+        self.ordinal, self.context, self.arch, self.shared = ordinal, context.value, 10 * parts[0] + parts[1], parts[2]
 
 
 class Driver:
@@ -154,7 +155,7 @@ class Driver:
     def launch(self, device, function, grid, block, shared, stream, table):
         """Run a function over a grid (x, y, z) of blocks of `block` threads; `table` points to its arguments."""
         x, y, z = grid
-        if shared > _USUAL_SHARED:
+        if shared > USUAL_SHARED:
             self.within(device, self.call, "cuFuncSetAttribute", function, _MOST_SHARED, shared)
         code = self.within(device, self._launch, function, x, y, z, block, 1, 1, shared, _pointer(stream), table, None)
         if code:

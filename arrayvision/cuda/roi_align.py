@@ -44,7 +44,7 @@ def forward_max(x, last, rois, scale, sampling, aligned, out, which):
     """Maximum; `which` (K, C, oh, ow) gets the number of the sample it is, -1 for none inside the map."""
     oh, ow = out.shape[2:]
     shape = layout(x, last)
-    if not last and worth_turning(shape, len(rois), oh * ow):
+    if not last and worth_turning(x.shape, out.shape):
         x, last = channels_last(KERNELS, x), True
     room = _room(c_type(x), *shape[2:], oh, ow, sampling) if last else None
     if room is not None:

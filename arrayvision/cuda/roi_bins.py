@@ -62,29 +62,33 @@ def layout(x, last):
     return (b, rest[2], rest[0], rest[1]) if last else (b, *rest)
 
 
-def worth_turning(shape, regions, bins):
-    """Whether a map (B, C, H, W) is turned channels-last before so many bins are pooled.
+@functools.lru_cache(256)
+def worth_turning(features, pooled):
+    """Whether maps (B, C, H, W) are turned channels-last before they are pooled into (K, C, oh, ow).
 
     A bin's pixels lie apart, and memory is read 32 bytes at a time: eight channels of a pixel, or a pixel and seven that nobody
     asked for. On an H100 a bin of a channel took 29 ps and 10 ps where channels lie last; to turn the map takes 3 ps a number.
     """
-    return 4 * regions * bins > shape[0] * shape[2] * shape[3]
+    (batch, _, h, w), (regions, _, oh, ow) = features, pooled
+    return 4 * regions * oh * ow > batch * h * w
 
 
 def forward(kernels, kind, x, last, rois, offsets, scale, sampling, aligned, clockwise, gamma, out):
     """Pool features x, (B, H, W, C) if `last` else (B, C, H, W), into out (K, C, oh, ow)."""
-    oh, ow = out.shape[2:]
-    shape = layout(x, last)
-    if not last and worth_turning(shape, rois.shape[0], oh * ow):
+    features, pooled = x.shape, out.shape
+    if not last and worth_turning(features, pooled):
         x, last = channels_last(kernels, x), True
-    each = together(shape[1], x) if last else 0
+        features = x.shape
+    each = together(pooled[1], x) if last else 0
     moved = offsets is not None
     if kind in UPRIGHT and not moved:
-        launch = _upright(c_type(x), kind, x.shape, rois.shape[0], out.shape, each)
+        launch = _upright(c_type(x), kind, features, pooled, each)
         if launch is not None:
             name, grid, numbers, sizes, shared = launch
             kernels.launch(name, grid, *numbers, x, rois, *sizes, scale, sampling, aligned, out, shared=shared)
             return
+    oh, ow = pooled[2:]
+    shape = layout(x, last)
     args = *shape, oh, ow, scale, sampling, aligned, clockwise, gamma
     if last:
         grid = len(rois), -(-shape[1] // BLOCK_CHANNELS) if oh * ow else 0
@@ -120,10 +124,10 @@ def _some(regions, channels):
 
 
 @functools.lru_cache(256)
-def _upright(kind, region, features, regions, pooled, each):
+def _upright(kind, region, features, pooled, each):
     """The launch that pools upright regions, of `each` channels a load where these lie last, else 0: (kernel, grid, numbers
     that come first, (B, C, H, W, oh, ow), bytes of shared memory); None where lists don't fit."""
-    (b, *rest), (_, channels, oh, ow) = features, pooled
+    (b, *rest), (regions, channels, oh, ow) = features, pooled
     h, w = rest[:2] if each else rest[1:]
     lists, _ = _lists(kind, h, w, oh, ow)
     if lists is None or 0 in (channels, regions, oh, ow):
@@ -172,7 +176,8 @@ def _gather(kernels, kind, grad, rois, offsets, moved, arguments, out):
         block=64,
     )  # fmt: skip
     across = -(-w // SIDE)
-    grid = across * -(-h // SIDE), -(-channels // GATHERED), min(batch, 65535)
+    some = GATHERED if accumulator(c_type(grad)) == "float" else GATHERED // 2
+    grid = across * -(-h // SIDE), -(-channels // some), min(batch, 65535)
     kernels.launch(
         f"gather_in_order<{c_type(grad)}, {kind}>", grid, len(rois), across, grad, rois, extents, moved, offsets, *arguments, out,
     )  # fmt: skip

@@ -372,6 +372,14 @@ def zeros(like, shape, dtype: str):
     return out
 
 
+def shared_memory(like) -> int:
+    """Bytes of shared memory that a block of a launch may have, on the device of `like`."""
+    if isinstance(like, np.ndarray):  # in the emulator
+        return driver.USUAL_SHARED
+    library = array.library_of(like)
+    return driver.driver().device(library.ordinal(library.device(like))).shared
+
+
 def argsort(keys):
     """The stable order of integers, as int64."""
     return array.library_of(keys).argsort(keys)

@@ -197,15 +197,20 @@ SUPPRESSIONS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", SUPPRESSIONS)
-def test_suppression(name):
+IN_HALF = "nms", "batched_nms", "nms_rotated", "batched_nms, soft"  # graphs that differ in what is cast
+
+
+@pytest.mark.parametrize(
+    "name, dtype", [*((name, torch.float32) for name in SUPPRESSIONS), *((name, torch.float16) for name in IN_HALF)]
+)
+def test_suppression(name, dtype):
     """Scores with ties; as many results as the data make."""
     make, function = SUPPRESSIONS[name]
     rng = np.random.default_rng(0)
 
     def given(n):
         boxes, scores, labels = make(rng, n), rng.permutation(n) // 2 / n, rng.integers(-1, 4, n)
-        return [torch.from_numpy(boxes).float(), torch.from_numpy(scores).float(), torch.from_numpy(labels)]
+        return [torch.from_numpy(boxes).to(dtype), torch.from_numpy(scores).to(dtype), torch.from_numpy(labels)]
 
     args = given(30)
     uses_labels = "batched" in name or name == "nms_rotated"
@@ -220,7 +225,7 @@ def test_suppression(name):
         assert [node.op_type for node in program.model_proto.graph.node].count("NonMaxSuppression") == 1
     for n in (30, 17, 1):
         args = given(n)[:inputs]
-        compare(run(made, args), call(*args))
+        compare(run(made, args), call(*args), 1e-5 if dtype is torch.float32 else torch.finfo(dtype).eps)
 
 
 # ---- what can't be ----------------------------------------------------------------------------------------------------
