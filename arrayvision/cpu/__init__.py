@@ -209,22 +209,17 @@ _import_numba_arrays()
 class _Waiting(event.Listener):
     """Says why nothing happens when a compilation takes more than a second: once for a file of kernels.
 
-    Through the logger "arrayvision", which writes to stderr unless it is told otherwise. While one of ours is compiled, the
-    garbage collector, which would look through the compiler's millions of objects again and again, waits.
+    Through the logger "arrayvision", which writes to stderr unless it is told otherwise.
     """
 
     def __init__(self):
-        self.depth, self.timer, self.told, self.collects = 0, None, set(), False
+        self.depth, self.timer, self.told = 0, None, set()
 
     def on_start(self, happening):
         self.depth += 1
         function = getattr(happening.data.get("dispatcher"), "py_func", None)
         name = getattr(function, "__module__", None) or ""  # a function that was made by exec has none
-        if self.depth > 1 or not name.startswith("arrayvision.cpu."):
-            return
-        self.collects = gc.isenabled()
-        gc.disable()
-        if name in self.told or _quiet():
+        if self.depth > 1 or not name.startswith("arrayvision.cpu.") or name in self.told or _quiet():
             return
         self.timer = threading.Timer(1.0, self.tell, (name,))
         self.timer.daemon = True
@@ -232,13 +227,9 @@ class _Waiting(event.Listener):
 
     def on_end(self, happening):
         self.depth -= 1
-        if self.depth == 0:
-            if self.collects:
-                self.collects = False
-                gc.enable()
-            if self.timer is not None:
-                self.timer.cancel()
-                self.timer = None
+        if self.depth == 0 and self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
 
     def tell(self, name):
         self.told.add(name)
@@ -297,7 +288,7 @@ def _compile_once(kernel):
         kinds, result = sigutils.normalize_signature(signature)
         if result is not None:
             return compile(signature)
-        with global_compiler_lock:
+        with global_compiler_lock, _without_collector():
             chosen = choose(tuple(kinds), True)
             entry = compile(chosen)
             if chosen != kinds:
@@ -315,6 +306,18 @@ def _compile_once(kernel):
         return typing.make_concrete_template(f"CallTemplate({name})", name, signatures), pysig, kinds, {}
 
     kernel.compile, kernel.get_call_template = compile_one, get_call_template
+
+
+@contextlib.contextmanager
+def _without_collector():
+    """Let the garbage collector wait: it would look through the compiler's millions of objects again and again."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _uninterrupted(function):
