@@ -17,6 +17,7 @@ import pathlib
 import pickle
 import re
 import signal
+import sys
 import threading
 
 from numba import config, njit
@@ -290,7 +291,7 @@ def _compile_once(kernel):
             return compile(signature)
         with global_compiler_lock, _without_collector():
             chosen = choose(tuple(kinds), True)
-            entry = compile(chosen)
+            entry = _with_room(compile, chosen)
             if chosen != kinds:
                 insert([kind._code for kind in kinds], entry, False)  # calls with these types find it at once
         return entry
@@ -306,6 +307,20 @@ def _compile_once(kernel):
         return typing.make_concrete_template(f"CallTemplate({name})", name, signatures), pysig, kinds, {}
 
     kernel.compile, kernel.get_call_template = compile_one, get_call_template
+
+
+def _with_room(function, argument):
+    """Call a function with room for the frames of all that it calls.
+
+    Python has frames in pieces of 16 KiB. Where one ends, each call begins another, which the system hands out and takes back:
+    the compiler, tens of calls deep, does so 30,000 times for a kernel, a tenth of its time. A piece is as large as its first
+    frame needs and half of it empty, so a large frame, most of which is never touched, makes room for those that follow.
+    """
+    return function(argument)
+
+
+if sys.version_info >= (3, 11):
+    _with_room.__code__ = _with_room.__code__.replace(co_stacksize=100_000)
 
 
 @contextlib.contextmanager
