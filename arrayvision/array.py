@@ -34,6 +34,7 @@ INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uin
 _DTYPES = {name: np.dtype(name) for name in (*FLOATS, *INTEGERS, "bool") if name != "bfloat16"}
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 _FLOAT32 = np.dtype("float32")
+_LONG = {np.dtype("int32"): 4, np.dtype("int64"): 8}
 
 
 def numpy_dtype(name: str) -> np.dtype:
@@ -130,6 +131,31 @@ class NumPy:
         """The caller's array of a result that was computed from `plain` ones."""
         return array
 
+    def usual(self, given, integers):
+        """Addresses of usual arrays and their shapes, see `quick`; None for others, and for other libraries' arrays."""
+        places, shapes = [], []
+        for x in given:
+            if x is None:
+                places.append(0)
+                shapes.append(None)
+            elif type(x) is np.ndarray and x.dtype == _FLOAT32 and x.flags.c_contiguous and x.flags.aligned:
+                places.append(x.__array_interface__["data"][0])
+                shapes.append(x.shape)
+            else:
+                return None
+        if integers is not None:
+            x, size = integers, _LONG.get(getattr(integers, "dtype", None))
+            if type(x) is not np.ndarray or size is None or not (x.flags.c_contiguous and x.flags.aligned):
+                return None
+            places += x.__array_interface__["data"][0], size
+            shapes.append(x.shape)
+        return places, shapes
+
+    def room(self, shape):
+        """A float32 result of a small call, and its address."""
+        array = np.empty(shape, _FLOAT32)
+        return array, array.__array_interface__["data"][0]
+
     # -- what launches of CUDA kernels need; on NumPy arrays, in the emulator --
     def argsort(self, x):
         """The stable order of integers, as int64."""
@@ -174,7 +200,9 @@ class Torch(NumPy):
         self._plain = (torch.Tensor, torch.nn.Parameter)
         self._gpu: dict = {}
         self._float32 = torch.float32
+        self.usual = _usual_tensors(torch)
         self._strided, self._dual = torch.strided, torch.autograd.forward_ad
+        self.pointer = torch.Tensor.data_ptr  # which a method of ours would take twice as long to call
         self._recording, self._wrapped = torch.is_grad_enabled, torch._C._functorch.is_functorch_wrapped_tensor
 
     def refuse(self, function, argument, x):
@@ -271,26 +299,28 @@ class Torch(NumPy):
             x.dtype is self._float32
             and x.is_cpu
             and type(x) in self._plain
-            and x.layout is self._strided
-            and x.is_contiguous()
             and not x.requires_grad
-            and not x.is_neg()
             and not self._wrapped(x)
             and self._dual._current_level < 0
         ):
-            view = x.numpy()
-            view.setflags(write=False)
-            return view
+            try:
+                if x.is_contiguous():
+                    view = x.numpy()
+                    view.setflags(write=False)
+                    return view
+            except (RuntimeError, TypeError):  # sparse, or lazily negated
+                pass
         return None
 
     def given_back(self, array):
         return self.torch.from_numpy(array)
 
+    def room(self, shape):
+        array = self.torch.from_numpy(np.empty(shape, _FLOAT32))
+        return array, array.data_ptr()
+
     def fetched(self, x):
         return x.cpu().numpy()
-
-    def pointer(self, x):
-        return x.data_ptr()
 
     def stream(self, device):
         if self._raw_stream is not None:
@@ -314,6 +344,50 @@ class Torch(NumPy):
 
     def deterministic(self):
         return self.torch.are_deterministic_algorithms_enabled()
+
+
+def _usual_tensors(torch):
+    """`NumPy.usual` for tensors, with all names at hand."""
+    tensor, parameter, float32, long = torch.Tensor, torch.nn.Parameter, torch.float32, {torch.int32: 4, torch.int64: 8}
+    dual, recording = torch.autograd.forward_ad, torch.is_grad_enabled
+
+    def usual(given, integers):
+        if dual._current_level >= 0:
+            return None
+        places, shapes = [], []
+        try:
+            for x in given:
+                if x is None:
+                    places.append(0)
+                    shapes.append(None)
+                    continue
+                kind = type(x)
+                if (
+                    (kind is not tensor and kind is not parameter)
+                    or x.dtype is not float32
+                    or not x.is_cpu
+                    or not x.is_contiguous()
+                    or (x.requires_grad and recording())
+                    or x.is_neg()
+                ):
+                    return None
+                place = x.data_ptr()
+                if not place:  # empty, or its memory was given back
+                    return None
+                places.append(place)
+                shapes.append(x.shape)
+            if integers is not None:
+                x, kind = integers, type(integers)
+                size = long.get(x.dtype) if kind is tensor or kind is parameter else None
+                if size is None or not x.is_cpu or not x.is_contiguous():
+                    return None
+                places += x.data_ptr(), size
+                shapes.append(x.shape)
+        except RuntimeError:  # sparse, or traced by torch.func: without memory of its own
+            return None
+        return places, shapes
+
+    return usual
 
 
 class CuPy(NumPy):
@@ -532,6 +606,50 @@ def plain(first, second) -> tuple | None:
     return None if a is None or b is None else (a, b, found.given_back)
 
 
+def quick(plan, given, *more, integers=None):
+    """The result of a small call of usual arrays, by a kernel that takes addresses; None for all other calls.
+
+    Usual are those that `plain` takes, and contiguous int32 and int64 ones as `integers`. What follows from their shapes is
+    remembered, so a call takes two or three microseconds.
+
+    Parameters
+    ----------
+    plan : callable
+        ``plan(*shapes, *more)``, with a cache (`functools.lru_cache`, typed, for True is 1): ``(kernel, shape, sizes)``, what
+        is called and with what, and the result's shape; None for more than `SMALL` numbers, and where shapes don't fit or
+        something else is to be checked. A TypeError counts as None.
+    given : sequence of arrays
+        Float32 ones; None for one left out, whose shape is None and address 0.
+    *more
+        Other arguments.
+    integers : array, optional
+        The last argument.
+
+    Returns
+    -------
+    array or None
+        What ``kernel(*addresses, address, *sizes)`` filled; None if it returned False. With `integers` the last of the
+        addresses are theirs and how many bytes one of them has.
+    """
+    library = _of_type.get(type(given[0]))
+    usual = None if EMULATED or library is None else library.usual(given, integers)
+    if usual is None:
+        return None
+    places, shapes = usual
+    try:
+        call = plan(*shapes, *more)
+    except TypeError:  # what can't be remembered, such as an array in a number's place, or is of a wrong kind
+        return None
+    if call is None:
+        return None
+    kernel, shape, sizes = call
+    out, place = library.room(shape)
+    return None if kernel(*places, place, *sizes) is False else out
+
+
+SMALL = 16384  # numbers of a result: more are worth threads, and take longer than the checks
+
+
 # ---- the arrays of a call ----------------------------------------------------------------------------------------------
 class Output:
     """A result: `view` is what the kernel fills, `result()` the caller's array."""
@@ -564,15 +682,17 @@ class Arrays:
         Whether they are in a GPU's memory.
     backend : {"cpu", "cuda"}
         The package of the kernels.
+    narrow : str or None
+        The dtype to which results are rounded in the end, where `floats` gave a wider one to compute in.
     """
 
-    __slots__ = ("_given", "_narrow", "backend", "device", "function", "gpu", "library")
+    __slots__ = ("_given", "backend", "device", "function", "gpu", "library", "narrow")
 
     def __init__(self, function, given, library, device):
         self.function, self._given, self.library, self.device = function, given, library, device
         self.gpu = library.on_gpu(device)
         self.backend = "cuda" if self.gpu or EMULATED else "cpu"
-        self._narrow = None
+        self.narrow = None
 
     def kernels(self, name: str):
         """The module of kernels of that name."""
@@ -672,7 +792,7 @@ class Arrays:
 
         The two are the same, but that integers which float32 doesn't hold (beyond 2**24) are computed in float64.
         """
-        self._narrow = None
+        self.narrow = None
         names = [*map(self.library.dtype, arrays.values())]
         result = names[0]
         if result in FLOATS and names.count(result) == len(names):
@@ -683,7 +803,7 @@ class Arrays:
             name in _WIDE and self._inexact(x) for name, x in zip(names, arrays.values(), strict=True)
         ):
             return result
-        self._narrow = result
+        self.narrow = result
         return "float64"
 
     def _inexact(self, x):
@@ -773,8 +893,8 @@ class Arrays:
         library = self.library
         if result is not None:
             pass
-        elif self._narrow is not None and dtype == "float64" and not exact:
-            result = self._narrow
+        elif self.narrow is not None and dtype == "float64" and not exact:
+            result = self.narrow
         elif self.backend == "cpu" and dtype in _WIDER:
             return Output(self, None, self._allocate(NUMPY, shape, _WIDER[dtype])[1], dtype)
         else:

@@ -185,7 +185,7 @@ OPERATORS = (
     _row("tin_shift", "tin_shift", "any", "groups of channels moved along time", "", "TINShift", "TINShiftFunction"),
     _row("upfirdn2d", "upfirdn2d", "any", "images upsampled, padded, filtered and downsampled in one pass", "backward"),
     _row("upsample2d", "upfirdn2d", "any", "images enlarged and filtered"),
-    _row("three_nn", "three_nn", "", "the three nearest points of each point", older="ThreeNN"),
+    _row("three_nn", "three_interpolate", "", "the three nearest points of each point", older="ThreeNN"),
     _row(
         "three_interpolate", "three_interpolate", "any", "features interpolated from three points each", "backward",
         older="ThreeInterpolate",

@@ -136,8 +136,7 @@ def on(backend, function):
     import cupy
 
     def there(x):
-        plain = type(x) is np.ndarray and x.dtype.kind not in "OSU"  # what CuPy has no arrays of goes as it is
-        return cupy.asarray(x) if plain else x
+        return cupy.asarray(x) if type(x) is np.ndarray else x
 
     def back(x):
         if isinstance(x, (tuple, list)):
@@ -145,6 +144,8 @@ def on(backend, function):
         return x.get() if isinstance(x, cupy.ndarray) else x
 
     def call(*args, **kwargs):
+        if any(isinstance(x, np.ndarray) and x.dtype.kind in "OSU" for x in args):  # CuPy has no arrays of these
+            return function(*args, **kwargs)
         return back(function(*map(there, args), **{name: there(x) for name, x in kwargs.items()}))
 
     return call

@@ -308,3 +308,39 @@ def test_a_percentage_is_no_threshold():
         ops.batched_nms(BOXES, SCORES, None, dict(iou_treshold=0.5), True)
     with pytest.raises(ValueError, match="output_size must be at least 1, got 0"):
         ops.roi_align(np.zeros((1, 1, 4, 4)), np.zeros((1, 5)), 0)
+
+
+def test_small_calls_take_usual_arrays_alone(monkeypatch):
+    """`quick` computes what the long way does and leaves it what is unusual; what is remembered takes no check's place."""
+    taken, module = [], sys.modules["arrayvision.ops.bias_act"]
+
+    def quick(*args, **more):
+        taken.append(array.quick(*args, **more))
+        return taken[-1]
+
+    monkeypatch.setattr(array, "EMULATED", False)
+    monkeypatch.setattr(module, "quick", quick)
+    rng = np.random.default_rng(0)
+    x, bias = (rng.standard_normal(shape).astype(np.float32) for shape in ((3, 3, 3, 3), 3))
+    expected, (a, b) = x + bias.reshape(1, 3, 1, 1), map(torch.from_numpy, (x, bias))
+    array.library_of(a)  # torch is known from now on
+    for given, wanted in (((x, bias), expected), ((a, b), expected), ((x,), x), ((a,), x)):
+        np.testing.assert_array_equal(ops.bias_act(*given), wanted)
+        assert taken[-1] is not None
+    for first, second, wanted in (
+        (a.double(), b, expected),
+        (a.transpose(2, 3), b, (x.swapaxes(2, 3) + bias.reshape(1, 3, 1, 1))),
+        (torch.complex(a, -a).conj().imag, b, expected),  # with the negative bit set
+        (x[:, :, ::-1], bias, expected[:, :, ::-1]),
+        (x.astype(">f4"), bias, expected),
+    ):
+        np.testing.assert_allclose(ops.bias_act(first, second), wanted, rtol=1e-6)
+        assert taken[-1] is None
+    with pytest.raises(TypeError, match="dim must be an int, got bool"):
+        ops.bias_act(x, bias, True)
+    with pytest.raises(ValueError, match="gather_points: indices must hold numbers at least 0 and below 3, got 0 to 3"):
+        ops.gather_points(x[0], np.array([[0, 3], [0, 0], [0, 0]]))
+    with pytest.raises(TypeError, match=r"input is traced by torch\.func"):
+        torch.func.vmap(lambda part: ops.bias_act(part, b))(a)
+    with pytest.raises(TypeError, match="input requires grad"):
+        ops.bias_act(a.clone().requires_grad_(), b)

@@ -18,8 +18,9 @@ def copy(tmp_path):
     for folder in ("arrayvision", "tools", "tests"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__", "data"))
     shutil.copytree(ROOT / "arrayvision/data", tmp_path / "arrayvision/data")
-    for file in ("README.md", "pyproject.toml"):
-        shutil.copy(ROOT / file, tmp_path)
+    for file in ("README.md", "pyproject.toml", "docs/onnx.md"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / file, tmp_path / file)
     return tmp_path
 
 
@@ -53,10 +54,11 @@ def fill(path, old, new):
 def test_a_skeleton_fails_until_it_is_filled(copy):
     done = python(copy, "tools.new_operator", "twofold")
     assert done.returncode == 0, done.stderr
-    assert (
-        python(copy, "tools.readme").returncode == 0
-        and "| `twofold` | yes | yes | yes |" in (copy / "README.md").read_text()
-    )
+    assert "| `twofold` | yes | yes | yes |" in (copy / "README.md").read_text()
+    assert "| `twofold` | there is no translation |" in (copy / "docs/onnx.md").read_text()
+    for package in ("ops", "torch_bridge.ops"):
+        imported = f"from arrayvision.{package}.twofold import twofold as twofold\n"
+        assert imported in (copy / "arrayvision" / package.replace(".", "/") / "__init__.py").read_text()
     found = outcomes(copy)
     assert found["failed"] >= 20 and "errors" not in found
     package = copy / "arrayvision"

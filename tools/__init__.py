@@ -1,1 +1,1 @@
-"""What helps to work on the package: `python -m tools.new_operator NAME`, `python -m tools.readme`."""
+"""What helps to work on the package: `python -m tools.new_operator NAME`, `python -m tools.lists`."""

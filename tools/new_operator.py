@@ -1,4 +1,4 @@
-"""`python -m tools.new_operator NAME`: the files of a new operator, and its entries in the lists.
+"""`python -m tools.new_operator NAME`: the files of a new operator, its row in the table, and what follows from that.
 
 What it writes runs, but computes zeros, and its oracle says that it is to be written: the generic tests of the operator
 (``pytest -k NAME``) fail until both are filled in. CONTRIBUTING.md walks through them.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import pathlib
 import re
 import string
+import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -166,7 +167,7 @@ ROW = '    _row("$name", "$name", "any", "what it does, for the README"),\n'
 
 
 def add(name: str, root: pathlib.Path = ROOT) -> list[pathlib.Path]:
-    """Write the files, the row of the table and the two imports; gives what was written or changed."""
+    """Write the files and the row of the table; gives what was written or changed."""
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise SystemExit(f"new_operator: NAME must be a function's name in small letters, got {name!r}")
     values, changed = {"name": name}, []
@@ -177,23 +178,12 @@ def add(name: str, root: pathlib.Path = ROOT) -> list[pathlib.Path]:
     for path, text in paths.items():
         path.write_text(string.Template(text.lstrip()).substitute(values))
         changed.append(path)
-    for path, anchor, line in (
-        (root / "arrayvision/operators.py", ")  # fmt: skip\n\n# Functions", string.Template(ROW).substitute(values)),
-        *(
-            (
-                root / f"{folder}/__init__.py",
-                "\n__all__",
-                f"from {folder.replace('/', '.')}.{name} import {name} as {name}\n",
-            )
-            for folder in ("arrayvision/ops", "arrayvision/torch_bridge/ops")
-        ),
-    ):
-        text = path.read_text()
-        if anchor not in text:
-            raise SystemExit(f"new_operator: {path.name} has no place for the operator ({anchor!r})")
-        path.write_text(text.replace(anchor, line + anchor, 1))
-        changed.append(path)
-    return changed
+    table, anchor = root / "arrayvision/operators.py", ")  # fmt: skip\n\n# Functions"
+    text = table.read_text()
+    if anchor not in text:
+        raise SystemExit(f"new_operator: {table.name} has no place for the operator ({anchor!r})")
+    table.write_text(text.replace(anchor, string.Template(ROW).substitute(values) + anchor, 1))
+    return [*changed, table]
 
 
 if __name__ == "__main__":
@@ -201,4 +191,5 @@ if __name__ == "__main__":
         raise SystemExit(__doc__)
     for file in add(sys.argv[1]):
         print(file.relative_to(ROOT))
-    print("Now: ruff check --fix . && ruff format . && python -m tools.readme; then CONTRIBUTING.md, room by room.")
+    subprocess.run([sys.executable, "-m", "tools.lists"], check=True, cwd=ROOT)
+    print("Now: CONTRIBUTING.md, file by file; python -m tools.lists again when names change.")

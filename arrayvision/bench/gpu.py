@@ -438,9 +438,16 @@ def dense(place: Place, bridge, beside, vision, mmcv) -> Iterator[Timed]:
         """The gradients of a function and of its peers in all inputs that need one."""
 
         def of(f):
-            out = f()
-            grad = torch.ones_like(out)
-            return lambda: torch.autograd.grad(out, inputs, grad, retain_graph=True)
+            made: list = []
+
+            def call():
+                if not made:  # at the first call, which isn't timed
+                    out = f()
+                    made.append((out, torch.ones_like(out)))
+                ((out, grad),) = made
+                return torch.autograd.grad(out, inputs, grad, retain_graph=True)
+
+            return call
 
         return Timed(name, of(function), {n: of(f) for n, f in peers.items()})
 
@@ -477,7 +484,10 @@ def dense(place: Place, bridge, beside, vision, mmcv) -> Iterator[Timed]:
     starts = torch.cat([sizes.new_zeros(1), sizes.prod(1).cumsum(0)[:-1]])
     value = rand(1, keys, 8, 32).requires_grad_()
     places, shares = (torch.rand(1, queries, 8, 2, 4, *end, device=place.device) for end in ((2,), ()))
-    theirs = mmcv and (lambda: mmcv.MultiScaleDeformableAttnFunction.apply(value, sizes, starts, places, shares, 64))
+    attention = peer("mmcv.ops.multi_scale_deform_attn")
+    theirs = attention and (
+        lambda: attention.MultiScaleDeformableAttnFunction.apply(value, sizes, starts, places, shares, 64)
+    )
     ours = part(bridge.MultiScaleDeformableAttnFunction.apply, value, sizes, starts, places, shares, 64)
     for name in ("multi_scale_deformable_attn", "multi_scale_deformable_attn, gradient"):
         if name.endswith("gradient"):
@@ -593,8 +603,11 @@ def measure(place: Place, case: Timed, copy: float) -> dict:
     return row
 
 
-def run(place: Place, out=None, minutes: float = 9.0, files=None) -> dict:
-    """Check and time everything; the results, which are also in the file `out` after each step."""
+def run(place: Place, out=None, minutes: float = 9.0, files=None, wanted=None) -> dict:
+    """Check and time everything; the results, which are also in the file `out` after each step.
+
+    `files`, if given, are the operators' whose cases are checked; `wanted` are parts of the names of what is timed.
+    """
     begun = time.monotonic()
     found: dict[str, Any] = {"machine": machine(), "checks": {}, "host microseconds": {}, "cases": [], "left out": []}
     if not place.emulated:
@@ -641,6 +654,8 @@ def run(place: Place, out=None, minutes: float = 9.0, files=None) -> dict:
         f"{'case':42} {'warm, ms':>9} {'cold, ms':>9} {'lone, ms':>9} {'GB/s':>7} {'of copy':>7}  peers, warm (ratio, lone)"
     )
     for case in timed(place):
+        if wanted is not None and not any(part in case.name for part in wanted):
+            continue
         if over():
             found["left out"].append(case.name)
             continue
@@ -675,10 +690,11 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=8.5, help="what isn't begun by then is left out (8.5)")
     parser.add_argument("--emulated", action="store_true", help="small sizes, in the emulator: no GPU is needed")
     parser.add_argument("--files", nargs="*", help="operators' files whose cases are checked (all)")
+    parser.add_argument("--cases", nargs="*", metavar="NAME", help="what is timed, by parts of names (all)")
     args = parser.parse_args()
     if args.emulated:
         array.EMULATED = True
-    run(Place(args.emulated), args.out, args.minutes, args.files)
+    run(Place(args.emulated), args.out, args.minutes, args.files, args.cases)
 
 
 if __name__ == "__main__":

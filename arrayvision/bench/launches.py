@@ -29,7 +29,7 @@ def cases():
     out = torch.empty(32, 32)
     calls = {
         "a launch": (
-            lambda: KERNELS.launch("all_pairs<float>", (1, 2), 32, 32, few, few, 0, False, out, block=128),
+            lambda: KERNELS.launch("all_pairs<float>", (1, 8), 32, 32, 4, True, few, few, 0, False, out, block=128),
             0.004,
         ),
         "bbox_overlaps": (lambda: ops.bbox_overlaps(few, few), 0.012),

@@ -44,6 +44,15 @@ class Case:
     indexed : str
         The letters of sizes that indices point into. With 0 that is an error on the CPU; a GPU's indices aren't looked at
         before, and its kernels read nothing for them.
+    indices : tuple of str
+        Inputs of integers, of which one out of range is an error on the CPU. On a GPU its term is left out, by the oracle too.
+    linear : bool
+        Whether the result is linear in ``wrt[0]``, and that alone: with all inputs here its gradient is compared as well.
+    edges : dict of dict
+        Further inputs by what is special about them (ties, NaN, more than a block holds), in place of those above. Only their
+        values are compared, in float64.
+    known : tuple of (dict, tuple)
+        Inputs, and the results that an established implementation gives for them, to four decimals.
     any_axes : tuple of str
         Inputs that may have more axes or fewer than they have here, with another meaning.
     tolerance : float
@@ -61,6 +70,10 @@ class Case:
     derivatives: str = ""
     never_empty: str = ""
     indexed: str = ""
+    indices: tuple[str, ...] = ()
+    linear: bool = False
+    edges: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
+    known: tuple[tuple[Mapping[str, np.ndarray], tuple], ...] = ()
     any_axes: tuple[str, ...] = ()
     tolerance: float = 8.0
 

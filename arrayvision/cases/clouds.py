@@ -21,8 +21,11 @@ def cloud(rng, count, shape="cube"):
 
 
 def nearest(queries, points, count):
-    """Distances and indices (B, N, count) by comparing all with all, sorted; infinite and 0 where points are too few."""
-    distances = np.linalg.norm(queries[:, :, None] - points[:, None], axis=-1)
+    """Distances and indices (B, N, count) by comparing all with all, sorted; infinite and 0 where points are too few. A distance
+    that is NaN counts as infinite."""
+    with np.errstate(all="ignore"):
+        distances = np.linalg.norm(queries[:, :, None] - points[:, None], axis=-1)
+    distances[np.isnan(distances)] = np.inf
     order = np.argsort(distances, axis=-1, kind="stable")[..., :count].astype(np.int32)
     missing = ((0, 0), (0, 0), (0, count - order.shape[-1]))
     found = np.take_along_axis(distances, order, -1)

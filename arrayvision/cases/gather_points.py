@@ -1,5 +1,7 @@
 """Calls of `gather_points` and `grouping_operation`."""
 
+import math
+
 import numpy as np
 
 from arrayvision import ops
@@ -7,17 +9,16 @@ from arrayvision.cases import Case, Timed
 
 
 def take(features, indices):
-    """NumPy's indexing."""
-    return np.take_along_axis(features, indices[:, None].astype(np.int64), 2)
+    """NumPy's indexing; 0 for what is out of range."""
+    inside = (indices >= 0) & (indices < features.shape[2])
+    return np.take_along_axis(features, np.where(inside, indices, 0)[:, None].astype(np.int64), 2) * inside[:, None]
 
 
 def group(features, indices, features_batch_cnt=None, indices_batch_cnt=None):
     """The same of groups, and of stacked clouds row by row."""
     if features_batch_cnt is None:
-        index = np.broadcast_to(
-            indices[:, None].astype(np.int64), (len(indices), features.shape[1], *indices.shape[1:])
-        )
-        return np.take_along_axis(features[..., None], index, 2)
+        flat = take(features, indices.reshape(len(indices), math.prod(indices.shape[1:])))
+        return flat.reshape(*features.shape[:2], *indices.shape[1:])
     starts = np.repeat(np.cumsum(features_batch_cnt) - features_batch_cnt, indices_batch_cnt)
     return features[(starts[:, None] + indices).astype(np.int64)].swapaxes(1, 2)
 
@@ -37,6 +38,8 @@ CASES = (
         wrt=("features",),
         backward=lambda grad, features, indices: (ops.gather_points_backward(grad, indices, features.shape),),
         indexed="N",
+        indices=("indices",),
+        linear=True,
     ),
     Case(
         "grouping_operation",
@@ -47,6 +50,8 @@ CASES = (
         wrt=("features",),
         backward=_group_backward,
         indexed="N",
+        indices=("indices",),
+        linear=True,
     ),
     Case(
         "grouping_operation, stacked",
@@ -60,6 +65,7 @@ CASES = (
         wrt=("features",),
         backward=_group_backward,
         indexed="NMB",
+        linear=True,
     ),
 )  # fmt: skip
 

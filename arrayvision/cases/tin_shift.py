@@ -32,13 +32,10 @@ CASES = (
 
 
 def _gathered(torch, input, shift):
-    frames = torch.arange(input.shape[1])[None, :, None] - shift[:, None]
-    width = input.shape[2] // shift.shape[1]
-    inside = (frames >= 0) & (frames < input.shape[1])
-    index, inside = (
-        a.repeat_interleave(width, 2)[..., None, None] for a in (frames.clamp(0, input.shape[1] - 1), inside)
-    )
-    return input.gather(1, index.expand(input.shape)) * inside
+    wanted = torch.arange(input.shape[1])[None, :, None] - shift[:, None]
+    wanted = wanted.repeat_interleave(input.shape[2] // shift.shape[1], 2)[..., None, None]
+    frames = wanted.clamp(0, input.shape[1] - 1)
+    return input.gather(1, frames.expand(input.shape)) * (frames == wanted)
 
 
 def timed():

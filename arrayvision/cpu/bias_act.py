@@ -8,6 +8,7 @@ import functools
 import numpy as np
 
 from arrayvision.cpu import kernel
+from arrayvision.cpu.addresses import numbers_at, room_at
 from arrayvision.cpu.elementary import exp_parts, log1p_unit
 from arrayvision.cpu.threads import claim, parallel_for
 
@@ -15,6 +16,7 @@ SUMS = {"contract"}
 PIECE = 4096  # elements
 LONG = 256  # a row with one bias is as long as this, or many rows are taken for one, with their biases along it
 SMALL = 16384  # elements that one call does without threads
+NOTHING = np.zeros(1, np.float32)  # which stands for a bias that isn't given
 ZERO, ONE, TWO, MOST = np.float32(0), np.float32(1), np.float32(2), np.float32(3e38)  # take the other operand's type
 INFINITY = np.float32(np.inf)
 LINES, EXPONENTIAL, TANH, SIGMOID, SOFTPLUS, SWISH = range(6)  # as `ops.bias_act.KINDS` numbers them
@@ -136,13 +138,20 @@ def piece(kind, order, numbers, even, odd, grad, x, b, memory, out):
 @kernel
 def repeated(bias, inner, size):
     """A bias for each of `size` places, each `inner` times in turn, over and over."""
-    out = np.empty(size, bias.dtype)
-    i = 0
-    while i < size:
+    out, period = np.empty(size, bias.dtype), bias.shape[0] * inner
+    if inner == 1:
+        once = out[: min(period, size)]
+        for c in range(once.shape[0]):
+            once[c] = bias[c]
+    else:
         for c in range(bias.shape[0]):
-            for _ in range(min(inner, size - i)):
-                out[i] = bias[c]
-                i += 1
+            places = out[min(c * inner, size) : min((c + 1) * inner, size)]
+            for k in range(places.shape[0]):
+                places[k] = bias[c]
+    for start in range(period, size, period):
+        places, before = out[start : min(start + period, size)], out[start - period :]
+        for k in range(places.shape[0]):
+            places[k] = before[k]
     return out
 
 
@@ -179,7 +188,39 @@ def _constants(form, gain, clamp, dtype):
     """What is the same for all pieces, and None as a bias."""
     numbers = form.above, form.below, form.floor, form.high, form.decay, form.share, gain, clamp
     with np.errstate(over="ignore"):  # what the dtype doesn't hold becomes infinite
-        return np.array([*numbers, *form.even, *form.odd]).astype(dtype), np.zeros(1, dtype)
+        constants, nothing = np.array([*numbers, *form.even, *form.odd]).astype(dtype), np.zeros(1, dtype)
+    nothing.setflags(write=False)  # as biases are: kernels are compiled once for both
+    return constants, nothing
+
+
+@kernel
+def pieces_at(x, bias, out, nothing, total, biases, inner, kind, constants, length, size, n):
+    """All of them without threads, of x + bias without a gradient, at addresses; with `nothing` for a bias at 0."""
+    source, own = numbers_at(x, (total,)), numbers_at(bias if bias != 0 else nothing, (biases,))
+    turn = np.zeros(1, np.int64)
+    pieces(source, source, own, inner, kind, 0, constants, room_at(out, (total,)), length, size, turn, n, n)
+
+
+def _cut(total, channels, inner, biased, most=PIECE):
+    """How many places a bias has, the length of rows and of pieces, and how many pieces there are."""
+    period, length, size = channels * inner, inner, most
+    if not biased:
+        inner, length = total, total
+    elif inner < LONG and period < most:  # pieces of whole periods
+        length, size = total, most // period * period
+    elif inner < LONG:
+        length = period
+    size = min(size, length)
+    return inner, length, size, -(-total // length) * -(-length // size)
+
+
+def small(parts, biased, form, gain, clamp):
+    """What `pieces_at` takes beside addresses, for x (N, C, size) of these parts: worth remembering."""
+    outer, channels, inner = parts
+    total = outer * channels * inner
+    inner, length, size, n = _cut(total, channels, inner, biased, 1024)
+    constants, _ = _constants(form, gain, clamp, np.dtype(np.float32))
+    return NOTHING.ctypes.data, total, channels if biased else 1, inner, form.kind, constants, length, size, n
 
 
 def bias_act(grad, x, bias, form, gain, clamp, out):
@@ -188,19 +229,10 @@ def bias_act(grad, x, bias, form, gain, clamp, out):
     if total == 0:
         return
     constants, nothing = _constants(form, gain, clamp, x.dtype)
-    inner, period = x.shape[2], x.shape[1] * x.shape[2]
-    length, size = inner, PIECE
-    if bias is None:
-        bias, inner, length = nothing, total, total
-    elif inner < LONG and period < PIECE:  # pieces of whole periods
-        length, size = total, PIECE // period * period
-    elif inner < LONG:
-        length = period
-    size = min(size, length)
-    n = -(-total // length) * -(-length // size)
+    inner, length, size, n = _cut(total, x.shape[1], x.shape[2], bias is not None)
     arguments = (
-        (x if grad is None else grad).reshape(-1), x.reshape(-1), bias, inner, form.kind, form.order, constants,
-        out.reshape(-1), length, size,
+        (x if grad is None else grad).reshape(-1), x.reshape(-1), nothing if bias is None else bias, inner, form.kind,
+        form.order, constants, out.reshape(-1), length, size,
     )  # fmt: skip
     cost = size * (0.2 if form.kind == LINES else 0.4 if form.order == 0 else 0.6)
     parallel_for(pieces, n, max(1, 16384 // size), *arguments, cost=cost)

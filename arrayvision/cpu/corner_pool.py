@@ -8,6 +8,7 @@ import math
 import numpy as np
 
 from arrayvision.cpu import kernel
+from arrayvision.cpu.addresses import numbers_at, room_at
 from arrayvision.cpu.threads import claim, parallel_for
 
 ROWS = 16  # that are transposed together
@@ -88,6 +89,13 @@ def pool(x, vertical, rising, out, turn, grain, n):
 
 
 @kernel
+def pool_at(x, out, n, height, width, vertical, rising):
+    """All of them without threads, at addresses."""
+    shape = n, height, width
+    pool(numbers_at(x, shape), vertical, rising, room_at(out, shape), np.zeros(1, np.int64), n, n)
+
+
+@kernel
 def along_maxima(moving, x, pooled, vertical, rising, back, out, turn, grain, n):
     """`collect_columns` of gradients, or `carry_columns` of tangents if not `back`."""
     height, width = x.shape[1:]
@@ -114,14 +122,22 @@ def along_maxima(moving, x, pooled, vertical, rising, back, out, turn, grain, n)
         start = claim(turn, grain)
 
 
+def small(shape, mode):
+    """What `pool_at` takes beside addresses."""
+    return math.prod(shape[:2]), *shape[2:], *_runs(mode)
+
+
+def _runs(mode):
+    return mode in ("top", "bottom"), mode in ("bottom", "right")
+
+
 def _run(kernel, arrays, mode, out, *how):
     height, width = out.shape[2:]
     n = math.prod(out.shape[:2])
     if out.size:
         planes = [x.reshape(n, height, width) for x in (*arrays, out)]
         grain = max(1, 16384 // (height * width))
-        runs = mode in ("top", "bottom"), mode in ("bottom", "right")
-        parallel_for(kernel, n, grain, *planes[:-1], *runs, *how, planes[-1], cost=height * width)
+        parallel_for(kernel, n, grain, *planes[:-1], *_runs(mode), *how, planes[-1], cost=height * width)
 
 
 def forward(x, mode, out):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from arrayvision.cpu import kernel
-from arrayvision.cpu.keys import extents, keys_for, pack, rising_runs, unpack
+from arrayvision.cpu.keys import bit_widths, keys_for, pack, rising_runs, unpack
 from arrayvision.cpu.prefetch import AHEAD, prefetch
 from arrayvision.cpu.threads import claim, parallel_for
 
@@ -54,10 +54,15 @@ def choose(feats, keys, order, starts, widths, out, voxel_coors, voxels, counts,
                 row = feats[i]
                 if wanted:
                     voxels[i] = v
+                if k == first:
+                    for c in range(channels):
+                        best[c], which[c] = row[c], i
+                    continue
                 for c in range(channels):
-                    value = row[c]
-                    if k == first or value > best[c] or (value != value and best[c] == best[c]):  # a NaN is above all
-                        best[c], which[c] = value, i
+                    value, old, held = row[c], best[c], which[c]  # without a branch, so in vectors
+                    taken = (value > old) | ((value != value) & (old == old))  # a NaN is above all
+                    best[c] = value if taken else old
+                    which[c] = i if taken else held
             unpack(keys[first], widths, voxel_coors[v])
             counts[v] = stop - first
         start = claim(turn, grain)
@@ -92,7 +97,7 @@ def spread_chosen(grad, argmax, out, turn, grain, n):
 def group(coors):
     """The points of each voxel by rising coordinates: ((their sorted keys, all in that order, where a voxel's begin, the widths
     of keys' numbers), how many voxels); None if the keys would have more than 62 bits."""
-    widths = [max(0, int(most)).bit_length() for most in extents(coors)]
+    widths = bit_widths(coors)
     if sum(widths) > 62:
         return None
     cells, widths = 1 << sum(widths), np.array(widths, np.int64)

@@ -4,6 +4,7 @@ in the order of the indices by the one thread that holds a cloud's channels."""
 import numpy as np
 
 from arrayvision.cpu import kernel
+from arrayvision.cpu.addresses import indices_at, numbers_at, room_at
 from arrayvision.cpu.threads import claim, parallel_for
 
 CHANNELS = 16  # of a task that adds gradients of stacked clouds
@@ -23,6 +24,18 @@ def gather_some(features, indices, out, turn, grain, n):
             for i in range(at.shape[0]):
                 y[i] = x[np.uint32(at[i])]
         start = claim(turn, grain)
+
+
+@kernel
+def gather_at(features, indices, size, out, batch, channels, points, count):
+    """All of them without threads, at addresses; whether the indices, of so many bytes each, are within [0, points)."""
+    at = np.empty(batch * count, np.int32)
+    fit = indices_at(indices, size, points, at)
+    if fit:
+        source, target = numbers_at(features, (batch, channels, points)), room_at(out, (batch, channels, count))
+        n = batch * channels
+        gather_some(source, at.reshape(batch, count), target, np.zeros(1, np.int64), n, n)
+    return fit
 
 
 @kernel

@@ -9,7 +9,7 @@ import numpy as np
 
 from arrayvision.cpu import kernel
 from arrayvision.cpu.order import sort_pairs
-from arrayvision.cpu.threads import claim
+from arrayvision.cpu.threads import claim, parallel_for
 
 
 def keys_for(n, cells):
@@ -33,19 +33,16 @@ def sorted_rows(keys, cells):
 def runs(keys, cells):
     """Where runs of equal keys begin among sorted ones: their starts and, behind the last, its end. Rows outside are none."""
     n = keys.shape[0]
-    count = 0
     while n > 0 and np.uint64(keys[n - 1]) == np.uint64(cells):
         n -= 1
-    for k in range(n):
-        count += k == 0 or keys[k] != keys[k - 1]
-    starts = np.empty(count + 1, np.int32)
+    starts = np.empty(n + 1, np.int32)
+    count = min(n, 1)
+    starts[0] = 0
+    for k in range(1, n):
+        starts[count] = k
+        count += keys[k] != keys[k - 1]  # without a branch: there is no telling where a run ends
     starts[count] = n
-    count = 0
-    for k in range(n):
-        if k == 0 or keys[k] != keys[k - 1]:
-            starts[count] = k
-            count += 1
-    return starts
+    return starts[: count + 1]
 
 
 @kernel
@@ -80,18 +77,39 @@ def runs_by_first_row(keys, cells, most):
 
 
 @kernel
-def extents(rows):
-    """The largest number of each column, of rows without a negative one; -1 where there are none."""
-    n, columns = rows.shape
-    largest = np.full(columns, -1, np.int64)
-    for i in range(n):
-        row, inside = rows[i], True
-        for k in range(columns):
-            inside = inside and row[k] >= 0
-        if inside:
-            for k in range(columns):
-                largest[k] = max(largest[k], np.int64(row[k]))
-    return largest
+def collect_bits(rows, found, turn, grain, n):
+    """found[block] = the bits that any number of a column has, in the rows of a block without a negative number."""
+    last = rows.shape[1] - 1
+    at1, at2 = min(1, last), min(2, last)
+    start = claim(turn, grain)
+    while start < n:
+        part, bits = rows[start : min(start + grain, n)], found[start // grain]
+        if last < 4:  # as most; a column may be looked at twice
+            some0, some1, some2, some3 = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
+            for i in range(part.shape[0]):
+                a, b, c, d = part[i, 0], part[i, at1], part[i, at2], part[i, last]
+                if (a | b | c | d) >= 0:
+                    some0, some1, some2, some3 = some0 | a, some1 | b, some2 | c, some3 | d
+            bits[0], bits[at1], bits[at2], bits[last] = some0, some1, some2, some3
+        else:
+            for k in range(last + 1):
+                bits[k] = 0
+            for i in range(part.shape[0]):
+                row, all_bits = part[i], np.int64(0)
+                for k in range(row.shape[0]):
+                    all_bits |= row[k]
+                if all_bits >= 0:
+                    for k in range(row.shape[0]):
+                        bits[k] |= row[k]
+        start = claim(turn, grain)
+
+
+def bit_widths(rows):
+    """How many bits the largest number of each column has, of rows without a negative one."""
+    n, grain = len(rows), 8192
+    found = np.empty((-(-n // grain), rows.shape[1]), np.int64)
+    parallel_for(collect_bits, n, grain, rows, found, cost=2)
+    return [int(bits).bit_length() for bits in np.bitwise_or.reduce(found, 0)]
 
 
 @kernel

@@ -6,6 +6,7 @@ A mask's number `m` over the pixel `u` of its row belongs to the pixel `w = u + 
 import numpy as np
 
 from arrayvision.cpu import kernel
+from arrayvision.cpu.addresses import numbers_at, room_at
 from arrayvision.cpu.threads import claim, parallel_for
 
 
@@ -44,6 +45,13 @@ def lay(x, collect, out, turn, grain, n):
                 for k in range(last, w):
                     target[k] = 0
         start = claim(turn, grain)
+
+
+@kernel
+def lay_at(x, out, count, height, width, h, w, collect):
+    """All of them without threads, at addresses."""
+    source, target, n = numbers_at(x, (count, height, width, h, w)), room_at(out, (count, h, w, h, w)), count * h * h
+    lay(source, collect, target, np.zeros(1, np.int64), n, n)
 
 
 @kernel

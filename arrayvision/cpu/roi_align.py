@@ -14,6 +14,7 @@ from arrayvision.cpu.bilinear import (
     room,
     samples,
     scatter_four,
+    weighted_sum,
 )
 from arrayvision.cpu.roi_bins import Align, frame, pooling
 from arrayvision.cpu.threads import claim, parallel_for
@@ -23,16 +24,10 @@ SMALL = 40_000
 
 
 @kernel(fastmath={"contract"})
-def add_scaled(out, x, weight):
-    """out += weight * x."""
-    for i in range(out.shape[0]):
-        out[i] += weight * x[i]
-
-
-@kernel(fastmath={"contract"})
-def forward_few(pooling, x, rois, out):
+def forward_few(x, rois, scale, sampling, aligned, out):
     """Average, of few regions and channels, all in one call: a plane's rows first, then what they add up to. (What turns
     channels last pays only for more.) False, and nothing is computed, if a region names no image."""
+    pooling = Align(scale, sampling, aligned, 0.0)  # to be given a record takes longer
     channels, height, width, oh, ow = x.shape[1], x.shape[2], x.shape[3], out.shape[2], out.shape[3]
     if check_batch(rois, x.shape[0]) >= 0:
         return False
@@ -59,12 +54,11 @@ def forward_few(pooling, x, rois, out):
         sums = line[: max(right - left, 0)]
         k = 0
         for c in range(channels):
-            plane = x[int(roi[0]), c]
+            plane = x[int(roi[0]), c, :, left : max(left, right)]
             for i in range(oh):
                 for m in range(sums.shape[0]):
                     sums[m] = 0
-                for a in range(i * ry, i * ry + many[i]):
-                    add_scaled(sums, plane[index[a], left : max(left, right)], weight[a])
+                weighted_sum(sums, plane, index[i * ry :], weight[i * ry :], many[i])
                 for j in range(ow):
                     total, a = sums.dtype.type(0), oh * ry + j * rx
                     for b in range(a, a + many[oh + j]):
@@ -82,11 +76,10 @@ def few(x, shape):
 
 def forward(x, last, rois, scale, sampling, aligned, out):
     """Average: x (B, H, W, C) if `last` else (B, C, H, W), rois (K, 5), out (K, C, oh, ow)."""
-    how = pooling(Align, scale, sampling, aligned)
     if not last and few(x, out.shape):
-        forward_few(how, x, rois, out)
+        forward_few(x, rois, scale, sampling, aligned, out)
     else:
-        roi_bins.forward(how, x, last, rois, None, out)
+        roi_bins.forward(pooling(Align, scale, sampling, aligned), x, last, rois, None, out)
 
 
 def backward(grad, rois, scale, sampling, aligned, out):

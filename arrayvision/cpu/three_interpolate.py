@@ -1,11 +1,18 @@
-"""Weighted sums of three features: a block of points at a time, whose indices and weights serve all channels."""
+"""The three nearest points of each point, by a tree; and weighted sums of their features: a block of points at a time, whose
+indices and weights serve all channels."""
 
 import numpy as np
 
-from arrayvision.cpu import kernel
+from arrayvision.cpu import kernel, neighbours
 from arrayvision.cpu.threads import claim, parallel_for
 
 WIDTH = 256  # points of a block
+
+
+def nearest(target, source, distances, indices):
+    """Fill distances and indices (B, N, 3) with those of the points of source (B, M, 3) nearest to target (B, N, 3)."""
+    neighbours.nearest(target, source, distances, indices)
+    np.sqrt(distances, out=distances)
 
 
 @kernel

@@ -2,8 +2,10 @@
 // Neighbouring threads hold neighbouring positions of the result.
 #include "loops.cuh"
 #include "sums.cuh"
+#include "turned.cuh"
 
 constexpr int CHANNELS = 16;  // of a thread, which finds the sample's pixels once for them
+constexpr int SPREADING = 128;  // threads of a block of spread_last
 
 // The four pixels round a sample, -1 outside the map, their weights, and how far the sample lies from the first of them.
 template <class A> struct Sample { int pixel[4]; A weight[4], fy, fx; };
@@ -29,8 +31,17 @@ template <class A> __device__ inline Sample<A> sample_of(const Filter& f, int64_
                    A(int64_t(j) * f.stride_x - f.pad_x + int64_t(tap % f.width) * f.step_x) + move[f.positions], f.h, f.w);
 }
 
+// A map of an image: V channels of a pixel at once, which lie together unless V is 1.
+template <class T, int V> struct Map {
+  const T* start;
+  int64_t along, pixel;  // from a channel to the next, and from a pixel
+  __device__ Map(const T* x, bool last, int channels, int64_t pixels)
+      : start(x), along(last ? 1 : pixels), pixel(last ? channels : 1) {}
+  __device__ Channels<T, V> at(int c, int p) const { return *reinterpret_cast<const Channels<T, V>*>(start + c * along + p * pixel); }
+};
+
 // out (images, channels, taps, positions of the part) = the samples, times the mask.
-template <class T>
+template <class T, int V>
 __global__ void __launch_bounds__(256) columns_of(uint32_t n, uint64_t by_positions, uint64_t by_taps, uint64_t by_parts, uint64_t by_groups, const T* x, bool last, const acc_t<T>* offset, bool masked, const acc_t<T>* mask, int channels, int own, int h, int w, int columns, int width, int stride_y, int stride_x, int pad_y, int pad_x, int step_y, int step_x, int64_t positions, int64_t first, T* out) {
   using A = acc_t<T>;
   uint32_t t = loops::thread<uint32_t>();
@@ -43,15 +54,18 @@ __global__ void __launch_bounds__(256) columns_of(uint32_t n, uint64_t by_positi
   const Sample<A> s = sample_of(f, row, int(tap), p, offset);
   const A m = masked ? mask[row * positions + first + p] : A(1);
   const int begin = int(g) * own + int(part) * CHANNELS, end = min(begin + CHANNELS, (int(g) + 1) * own);
-  const int64_t along = last ? 1 : pixels, pixel = last ? channels : 1;
+  const Map<T, V> map(x + int64_t(t) * channels * pixels, last, channels, pixels);
   A weight[4];
   for (int k = 0; k < 4; ++k) weight[k] = s.weight[k] != 0 ? s.weight[k] * m : A(0);  // 0 times NaN is NaN
-  for (int c = begin; c < end; ++c) {
-    const T* const map = x + int64_t(t) * channels * pixels + c * along;
-    A sum = 0;
-    for (int k = 0; k < 4; ++k)
-      if (weight[k] != 0) sum += weight[k] * A(map[s.pixel[k] * pixel]);
-    out[((int64_t(t) * channels + c) * taps.divisor + tap) * size.divisor + p] = T(sum);
+  T* target = out + ((int64_t(t) * channels + begin) * taps.divisor + tap) * size.divisor + p;
+  for (int c = begin; c < end; c += V) {
+    A sum[V] = {};
+    for (int k = 0; k < 4; ++k) {
+      if (weight[k] == 0) continue;
+      const Channels<T, V> pixel = map.at(c, s.pixel[k]);
+      for (int v = 0; v < V; ++v) sum[v] += weight[k] * A(pixel.at[v]);
+    }
+    for (int v = 0; v < V; ++v, target += int64_t(taps.divisor) * size.divisor) *target = T(sum[v]);
   }
 }
 
@@ -90,8 +104,58 @@ __global__ void __launch_bounds__(256) spread_columns(uint32_t n, bool in_order,
   }
 }
 
-// The gradients of positions, for_offset (images, groups, taps, 2, positions), and of the mask: a thread adds a sample's channels.
+// The same for sums whose channels lie last, (images, h, w, channels). A warp has `some` positions, 32 of them, and up to 32 channels
+// of a tap: it turns them in shared memory, and adds 32 channels to the pixels of 4 samples at a time.
 template <class T>
+__global__ void __launch_bounds__(SPREADING) spread_last(uint32_t n, uint64_t by_tiles, uint64_t by_taps, uint64_t by_parts, uint64_t by_groups, int some, const T* grad, const acc_t<T>* offset, bool masked, const acc_t<T>* mask, int channels, int own, int h, int w, int columns, int width, int stride_y, int stride_x, int pad_y, int pad_x, int step_y, int step_x, int64_t positions, int64_t first, acc_t<T>* sums) {
+  using A = acc_t<T>;
+  constexpr int LANES = 8, EACH = WARP / LANES;  // of a sample, and channels of a lane
+  __shared__ A tiles[SPREADING / WARP][WARP * (WARP + 1)];
+  uint32_t t = loops::thread<uint32_t>() / WARP;
+  if (t >= n) return;  // the whole warp
+  const loops::FastDivider<uint32_t> taps(by_taps), groups(by_groups);
+  const int lane = threadIdx.x % WARP;
+  A* const tile = tiles[threadIdx.x / WARP];
+  const int p = int(loops::split(t, loops::FastDivider<uint32_t>(by_tiles))) * WARP + lane;
+  const uint32_t tap = loops::split(t, taps), part = loops::split(t, loops::FastDivider<uint32_t>(by_parts));
+  const uint32_t g = loops::split(t, groups);
+  const Filter f{h, w, columns, width, stride_y, stride_x, pad_y, pad_x, step_y, step_x, positions, first};
+  const int64_t row = (int64_t(t) * groups.divisor + g) * taps.divisor + tap;
+  const bool mine = p < some;
+  const Sample<A> s = sample_of(f, row, int(tap), mine ? p : 0, offset);
+  const A m = !mine ? A(0) : masked ? mask[row * positions + first + p] : A(1);
+  const int begin = int(g) * own + int(part) * WARP, count = min(WARP, (int(g) + 1) * own - begin);
+  const T* given = grad + ((int64_t(t) * channels + begin) * taps.divisor + tap) * some + p;
+  for (int c = 0; c < count; ++c, given += int64_t(taps.divisor) * some) tile[c * (WARP + 1) + lane] = m != 0 ? m * A(*given) : A(0);
+  __syncwarp();
+  A* const target = sums + int64_t(t) * h * w * channels + begin;
+  const int lowest = sums::FOURS ? lane % LANES * EACH : lane % LANES;  // of the lane's channels
+  for (int step = 0; step < WARP; step += WARP / LANES) {
+    const int sample = step + lane / LANES;
+    A values[EACH];
+    for (int k = 0; k < EACH; ++k) {
+      const int c = sums::FOURS ? lowest + k : lowest + k * LANES;
+      values[k] = c < count ? tile[c * (WARP + 1) + sample] : A(0);
+    }
+    for (int corner = 0; corner < 4; ++corner) {
+      const int pixel = __shfl_sync(0xffffffffu, s.pixel[corner], sample);
+      const A weight = __shfl_sync(0xffffffffu, m != 0 ? s.weight[corner] : A(0), sample);
+      if (weight == 0) continue;
+      A share[EACH];
+      for (int k = 0; k < EACH; ++k) share[k] = weight * values[k];
+      A* const at = target + int64_t(pixel) * channels + lowest;
+      if (sums::FOURS) {
+        if (lowest < count) sums::add_together(at, share);
+      } else {
+        for (int k = 0; k < EACH; ++k)
+          if (lowest + k * LANES < count) atomicAdd(at + k * LANES, share[k]);
+      }
+    }
+  }
+}
+
+// The gradients of positions, for_offset (images, groups, taps, 2, positions), and of the mask: a thread adds a sample's channels.
+template <class T, int V>
 __global__ void __launch_bounds__(256) slopes(uint32_t n, uint64_t by_positions, uint64_t by_taps, uint64_t by_groups, const T* grad, const T* x, bool last, const acc_t<T>* offset, bool masked, const acc_t<T>* mask, int channels, int own, int h, int w, int columns, int width, int stride_y, int stride_x, int pad_y, int pad_x, int step_y, int step_x, int64_t positions, int64_t first, T* for_offset, T* for_mask) {
   using A = acc_t<T>;
   uint32_t t = loops::thread<uint32_t>();
@@ -100,14 +164,18 @@ __global__ void __launch_bounds__(256) slopes(uint32_t n, uint64_t by_positions,
   const uint32_t p = loops::split(t, size), tap = loops::split(t, taps), g = loops::split(t, groups);
   const Filter f{h, w, columns, width, stride_y, stride_x, pad_y, pad_x, step_y, step_x, positions, first};
   const int64_t row = (int64_t(t) * groups.divisor + g) * taps.divisor + tap, pixels = int64_t(h) * w;
-  const int64_t along = last ? 1 : pixels, pixel = last ? channels : 1;
+  const Map<T, V> map(x + int64_t(t) * channels * pixels, last, channels, pixels);
   const Sample<A> s = sample_of(f, row, int(tap), p, offset);
   A sums[4] = {0, 0, 0, 0};
-  for (int c = int(g) * own; c < (int(g) + 1) * own; ++c) {
-    const A value = A(grad[((int64_t(t) * channels + c) * taps.divisor + tap) * size.divisor + p]);
-    const T* const map = x + int64_t(t) * channels * pixels + c * along;
-    for (int k = 0; k < 4; ++k)
-      if (s.pixel[k] >= 0) sums[k] += value * A(map[s.pixel[k] * pixel]);
+  const T* given = grad + ((int64_t(t) * channels + int64_t(g) * own) * taps.divisor + tap) * size.divisor + p;
+  for (int c = int(g) * own; c < (int(g) + 1) * own; c += V) {
+    A value[V];
+    for (int v = 0; v < V; ++v, given += int64_t(taps.divisor) * size.divisor) value[v] = A(*given);
+    for (int k = 0; k < 4; ++k) {
+      if (s.pixel[k] < 0) continue;
+      const Channels<T, V> pixel = map.at(c, s.pixel[k]);
+      for (int v = 0; v < V; ++v) sums[k] += value[v] * A(pixel.at[v]);
+    }
   }
   const bool none = s.pixel[0] < 0 && s.pixel[1] < 0 && s.pixel[2] < 0 && s.pixel[3] < 0;
   const A m = none ? A(0) : masked ? mask[row * positions + first + p] : A(1), fy = s.fy, fx = s.fx;

@@ -4,16 +4,28 @@ import math
 
 from arrayvision.array import library_of
 from arrayvision.cuda import runtime
-from arrayvision.cuda.constants import constant
+from arrayvision.cuda.constants import WARP, constant
 from arrayvision.cuda.loops import divider
 from arrayvision.cuda.runtime import deterministic
 from arrayvision.cuda.sums import ROUND_SUMS, round_sums, zero_sums
-from arrayvision.cuda.types import FLOATS, c_type
+from arrayvision.cuda.turned import TURN, channels_last, turn
+from arrayvision.cuda.types import DTYPES, FLOATS, SIXTEEN, accumulator, c_type, together
 
-CHANNELS = constant("deform_conv.cu", "CHANNELS")
-NAMES = ("columns_of", "spread_columns", "slopes", "add_bias", "add_parts", "channel_sums")
-KERNELS = runtime.Kernels("deform_conv.cu", [*(f"{name}<{T}>" for name in NAMES for T in FLOATS), *ROUND_SUMS])
-MOST = 2**25  # numbers that columns hold at once
+CHANNELS, SPREADING = (constant("deform_conv.cu", name) for name in ("CHANNELS", "SPREADING"))
+KERNELS = runtime.Kernels(
+    "deform_conv.cu",
+    [
+        *(f"{name}<{T}, {v}>" for name in ("columns_of", "slopes") for T in FLOATS for v in (1, SIXTEEN[T])),
+        *(
+            f"{name}<{T}>"
+            for name in ("spread_columns", "spread_last", "add_bias", "add_parts", "channel_sums")
+            for T in FLOATS
+        ),
+        *ROUND_SUMS,
+        *TURN,
+    ],
+)
+MOST = 2**27  # numbers that columns hold at once: fewer and larger products are faster
 
 
 class _Call:
@@ -22,10 +34,14 @@ class _Call:
     def __init__(self, x, last, offset, mask, how, groups, deform_groups, weight, positions, columns):
         b, *rest = x.shape
         self.batch, self.channels, self.h, self.w = (b, rest[2], rest[0], rest[1]) if last else (b, *rest)
-        self.x, self.last, self.offset, self.mask = x, last, offset, mask
         self.made, self.given, self.height, self.width = weight.shape
         self.taps, self.groups, self.deform_groups = self.height * self.width, groups, deform_groups
         self.own, self.positions, self.columns, self.how = self.channels // deform_groups, positions, columns, how
+        # Pixels are read for each tap: where a map has fewer of them than there are samples, it pays to lay their channels together.
+        if not last and self.own % SIXTEEN[c_type(x)] == 0 and self.taps * positions > self.h * self.w:
+            x, last = channels_last(KERNELS, x), True
+        self.x, self.last, self.offset, self.mask = x, last, offset, mask
+        self.v = together(self.own, x) if last else 1  # channels that a thread loads at once
         self.kind, self.dtype = c_type(x), library_of(x).dtype(x)
         self.weight = weight.reshape(1, groups, self.made // groups, self.given * self.taps)
 
@@ -47,6 +63,7 @@ class _Call:
 
     def dividers(self, some, *names):
         sizes = dict(positions=some, taps=self.taps, parts=-(-self.own // CHANNELS), groups=self.deform_groups)
+        sizes |= dict(tiles=-(-some // WARP), warps=-(-self.own // WARP))
         return [divider("uint32_t", sizes[name]) for name in names]
 
     def columns_of(self, image, images, first, some):
@@ -54,7 +71,7 @@ class _Call:
         out = runtime.empty(self.x, (images, self.groups, self.given * self.taps, some), self.dtype)
         n = images * self.deform_groups * -(-self.own // CHANNELS) * self.taps * some
         KERNELS.launch(
-            f"columns_of<{self.kind}>", n, n, *self.dividers(some, "positions", "taps", "parts", "groups"),
+            f"columns_of<{self.kind}, {self.v}>", n, n, *self.dividers(some, "positions", "taps", "parts", "groups"),
             self.x[image : image + images], self.last, *self.shared(image, images, first), out,
         )  # fmt: skip
         return out
@@ -96,7 +113,14 @@ def backward(grad, x, last, offset, mask, weight, how, groups, deform_groups, ou
     batch, made, *size = grad.shape
     call = _Call(x, last, offset, mask, how, groups, deform_groups, weight, math.prod(size), size[1])
     kind, ordered = call.kind, deterministic(x)
-    sums, weight_sums = zero_sums(out), zero_sums(out_weight)
+    # Channels of a pixel are added to side by side, in memory of its own, unless they are few.
+    spread_last = not ordered and call.own % 4 == 0
+    if spread_last:
+        shape = batch, call.h, call.w, call.channels
+        sums = runtime.zeros(x, shape, DTYPES[accumulator(kind)])
+    else:
+        sums = zero_sums(out)
+    weight_sums = zero_sums(out_weight)
     view, turned = grad.reshape(batch, groups, made // groups, call.positions), call.weight.swapaxes(2, 3)
     for image, images, first, some in call.parts():
         images_of, shared = slice(image, image + images), call.shared(image, images, first)
@@ -109,15 +133,28 @@ def backward(grad, x, last, offset, mask, weight, how, groups, deform_groups, ou
         library.matmul(turned, given, columns)  # which are the columns' gradients from here on
         n = images * deform_groups * call.taps * some
         KERNELS.launch(
-            f"slopes<{kind}>", n, n, *call.dividers(some, "positions", "taps", "groups"), columns, x[images_of], last, *shared,
+            f"slopes<{kind}, {call.v}>", n, n, *call.dividers(some, "positions", "taps", "groups"), columns, call.x[images_of],
+            call.last, *shared,
             out_offset[images_of], (out_offset if mask is None else out_mask)[images_of],
         )  # fmt: skip
+        if spread_last:
+            n = images * deform_groups * -(-call.own // WARP) * call.taps * -(-some // WARP)
+            KERNELS.launch(
+                f"spread_last<{kind}>", n * WARP, n, *call.dividers(some, "tiles", "taps", "warps", "groups"), some, columns,
+                *shared, sums[images_of], block=SPREADING,
+            )  # fmt: skip
+            continue
         n = images * call.channels if ordered else n * -(-call.own // CHANNELS)
         KERNELS.launch(
             f"spread_columns<{kind}>", n, n, ordered, *call.dividers(some, "positions", "taps", "parts", "groups"), columns,
             *shared, sums[images_of],
         )  # fmt: skip
-    round_sums(KERNELS, sums, out)
+    if spread_last:
+        rounded = sums if accumulator(kind) == kind else runtime.empty(x, sums.shape, call.dtype)
+        round_sums(KERNELS, sums, rounded)
+        turn(KERNELS, batch, call.h * call.w, call.channels, rounded, out)
+    else:
+        round_sums(KERNELS, sums, out)
     round_sums(KERNELS, weight_sums, out_weight)
 
 

@@ -15,8 +15,9 @@ import threading
 
 _POINTER, _INT, _UNSIGNED = ctypes.c_void_p, ctypes.c_int, ctypes.c_uint
 _MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_*
+_SHARED = 97  # CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
 _MOST_SHARED = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
-_USUAL_SHARED = 48 << 10  # what a kernel may take without asking
+USUAL_SHARED = 48 << 10  # what a kernel may take without asking
 _SIGNATURES = {
     "cuInit": (_UNSIGNED,),
     "cuDriverGetVersion": (_POINTER,),
@@ -30,8 +31,10 @@ _SIGNATURES = {
     "cuModuleLoadData": (_POINTER, ctypes.c_char_p),
     "cuModuleGetFunction": (_POINTER, _POINTER, ctypes.c_char_p),
     "cuFuncSetAttribute": (_POINTER, _INT, _INT),
-    "cuLaunchKernel": (_POINTER, *[_UNSIGNED] * 7, *[_POINTER] * 3),
 }
+
+
+_pointer = functools.lru_cache(256)(ctypes.c_void_p)  # streams are few
 
 
 class DriverError(RuntimeError):
@@ -43,18 +46,18 @@ class DriverError(RuntimeError):
 
 
 class Device:
-    """A GPU: its primary context, which torch and CuPy use too, and its architecture."""
+    """A GPU: its primary context, which torch and CuPy use too, its architecture, and bytes of shared memory that a block may ask for."""
 
     def __init__(self, driver, ordinal):
         number, found = _INT(), _INT()
         driver.call("cuDeviceGet", ctypes.byref(number), ordinal)
         parts = []
-        for attribute in (_MAJOR, _MINOR):
+        for attribute in (_MAJOR, _MINOR, _SHARED):
             driver.call("cuDeviceGetAttribute", ctypes.byref(found), attribute, number)
             parts.append(found.value)
         context = _POINTER()
         driver.call("cuDevicePrimaryCtxRetain", ctypes.byref(context), number)  # for good: kernels lie in it
-        self.ordinal, self.context, self.arch = ordinal, context.value, 10 * parts[0] + parts[1]
+        self.ordinal, self.context, self.arch, self.shared = ordinal, context.value, 10 * parts[0] + parts[1], parts[2]
 
 
 class Driver:
@@ -71,9 +74,9 @@ class Driver:
         except AttributeError:
             self._load = None
         self.call("cuInit", 0)
-        self._launch, self._current, self._set = (
-            getattr(self.library, name) for name in ("cuLaunchKernel", "cuCtxGetCurrent", "cuCtxSetCurrent")
-        )
+        self._current, self._set = self.library.cuCtxGetCurrent, self.library.cuCtxSetCurrent
+        # Called without declared types, which costs a third: ints are C's as they are, pointers must be ctypes' own.
+        self._launch = self.library["cuLaunchKernel"]
         self._devices, self._lock, self._own = {}, threading.Lock(), threading.local()
 
     def call(self, name, *args):
@@ -136,7 +139,7 @@ class Driver:
             for expression, symbol in symbols.items():
                 function = _POINTER()
                 self.call("cuModuleGetFunction", ctypes.byref(function), module, symbol.encode())
-                found[expression] = function.value
+                found[expression] = function
             return found
 
         return self.within(device, load)
@@ -152,9 +155,9 @@ class Driver:
     def launch(self, device, function, grid, block, shared, stream, table):
         """Run a function over a grid (x, y, z) of blocks of `block` threads; `table` points to its arguments."""
         x, y, z = grid
-        if shared > _USUAL_SHARED:
+        if shared > USUAL_SHARED:
             self.within(device, self.call, "cuFuncSetAttribute", function, _MOST_SHARED, shared)
-        code = self.within(device, self._launch, function, x, y, z, block, 1, 1, shared, stream, table, None)
+        code = self.within(device, self._launch, function, x, y, z, block, 1, 1, shared, _pointer(stream), table, None)
         if code:
             raise DriverError(self.describe(code), code)
 

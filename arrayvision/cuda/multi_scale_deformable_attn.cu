@@ -84,11 +84,12 @@ __global__ void __launch_bounds__(256) slopes(uint32_t n, int lanes, uint64_t by
         if (s.pixel[corner] < 0) continue;
         const Channels<T, V> pixel = pixels[s.pixel[corner] * row + part];
         const A weight = s.weight[corner] * scale;
-        A* const target = sums + (first + s.pixel[corner] * row + part) * V;
+        A share[V];
         for (int c = 0; c < V; ++c) {
           dots[corner] += A(g.at[c]) * A(pixel.at[c]);
-          if (scatter && weight != 0) atomicAdd(target + c, weight * A(g.at[c]));
+          share[c] = weight * A(g.at[c]);
         }
+        if (scatter && weight != 0) sums::add_together(sums + (first + s.pixel[corner] * row + part) * V, share);
       }
     }
     for (int corner = 0; corner < 4; ++corner)

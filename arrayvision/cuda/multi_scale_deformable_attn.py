@@ -46,7 +46,7 @@ def forward(value, shapes, starts, locations, weights, out):
 def backward(grad, value, shapes, starts, locations, weights, out, out_locations, out_weights):
     """Fill the gradients of value, locations and weights; grad is (B, Q, heads * channels)."""
     batch, _, heads, channels = value.shape
-    queries, v, ordered = grad.shape[1], together(channels, value, grad), deterministic(value)
+    queries, v, ordered = grad.shape[1], together(channels, value, grad, out), deterministic(value)
     kind, levels, sums = c_type(value), _levels(value, shapes, starts, weights), zero_sums(out)
     lanes = 1
     while lanes < min(channels // v, WARP):

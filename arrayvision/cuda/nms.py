@@ -19,13 +19,13 @@ KERNELS = runtime.Kernels(
 )
 
 
-def _suppress(boxes, scores, labels, threshold, offset, score_threshold, max_num):
+def _suppress(how, boxes, scores, labels, threshold, offset, score_threshold, max_num):
     kind = c_type(boxes)
     number = accumulator(kind)
     threshold = as_accumulator(kind, threshold)
     if score_threshold is not None:
         score_threshold = as_accumulator(kind, score_threshold)
-    return suppress.ranked(
+    return how(
         KERNELS, boxes, BOX[kind], NUMBERS[number], number, scores, labels, threshold, offset, offset, score_threshold, max_num
     )  # fmt: skip
 
@@ -34,8 +34,7 @@ def nms(boxes, scores, labels, threshold, offset, score_threshold, max_num):
     """Indices of the kept boxes by falling score. `score_threshold` None filters nothing; `max_num` -1 keeps all."""
     if len(boxes) == 0:
         return suppress.none(boxes)
-    _, _, keep, count = _suppress(boxes, scores, labels, threshold, offset, score_threshold, max_num)
-    return keep[:count]
+    return _suppress(suppress.kept, boxes, scores, labels, threshold, offset, score_threshold, max_num)
 
 
 def match(boxes, scores, threshold):
@@ -43,7 +42,7 @@ def match(boxes, scores, threshold):
     n = len(boxes)
     if n == 0:
         return suppress.none(boxes), suppress.none(boxes)
-    order, owner, _, _ = _suppress(boxes, scores, None, threshold, 0, None, -1)
+    order, owner, _, _ = _suppress(suppress.ranked, boxes, scores, None, threshold, 0, None, -1)
     rank, counts = empty(boxes, (n,), "int64"), zeros(boxes, (n,), "int32")
     KERNELS.launch("belong", n, n, owner, rank, counts)
     lengths = counts[counts > 0]

@@ -48,6 +48,108 @@ __global__ void __launch_bounds__(256) pool_max(uint32_t n, uint64_t by_bins, ui
   }
 }
 
+// For the rows of a region's bins and for its columns: the samples inside the map, one behind the other, and the range of each bin.
+template <class A> struct MapSample { int low, high, number; A share; };
+template <class A> struct MapSamples {
+  MapSample<A>* const list;
+  roi_upright::Range* const ranges;  // of rows, then of columns
+  const int rows, room;  // how many entries the rows' samples have room for, and all
+
+  __device__ MapSamples(unsigned char* memory, int rows, int room)
+      : list(reinterpret_cast<MapSample<A>*>(memory)), ranges(reinterpret_cast<roi_upright::Range*>(list + room)), rows(rows), room(room) {}
+
+  // f(sample's number, pixels and share) for those of a row or column of bins that lie inside.
+  template <class F> static __device__ void each(const regions::Frame<A>& o, bool row, int i, int length, F&& f) {
+    const A size = row ? o.bh : o.bw, g = row ? o.gh : o.gw, start = (row ? o.y : o.x) + A(i) * size;
+    A from, share;
+    int low, high;
+    const int n = bilinear::sample_range(start, size, g, A(-1), A(length), from);
+    const int64_t modulo = n > 0 ? period(g, length) : 1, begin = int64_t(fmod(from, A(modulo)));
+    for (int u = 0; u < n; ++u)
+      if (bilinear::neighbours(start + (from + A(u) + A(0.5)) * size / g, length, low, high, share)) f(int((begin + u) % modulo), low, high, share);
+  }
+  // All threads of the block come here.
+  __device__ void fill(const regions::Frame<A>& o, bool good, int oh, int ow, int h, int w) const {
+    for (int b = threadIdx.x; good && b < oh + ow; b += roi_last::BLOCK) {
+      int count = 0;
+      each(o, b < oh, b < oh ? b : b - oh, b < oh ? h : w, [&](int, int, int, A) { ++count; });
+      ranges[b].count = count;
+    }
+    __syncthreads();
+    for (int b = threadIdx.x; good && b < oh + ow; b += roi_last::BLOCK) {
+      int at = b < oh ? 0 : rows;
+      for (int k = b < oh ? 0 : oh; k < b; ++k) at += ranges[k].count;
+      ranges[b].start = at;
+      each(o, b < oh, b < oh ? b : b - oh, b < oh ? h : w, [&](int number, int low, int high, A share) {
+        if (at < room) list[at++] = {low, high, number, share};
+      });
+    }
+    __syncthreads();
+  }
+};
+
+// The same as pool_max for x (B, H, W, C), V channels a load (roi_last.cuh).
+template <class T, int V>
+__global__ void __launch_bounds__(256) pool_max_last(uint64_t by_columns, int row_room, int room, const T* x, const acc_t<T>* rois, int batch, int channels, int h, int w, int oh, int ow, acc_t<T> scale, int sampling, bool aligned, T* out, int* which) {
+  using A = acc_t<T>;
+  constexpr int BINS = 32;
+  DYNAMIC_SHARED(unsigned char, memory);
+  __shared__ __align__(8) unsigned char turned[roi_last::Tile<T, BINS>::BYTES], numbers[roi_last::Tile<int, BINS>::BYTES];
+  const roi_last::Tile<T, BINS> tile(turned);
+  const roi_last::Tile<int, BINS> numbered(numbers);
+  const A* const roi = rois + int64_t(blockIdx.x) * 5;
+  const bool good = regions::valid(roi, 5, batch);
+  const regions::Frame<A> o = regions::Align::frame(roi, regions::Pooling<A>{oh, ow, scale, sampling, aligned});
+  const MapSamples<A> samples(memory, row_room, room);
+  samples.fill(o, good, oh, ow, h, w);
+  const bool some = o.gh > 0 && o.gw > 0;
+  const int modulo = some ? int(period(o.gw, w)) : 1;
+  const int c0 = blockIdx.y * roi_last::CHANNELS, mine = min(roi_last::CHANNELS, channels - c0), bins = oh * ow;
+  const roi_last::Lanes<V> own;
+  const T* const source = x + (good ? int64_t(roi[0]) * h * w * channels : 0) + c0 + own.lane * V;
+  const int64_t first_result = (int64_t(blockIdx.x) * channels + c0) * bins;
+  const loops::FastDivider<uint32_t> columns(by_columns);
+  for (int start = 0; start < bins; start += BINS) {
+    const int here = min(BINS, bins - start);
+    for (int b = own.group; b < here && own.lane * V < mine; b += own.GROUPS) {
+      uint32_t i = uint32_t(start + b);
+      const uint32_t j = loops::split(i, columns);
+      A best[V];
+      int number[V];
+      for (int v = 0; v < V; ++v) best[v] = !good ? A(NAN) : some ? A(-INFINITY) : A(0), number[v] = -1;
+      if (good && some) {
+        const roi_upright::Range down = samples.ranges[i], along = samples.ranges[oh + j];
+        for (int a = 0; a < down.count; ++a) {
+          const MapSample<A> row = samples.list[down.start + a];
+          const T *const low = source + int64_t(row.low) * w * channels, *const high = source + int64_t(row.high) * w * channels;
+          for (int q = 0; q < along.count; ++q) {
+            const MapSample<A> column = samples.list[along.start + q];
+            const int64_t left = int64_t(column.low) * channels, right = int64_t(column.high) * channels;
+            const Channels<T, V> corners[4] = {
+                *reinterpret_cast<const Channels<T, V>*>(low + left), *reinterpret_cast<const Channels<T, V>*>(low + right),
+                *reinterpret_cast<const Channels<T, V>*>(high + left), *reinterpret_cast<const Channels<T, V>*>(high + right)};
+            const int its = int(unsigned(row.number) * unsigned(modulo) + unsigned(column.number));
+            const A fy = row.share, fx = column.share;
+            for (int v = 0; v < V; ++v) {
+              const A value = (1 - fy) * ((1 - fx) * A(corners[0].at[v]) + fx * A(corners[1].at[v])) +
+                              fy * ((1 - fx) * A(corners[2].at[v]) + fx * A(corners[3].at[v]));
+              if (!(value <= best[v]) && best[v] == best[v]) best[v] = value, number[v] = its;
+            }
+          }
+        }
+        if (A(int64_t(down.count) * along.count) < o.gh * o.gw)
+          for (int v = 0; v < V; ++v)
+            if (best[v] < 0) best[v] = 0, number[v] = -1;
+      }
+      for (int v = 0; v < V; ++v) tile(own.lane * V + v, b) = T(best[v]), numbered(own.lane * V + v, b) = number[v];
+    }
+    __syncthreads();
+    tile.write(mine, here, bins, out + first_result + start);
+    numbered.write(mine, here, bins, which + first_result + start);
+    __syncthreads();  // before the next bins take the tiles
+  }
+}
+
 // A thread holds one number of the gradient; or, `in_order`, an image's channel.
 template <class T>
 __global__ void __launch_bounds__(256) spread_max(int64_t n, int64_t regions, bool in_order, const T* grad, const int* which, const acc_t<T>* rois, int batch, int channels, int h, int w, int oh, int ow, acc_t<T> scale, int sampling, bool aligned, acc_t<T>* out) {

@@ -1,15 +1,20 @@
 """Launches of roi_align.cu; the functions and arguments of `cpu/roi_align.py`."""
 
 from arrayvision.cuda import roi_bins, runtime
-from arrayvision.cuda.loops import rows
-from arrayvision.cuda.roi_bins import ALIGN, layout, tasks
+from arrayvision.cuda.loops import divider, rows
+from arrayvision.cuda.roi_bins import ALIGN, BLOCK_CHANNELS, layout, tasks, worth_turning
 from arrayvision.cuda.runtime import deterministic
 from arrayvision.cuda.sums import round_sums, zero_sums
-from arrayvision.cuda.types import FLOATS, c_type
+from arrayvision.cuda.turned import channels_last
+from arrayvision.cuda.types import FLOATS, SIXTEEN, accumulator, c_type, together
 
 KERNELS = runtime.Kernels(
     "roi_align.cu",
-    [*roi_bins.expressions(ALIGN), *(f"{kernel}<{T}>" for kernel in ("pool_max", "spread_max") for T in FLOATS)],
+    [
+        *roi_bins.expressions(ALIGN),
+        *(f"{kernel}<{T}>" for kernel in ("pool_max", "spread_max") for T in FLOATS),
+        *(f"pool_max_last<{T}, {v}>" for T in FLOATS for v in (1, SIXTEEN[T])),
+    ],
 )
 
 
@@ -23,10 +28,33 @@ def backward(grad, rois, scale, sampling, aligned, out):
     roi_bins.backward(KERNELS, ALIGN, grad, rois, None, scale, sampling, aligned, False, 0.0, out)
 
 
+def _room(kind, h, w, oh, ow, sampling):
+    """How many samples' places a block needs for rows of bins, for all, and in bytes of shared memory; None where they don't fit.
+
+    With as many samples as a bin has pixels, two lie at least half a pixel apart, unless a bin has one.
+    """
+    of = [bins * sampling if sampling else 2 * (length + 2) + 3 * bins for bins, length in ((oh, h), (ow, w))]
+    width = 8 if accumulator(kind) == "double" else 4
+    shared = sum(of) * (12 + width + 12 % width) + 8 * (oh + ow)
+    tiles = BLOCK_CHANNELS * 33 * (8 + 4)
+    return (of[0], sum(of), shared) if shared + tiles <= roi_bins.SHARED else None
+
+
 def forward_max(x, last, rois, scale, sampling, aligned, out, which):
     """Maximum; `which` (K, C, oh, ow) gets the number of the sample it is, -1 for none inside the map."""
     oh, ow = out.shape[2:]
     shape = layout(x, last)
+    if not last and worth_turning(x.shape, out.shape):
+        x, last = channels_last(KERNELS, x), True
+    room = _room(c_type(x), *shape[2:], oh, ow, sampling) if last else None
+    if room is not None:
+        grid = len(rois), -(-shape[1] // BLOCK_CHANNELS) if oh * ow else 0
+        rows_room, all_room, shared = room
+        KERNELS.launch(
+            f"pool_max_last<{c_type(x)}, {together(shape[1], x)}>", grid, divider("uint32_t", ow), rows_room, all_room, x, rois, *shape,
+            oh, ow, scale, sampling, aligned, out, which, shared=shared,
+        )  # fmt: skip
+        return
     for n, divided, part in tasks(rois.shape[0], shape[1], oh * ow, last):
         KERNELS.launch(
             f"pool_max<{c_type(x)}>", n, *divided, x, last, rows(rois, part), *shape, oh, ow, scale, sampling, aligned, rows(out, part),

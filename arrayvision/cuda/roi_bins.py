@@ -2,31 +2,37 @@
 
 import functools
 
+from arrayvision.array import library_of
 from arrayvision.cuda import loops
 from arrayvision.cuda.constants import WARP, constant
 from arrayvision.cuda.loops import rows
-from arrayvision.cuda.runtime import deterministic
+from arrayvision.cuda.runtime import deterministic, empty
 from arrayvision.cuda.sums import ROUND_SUMS, round_sums, zero_sums
 from arrayvision.cuda.turned import TURN, channels_last
-from arrayvision.cuda.types import FLOATS, SIXTEEN, c_type, together
+from arrayvision.cuda.types import FLOATS, SIXTEEN, accumulator, c_type, together
 
 ALIGN, PRECISE, BEZIER, ROTATED = (f"regions::{kind}" for kind in ("Align", "Precise", "Bezier", "Rotated"))
 SHARES = constant("roi_bins.cuh", "SHARES")  # lanes of a bin whose channels are summed and don't lie last
 UPRIGHT = (ALIGN, PRECISE)  # whose bins, unless they are moved, are rows times columns of weights (roi_upright.cuh)
 CHANNELS = constant("roi_bins.cuh", "CHANNELS")  # of a thread
 BLOCK_CHANNELS, TOGETHER = (
-    constant("roi_upright.cuh", name) for name in ("CHANNELS", "TOGETHER")
+    constant("roi_last.cuh", "CHANNELS"),
+    constant("roi_upright.cuh", "TOGETHER"),
 )  # of a block; at once
+SIDE, GATHERED = (constant("roi_in_order.cuh", name) for name in ("SIDE", "CHANNELS"))  # of a tile that is gathered
 SHARED = 48 << 10  # bytes of shared memory that a block may take
 
 
 def expressions(kind):
     """The kernels that a file needs for a kind of region."""
-    kernels = [f"{kernel}<{T}, {kind}>" for kernel in ("pool", "spread", "spread_in_order") for T in FLOATS]
+    kernels = [f"{kernel}<{T}, {kind}>" for kernel in ("pool", "spread", "gather_in_order") for T in FLOATS]
+    kernels += [f"find_extents<{A}, {kind}>" for A in ("float", "double")]
+    lasts = ["pool_last"]
     if kind in UPRIGHT:
         kernels += [f"{kernel}<{T}, {kind}>" for kernel in ("pool_upright", "spread_upright") for T in FLOATS]
-        kernels += [f"pool_upright_last<{T}, {v}, {kind}>" for T in FLOATS for v in (1, SIXTEEN[T])] + TURN
-    return [*kernels, *ROUND_SUMS]
+        lasts.append("pool_upright_last")
+    kernels += [f"{kernel}<{T}, {v}, {kind}>" for kernel in lasts for T in FLOATS for v in (1, SIXTEEN[T])]
+    return [*kernels, *TURN, *ROUND_SUMS]
 
 
 def tasks(regions, channels, bins, last):
@@ -56,34 +62,45 @@ def layout(x, last):
     return (b, rest[2], rest[0], rest[1]) if last else (b, *rest)
 
 
-def worth_turning(shape, regions, bins):
-    """Whether a map (B, C, H, W) is turned channels-last before so many bins are pooled.
+@functools.lru_cache(256)
+def worth_turning(features, pooled):
+    """Whether maps (B, C, H, W) are turned channels-last before they are pooled into (K, C, oh, ow).
 
     A bin's pixels lie apart, and memory is read 32 bytes at a time: eight channels of a pixel, or a pixel and seven that nobody
     asked for. On an H100 a bin of a channel took 29 ps and 10 ps where channels lie last; to turn the map takes 3 ps a number.
     """
-    return 4 * regions * bins > shape[0] * shape[2] * shape[3]
+    (batch, _, h, w), (regions, _, oh, ow) = features, pooled
+    return 4 * regions * oh * ow > batch * h * w
 
 
 def forward(kernels, kind, x, last, rois, offsets, scale, sampling, aligned, clockwise, gamma, out):
     """Pool features x, (B, H, W, C) if `last` else (B, C, H, W), into out (K, C, oh, ow)."""
-    oh, ow = out.shape[2:]
-    shape = layout(x, last)
-    if kind in UPRIGHT and offsets is None:
-        if not last and worth_turning(shape, len(rois), oh * ow):
-            x, last = channels_last(kernels, x), True
-        each = together(shape[1], x) if last else 0
-        launch = _upright(c_type(x), kind, *shape[1:], len(rois), oh, ow, each)
+    features, pooled = x.shape, out.shape
+    if not last and worth_turning(features, pooled):
+        x, last = channels_last(kernels, x), True
+        features = x.shape
+    each = together(pooled[1], x) if last else 0
+    moved = offsets is not None
+    if kind in UPRIGHT and not moved:
+        launch = _upright(c_type(x), kind, features, pooled, each)
         if launch is not None:
-            name, grid, numbers, shared = launch
-            args = x, rois, *shape, oh, ow, scale, sampling, aligned, out
-            kernels.launch(name, grid, *numbers, *args, shared=shared)
+            name, grid, numbers, sizes, shared = launch
+            kernels.launch(name, grid, *numbers, x, rois, *sizes, scale, sampling, aligned, out, shared=shared)
             return
-    for n, divided, part in tasks(rois.shape[0], shape[1], oh * ow, last):
+    oh, ow = pooled[2:]
+    shape = layout(x, last)
+    args = *shape, oh, ow, scale, sampling, aligned, clockwise, gamma
+    if last:
+        grid = len(rois), -(-shape[1] // BLOCK_CHANNELS) if oh * ow else 0
         kernels.launch(
-            f"pool<{c_type(x)}, {kind}>", n, *divided, x, last, rows(rois, part), offsets is not None,
-            rois if offsets is None else rows(offsets, part), *shape, oh, ow, scale, sampling, aligned, clockwise, gamma,
-            rows(out, part),
+            f"pool_last<{c_type(x)}, {each}, {kind}>", grid, loops.divider("uint32_t", ow), x, rois, moved, offsets if moved else rois,
+            *args, out,
+        )  # fmt: skip
+        return
+    for n, divided, part in tasks(rois.shape[0], shape[1], oh * ow, False):
+        kernels.launch(
+            f"pool<{c_type(x)}, {kind}>", n, *divided, x, rows(rois, part), moved, rows(offsets if moved else rois, part),
+            *args, rows(out, part),
         )  # fmt: skip
 
 
@@ -107,38 +124,33 @@ def _some(regions, channels):
 
 
 @functools.lru_cache(256)
-def _upright(kind, region, channels, h, w, regions, oh, ow, each):
+def _upright(kind, region, features, pooled, each):
     """The launch that pools upright regions, of `each` channels a load where these lie last, else 0: (kernel, grid, numbers
-    that come first, bytes of shared memory); None where lists don't fit."""
+    that come first, (B, C, H, W, oh, ow), bytes of shared memory); None where lists don't fit."""
+    (b, *rest), (regions, channels, oh, ow) = features, pooled
+    h, w = rest[:2] if each else rest[1:]
     lists, _ = _lists(kind, h, w, oh, ow)
     if lists is None or 0 in (channels, regions, oh, ow):
         return None
-    by_columns = loops.divider("uint32_t", ow)
+    by_columns, sizes = loops.divider("uint32_t", ow), (b, channels, h, w, oh, ow)
     if each:
-        return (
-            f"pool_upright_last<{kind}, {each}, {region}>",
-            (regions, -(-channels // BLOCK_CHANNELS)),
-            (by_columns,),
-            lists,
-        )
+        grid = regions, -(-channels // BLOCK_CHANNELS)
+        return f"pool_upright_last<{kind}, {each}, {region}>", grid, (by_columns,), sizes, lists
     some = _some(regions, channels)
     numbers = some, loops.divider("uint32_t", oh * ow), by_columns
-    return f"pool_upright<{kind}, {region}>", (regions, -(-channels // some)), numbers, lists
+    return f"pool_upright<{kind}, {region}>", (regions, -(-channels // some)), numbers, sizes, lists
 
 
 def backward(kernels, kind, grad, rois, offsets, scale, sampling, aligned, clockwise, gamma, out):
     """Fill out (B, C, H, W) with the gradient of `forward` for its features, given that of its result."""
     oh, ow = grad.shape[2:]
-    sums = zero_sums(out)
-    arguments = *out.shape, oh, ow, scale, sampling, aligned, clockwise, gamma, sums
     moved = offsets is not None
+    arguments = *out.shape, oh, ow, scale, sampling, aligned, clockwise, gamma
     if deterministic(grad):
-        n = out.shape[0] * out.shape[1] if len(rois) else 0
-        kernels.launch(
-            f"spread_in_order<{c_type(grad)}, {kind}>", n, n, len(rois), grad, rois, moved, offsets if moved else rois,
-            *arguments,
-        )  # fmt: skip
-    elif kind in UPRIGHT and not moved and (shared := _lists(c_type(grad), *out.shape[2:], oh, ow)[1]) is not None:
+        _gather(kernels, kind, grad, rois, offsets if moved else rois, moved, arguments, out)
+        return
+    sums = zero_sums(out)
+    if kind in UPRIGHT and not moved and (shared := _lists(c_type(grad), *out.shape[2:], oh, ow)[1]) is not None:
         some = _some(*grad.shape[:2])
         grid = grad.shape[0], -(-grad.shape[1] // some)
         args = some, grad, rois, *out.shape, oh, ow, scale, sampling, aligned, sums
@@ -147,6 +159,25 @@ def backward(kernels, kind, grad, rois, offsets, scale, sampling, aligned, clock
         for n, divided, part in tasks(rois.shape[0], out.shape[1], oh * ow, False):
             kernels.launch(
                 f"spread<{c_type(grad)}, {kind}>", n, *divided, rows(grad, part), rows(rois, part), moved,
-                rows(offsets, part) if moved else rois, *arguments,
+                rows(offsets, part) if moved else rois, *arguments, sums,
             )  # fmt: skip
     round_sums(kernels, sums, out)
+
+
+def _gather(kernels, kind, grad, rois, offsets, moved, arguments, out):
+    """The same in a fixed order."""
+    if 0 in grad.shape:
+        library_of(out).zero(out)
+        return
+    batch, channels, h, w = out.shape
+    extents = empty(out, (len(rois), 4), "int32")
+    kernels.launch(
+        f"find_extents<{accumulator(c_type(grad))}, {kind}>", (len(rois),), rois, moved, offsets, batch, *arguments[2:], extents,
+        block=64,
+    )  # fmt: skip
+    across = -(-w // SIDE)
+    some = GATHERED if accumulator(c_type(grad)) == "float" else GATHERED // 2
+    grid = across * -(-h // SIDE), -(-channels // some), min(batch, 65535)
+    kernels.launch(
+        f"gather_in_order<{c_type(grad)}, {kind}>", grid, len(rois), across, grad, rois, extents, moved, offsets, *arguments, out,
+    )  # fmt: skip

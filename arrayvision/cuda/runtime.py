@@ -12,6 +12,7 @@ import ctypes
 import functools
 import hashlib
 import json
+import math
 import pathlib
 import re
 import struct
@@ -114,6 +115,8 @@ class Kernels:
         if isinstance(like, np.ndarray):
             self.emulated().launch(kernel, grid, (block,), plan.scalars(args), shared)
             return
+        if type(like) is Part:
+            like = like.whole
         library = array.library_of(like)
         device = library.device(like)
         ordinal = library.ordinal(device)
@@ -239,7 +242,8 @@ class Plan:
             own.memory = buffer, table
         values = list(args)
         for i in self.arrays:
-            values[i] = pointer(values[i])
+            value = values[i]
+            values[i] = value.address if type(value) is Part else pointer(value)
         try:
             self._struct.pack_into(buffer, 0, *values)
         except (struct.error, OverflowError):  # a number that its type doesn't hold, or one of NumPy's other types
@@ -339,11 +343,41 @@ def empty(like, shape, dtype: str):
     return library.empty(shape, dtype, library.device(like))[1]
 
 
+class Part:
+    """Memory within a larger piece, that only launches take."""
+
+    __slots__ = ("address", "whole")
+
+    def __init__(self, whole, address):
+        self.whole, self.address = whole, address
+
+
+def parts(like, *wanted):
+    """Memory for kernels alone, for each (shape, dtype) wanted: one piece on a GPU, where every allocation takes its time."""
+    if isinstance(like, np.ndarray):  # in the emulator, which knows arrays by their memory
+        return [empty(like, shape, dtype) for shape, dtype in wanted]
+    offsets, size = [], 0
+    for shape, dtype in wanted:
+        offsets.append(size)
+        size += -(-math.prod(shape) * array.numpy_dtype(dtype).itemsize // 256) * 256
+    whole = empty(like, (size,), "uint8")
+    start = array.library_of(like).pointer(whole)
+    return [Part(whole, start + offset) for offset in offsets]
+
+
 def zeros(like, shape, dtype: str):
     """The same, filled with zeros."""
     out = empty(like, shape, dtype)
     array.library_of(like).zero(out)
     return out
+
+
+def shared_memory(like) -> int:
+    """Bytes of shared memory that a block of a launch may have, on the device of `like`."""
+    if isinstance(like, np.ndarray):  # in the emulator
+        return driver.USUAL_SHARED
+    library = array.library_of(like)
+    return driver.driver().device(library.ordinal(library.device(like))).shared
 
 
 def argsort(keys):

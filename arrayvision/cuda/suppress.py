@@ -1,13 +1,18 @@
 """What the suppressions of all kinds of boxes share: order, bands, and the rows that are kept (see suppress.cuh)."""
 
+import numpy as np
+
 from arrayvision.cuda.constants import WARP, constant
-from arrayvision.cuda.runtime import argsort, empty, zeros
+from arrayvision.cuda.runtime import argsort, empty, parts
 from arrayvision.cuda.types import DTYPES, FLOATS, accumulator, c_type
 
 KEYS = {"float": "int", "double": "int64_t"}  # as wide as the scores
 ALL = 2**62  # more boxes than there are
 WORD, WARPS, BLOCK, CHUNK = (constant("suppress.cuh", name) for name in ("WORD", "WARPS", "BLOCK", "CHUNK"))
 BAND = WORD * WARPS  # boxes that three launches take: a multiple of WORD
+FEW, LARGE_FEW, FEW_THREADS, SORTED, SORTERS = (
+    constant("suppress.cuh", name) for name in ("FEW", "LARGE_FEW", "FEW_THREADS", "SORTED", "SORTERS")
+)
 
 
 def key_of(kind: str) -> str:
@@ -17,32 +22,69 @@ def key_of(kind: str) -> str:
 
 def expressions(kinds, boxes, number):
     """The kernels of suppress.cuh for boxes of a kind ("polygons::Rotated"), of arrays of these types, computed in `number`."""
-    prepare = [f"prepare<{T}, {boxes}, {key_of(T)}, {number}>" for T in kinds]
-    return [*(f"{kernel}<{boxes}, {number}>" for kernel in ("find_overlaps", "strike_later")), *prepare]
+    return [
+        *(f"{kernel}<{boxes}, {number}>" for kernel in ("find_overlaps", "strike_later")),
+        *(f"{kernel}<{T}, {boxes}, {key_of(T)}, {number}>" for kernel in ("prepare", "suppress_few") for T in kinds),
+        *(f"rank_few<{T}, {boxes}, {number}>" for T in kinds if key_of(T) == "int"),
+    ]
 
 
 ANY_BOXES = ["resolve_band", *(f"score_keys<{T}, {key_of(T)}>" for T in FLOATS)]  # a file needs them once
 
 
+def kept(kernels, boxes, box, numbers, number, scores, labels, threshold, sense, extra, score_threshold, max_num):
+    """The indices of the kept boxes by falling score; arguments as `ranked`."""
+    n, kind, labelled = scores.shape[0], c_type(boxes), labels is not None
+    if n > (LARGE_FEW if numbers * np.dtype(DTYPES[number]).itemsize > 48 else FEW):
+        _, _, keep, count = ranked(
+            kernels, boxes, box, numbers, number, scores, labels, threshold, sense, extra, score_threshold, max_num
+        )
+        return keep[:count]
+    most = ALL if max_num < 0 else max_num
+    keep, count = empty(scores, (min(n, most),), "int64"), empty(scores, (1,), "int64")
+    filtered = score_threshold is not None
+    kernels.launch(
+        f"suppress_few<{kind}, {box}, {key_of(kind)}, {number}>", (1,), n, boxes, sense, scores, score_threshold or 0, filtered,
+        labelled, labels if labelled else keep, threshold, extra, most, keep, count,
+        block=FEW_THREADS,
+    )  # fmt: skip
+    return keep[: count.item()]
+
+
 def ranked(kernels, boxes, box, numbers, number, scores, labels, threshold, sense, extra, score_threshold, max_num):
     """Suppress: (order, owner, the kept boxes by falling score, how many these are), as suppress.cuh has them.
 
-    A box is so many `numbers` of the type `number`; `sense` is what reads it, `extra` what compares two.
+    A box is so many `numbers` of the type `number`; `sense` is what reads it, `extra` what compares two. Order and owner may be
+    parts of memory that only launches take.
     """
     n, kind = scores.shape[0], c_type(boxes)
     key, labelled = key_of(kind), labels is not None
-    keys = empty(scores, (n,), DTYPES[key])
-    kernels.launch(f"score_keys<{kind}, {key}>", n, n, scores, score_threshold or 0, score_threshold is not None, keys)
-    order = argsort(keys)
-    ordered, owner = empty(scores, (n, numbers), DTYPES[number]), empty(scores, (n,), "int32")
-    sorted_labels = empty(scores, (n,), "int64") if labelled else order  # neither is read without labels
-    args = n, boxes, sense, order, keys, labelled, labels if labelled else order, ordered, sorted_labels, owner
-    kernels.launch(f"prepare<{kind}, {box}, {key}, {number}>", n, *args)
     most = ALL if max_num < 0 else max_num
     bands, size = -(-n // BAND), min(BAND, -(-n // WORD) * WORD)
-    kept_before = zeros(scores, (bands + 1,), "int64")
-    ranks, keep = empty(scores, (min(n, most),), "int32"), empty(scores, (min(n, most),), "int64")
-    mask = empty(scores, (size // WORD, size), "int64")
+    short = n <= SORTED and key == "int"
+    ordered, owner, ranks, kept_before, mask, sorted_labels, order = parts(
+        scores,
+        ((n, numbers), DTYPES[number]),
+        ((n,), "int32"),
+        ((min(n, most),), "int32"),
+        ((bands + 1,), "int64"),
+        ((size // WORD, size), "int64"),
+        ((n if labelled else 1,), "int64"),
+        ((n if short else 1,), "int64"),
+    )
+    keep, total = empty(scores, (min(n, most),), "int64"), empty(scores, (1,), "int64")
+    least, filtered = score_threshold or 0, score_threshold is not None
+    if short:
+        kernels.launch(
+            f"rank_few<{kind}, {box}, {number}>", (1,), n, boxes, sense, scores, least, filtered, labelled,
+            labels if labelled else keep, order, ordered, sorted_labels, owner, kept_before, block=SORTERS,
+        )  # fmt: skip
+    else:
+        keys = empty(scores, (n,), DTYPES[key])
+        kernels.launch(f"score_keys<{kind}, {key}>", n, n, scores, least, filtered, keys)
+        order = argsort(keys)
+        args = n, boxes, sense, order, keys, labelled, labels if labelled else order, ordered, sorted_labels, owner
+        kernels.launch(f"prepare<{kind}, {box}, {key}, {number}>", n, *args, kept_before)
     of_boxes = ordered, labelled, sorted_labels, threshold, extra, most
     for band in range(bands):
         here, later = min(size, n - band * size), n - (band + 1) * size
@@ -51,14 +93,14 @@ def ranked(kernels, boxes, box, numbers, number, scores, labels, threshold, sens
             f"find_overlaps<{box}, {number}>", (-(-here // BLOCK), words), n, band, size, *of_boxes, owner, kept_before, mask,
             block=BLOCK,
         )  # fmt: skip
-        args = n, band, size, most, mask, order, owner, kept_before, ranks, keep
+        args = n, band, size, most, mask, order, owner, kept_before, ranks, keep, total
         kernels.launch("resolve_band", (1,), *args, block=words * WARP)
         if later > 0:
             kernels.launch(
                 f"strike_later<{box}, {number}>", (-(-later // BLOCK), -(-here // CHUNK)), n, band, size, *of_boxes, kept_before,
                 ranks, owner, block=BLOCK,
             )  # fmt: skip
-    return order, owner, keep, int(kept_before[bands])
+    return order, owner, keep, total.item()
 
 
 def take_rows(kernels, boxes, scores, keep, dets, inds):

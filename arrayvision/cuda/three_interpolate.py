@@ -2,15 +2,23 @@
 
 from arrayvision.cuda import runtime
 from arrayvision.cuda.constants import constant
+from arrayvision.cuda.nearest import lanes
 from arrayvision.cuda.runtime import deterministic
 from arrayvision.cuda.sums import ROUND_SUMS, round_sums, zero_sums
 from arrayvision.cuda.types import FLOATS, c_type
 
-CHANNELS = constant("three_interpolate.cu", "CHANNELS")  # of a thread
-KERNELS = runtime.Kernels(
-    "three_interpolate.cu",
-    [*(f"{k}<{T}>" for k in ("sums_of_three", "spread_three", "spread_in_order") for T in FLOATS), *ROUND_SUMS],
-)
+BLOCK, CHANNELS = (constant("three_interpolate.cu", name) for name in ("BLOCK", "CHANNELS"))
+NAMES = ("search", "sums_of_three", "spread_three", "spread_in_order")
+KERNELS = runtime.Kernels("three_interpolate.cu", [*(f"{name}<{T}>" for name in NAMES for T in FLOATS), *ROUND_SUMS])
+
+
+def nearest(target, source, distances, indices):
+    """Fill distances and indices (B, N, 3) with those of the points of source (B, M, 3) nearest to target (B, N, 3)."""
+    (clouds, count, _), points = target.shape, source.shape[1]
+    each = lanes(clouds * count, points)
+    grid = -(-count * each // BLOCK), min(clouds, 65535)
+    args = clouds, count, points, each, target, source, distances, indices
+    KERNELS.launch(f"search<{c_type(target)}>", grid, *args, block=BLOCK)
 
 
 def _tasks(batch, channels, count):
@@ -21,22 +29,17 @@ def _tasks(batch, channels, count):
 
 def interpolate(features, indices, weight, out):
     """Fill out (B, C, N) with sums of features (B, C, M) at indices (B, N, 3) by weight (B, N, 3)."""
-    KERNELS.launch(
-        f"sums_of_three<{c_type(out)}>", *_tasks(*out.shape), features.shape[2], features, indices, weight, out
-    )
+    args = *_tasks(*out.shape), features.shape[2], features, indices, weight, out
+    KERNELS.launch(f"sums_of_three<{c_type(out)}>", *args)
 
 
 def spread(grad, indices, weight, out):
     """Fill out (B, C, M) with the gradient of `interpolate` for its features, given that of its result (B, C, N)."""
     batch, channels, size = out.shape
-    count, sums = grad.shape[2], zero_sums(out)
+    (_, _, count), rows, kind, sums = grad.shape, batch * channels, c_type(grad), zero_sums(out)
+    args = size, grad, indices, weight, sums
     if deterministic(grad):
-        rows = batch * channels
-        KERNELS.launch(
-            f"spread_in_order<{c_type(grad)}>", rows, rows, count, channels, size, grad, indices, weight, sums
-        )
+        KERNELS.launch(f"spread_in_order<{kind}>", rows, rows, count, channels, *args)
     else:
-        KERNELS.launch(
-            f"spread_three<{c_type(grad)}>", *_tasks(batch, channels, count), size, grad, indices, weight, sums
-        )
+        KERNELS.launch(f"spread_three<{kind}>", *_tasks(batch, channels, count), *args)
     round_sums(KERNELS, sums, out)

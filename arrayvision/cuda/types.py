@@ -11,7 +11,14 @@ DTYPES = {"int": "int32", "int64_t": "int64", "float": "float32", "double": "flo
 
 def c_type(x) -> str:
     """The C type of an array's elements."""
-    return C_TYPES[library_of(x).dtype(x)]
+    kind = x.dtype
+    found = _C_TYPE_OF.get(kind)
+    if found is None:
+        found = _C_TYPE_OF[kind] = C_TYPES[library_of(x).dtype(x)]
+    return found
+
+
+_C_TYPE_OF: dict = {}  # each library's dtypes that were seen
 
 
 def accumulator(kind: str) -> str:

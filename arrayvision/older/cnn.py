@@ -6,10 +6,10 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from arrayvision.torch_bridge.cnn.utils import flops_counter  # isort: skip  (its error says which extra is missing)
+from arrayvision.torch_bridge import nn  # whose error says which extra is missing
+from arrayvision.torch_bridge.cnn.utils import flops_counter
 
-from torch import nn
-from torch.nn import SiLU as SiLU
+SiLU = nn.SiLU
 
 # Counts are attributes of the modules here, as such code expects: `__flops__`, `__params__` and `__batch_counter__`.
 

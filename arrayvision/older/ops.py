@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Union
 
-from arrayvision import torch_bridge as torch_bridge  # isort: skip  (its error says which extra is missing)
-
 import numpy as np
-import torch
-from torch import Tensor
 
 from arrayvision import utils
 from arrayvision.older.sparse import (
@@ -28,7 +24,7 @@ from arrayvision.older.sparse import (
     indice_subm_conv as indice_subm_conv,
 )
 from arrayvision.ops.bias_act import ACTIVATIONS
-from arrayvision.torch_bridge import ops
+from arrayvision.torch_bridge import Tensor, ops, torch  # whose error says which extra is missing
 from arrayvision.torch_bridge.ops.deprecated_wrappers import (
     Conv2d as Conv2d,
     Conv2d_deprecated as Conv2d_deprecated,

@@ -5,14 +5,10 @@ Pairs are (K, 2, N): of each tap, as many columns as its count says; or (2, P), 
 
 from __future__ import annotations
 
-from arrayvision import torch_bridge as torch_bridge  # isort: skip  (its error says which extra is missing)
-
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor
-
 from arrayvision.errors import InvalidValue
+from arrayvision.torch_bridge import Tensor, torch  # whose error says which extra is missing
 from arrayvision.torch_bridge.ops.sparse_functional import sparse_conv, sparse_conv_pairs, sparse_max_pool
 
 

@@ -175,8 +175,8 @@ from arrayvision.ops.text_growth import (
 from arrayvision.ops.three_interpolate import (
     three_interpolate as three_interpolate,
     three_interpolate_backward as three_interpolate_backward,
+    three_nn as three_nn,
 )
-from arrayvision.ops.three_nn import three_nn as three_nn
 from arrayvision.ops.tin_shift import tin_shift as tin_shift
 from arrayvision.ops.upfirdn2d import (
     downsample2d as downsample2d,

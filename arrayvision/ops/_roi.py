@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from arrayvision import check
+from arrayvision.array import FLOATS
 from arrayvision.errors import InvalidValue
 
 MOST = 2**31 - 1  # rows or columns
@@ -38,11 +39,27 @@ def sampling(name: str, value, argument: str = "sampling_ratio") -> int:
 
 def features(at, argument: str, x) -> tuple[str, str]:
     """Check features (B, C, H, W); their result's dtype, and the dtype of RoIs and sums beside them."""
-    n = at.sizes(**{argument: "B C H W"})
-    dtype = at.floats(**{argument: x})
-    if n.H * n.W >= 2**31:
-        raise InvalidValue(f"{at.function}: {argument} must have fewer than 2**31 positions, got {tuple(x.shape)}")
+    key = None if x is None else (x.shape, at.dtype(x))
+    dtype, at.narrow = _FEATURES.get(key), None
+    if dtype is None:
+        n = at.sizes(**{argument: "B C H W"})
+        dtype = at.floats(**{argument: x})
+        if n.H * n.W >= 2**31:
+            raise InvalidValue(f"{at.function}: {argument} must have fewer than 2**31 positions, got {tuple(x.shape)}")
+        if at.dtype(x) in FLOATS:  # of integers the values tell it
+            _remember(_FEATURES, key, dtype)
     return dtype, at.accumulator(dtype)
+
+
+_FEATURES: dict = {}  # shapes and dtypes of features that were checked -> their result's dtype
+_REGIONS: dict = {}  # shapes and dtypes of regions that were checked, and how many columns were wanted
+
+
+def _remember(checked, key, value):
+    """Checks take as long as a launch: arrays like those before need none."""
+    if len(checked) > 1000:
+        checked.clear()
+    checked[key] = value
 
 
 def read(at, x, dtype: str):
@@ -69,8 +86,11 @@ def read(at, x, dtype: str):
 def rois(at, argument: str, x, width: int, batch: int, dtype: str):
     """Check RoIs (K, width), whose first column is the image's index, and read them. On the CPU an index that names no
     image is a ValueError; a GPU's values can't be seen without waiting for it: its kernels give NaN."""
-    at.sizes(**{argument: f"K {width}"})
-    at.real(**{argument: x})
+    key = None if x is None else (x.shape, at.dtype(x), width)
+    if key not in _REGIONS:
+        at.sizes(**{argument: f"K {width}"})
+        at.real(**{argument: x})
+        _remember(_REGIONS, key, True)
     view = at.read(x, dtype)
     if at.backend == "cpu" and len(view):
         bad = at.kernels("bilinear").check_batch(view, batch)

@@ -9,13 +9,12 @@ from typing import NamedTuple
 import numpy as np
 
 from arrayvision import check
-from arrayvision.array import _kernels, arrays, plain
+from arrayvision.array import SMALL, _kernels, arrays, quick
 from arrayvision.errors import InvalidKind, InvalidValue
 from arrayvision.typing import Array
 
 ROOT = math.sqrt(2)
 SELU = 1.0507009873554805, 1.0507009873554805 * 1.6732632423543772
-SMALL = 16384  # numbers
 _NUMBERS = {float, int}
 # Of each activation the default slope below 0, which only "lrelu" has, and the default gain.
 ACTIVATIONS = {
@@ -142,16 +141,16 @@ def _bias_act(name, given, bias, dim, act, alpha, gain, clamp, order=0):
     return out.result()
 
 
-def _small(usual, biased, dim, act, alpha, gain, clamp):
-    """`bias_act` of few numbers without the checks that these need not; None where there is something to check, or more."""
-    x, bias, give = usual
-    shape = x.shape
-    known = ACTIVATIONS.get(act) if type(act) is str else None
-    if known is None or not 0 < x.size <= SMALL:
+@functools.lru_cache(1024, typed=True)  # True is no axis, and 1 is
+def _small(shape, biases, dim, act, alpha, gain, clamp):
+    """What a kernel takes for a call of few numbers in usual arrays, with a bias of that shape or None; None where there is
+    something to check, or more numbers."""
+    known, total = ACTIVATIONS.get(act) if type(act) is str else None, math.prod(shape)
+    if known is None or not 0 < total <= SMALL:
         return None
-    parts = 1, 1, x.size
-    if biased:
-        if type(dim) is not int or not 0 <= dim < len(shape) or bias.shape != shape[dim : dim + 1]:
+    parts = 1, 1, total
+    if biases is not None:
+        if type(dim) is not int or not 0 <= dim < len(shape) or biases != shape[dim : dim + 1]:
             return None
         parts = math.prod(shape[:dim]), shape[dim], math.prod(shape[dim + 1 :])
     alpha = known[0] if alpha is None else alpha
@@ -159,11 +158,8 @@ def _small(usual, biased, dim, act, alpha, gain, clamp):
     clamp = math.inf if clamp is None else clamp
     if not ({type(alpha), type(gain), type(clamp)} <= _NUMBERS and clamp >= 0):
         return None
-    out = np.empty(shape, np.float32)
-    _kernels("cpu", "bias_act").bias_act(
-        None, x.reshape(parts), bias if biased else None, form(act, alpha, 0), gain, clamp, out.reshape(parts)
-    )
-    return give(out)
+    kernels = _kernels("cpu", "bias_act")
+    return kernels.pieces_at, tuple(shape), kernels.small(parts, biases is not None, form(act, alpha, 0), gain, clamp)
 
 
 def bias_act(
@@ -220,11 +216,9 @@ def bias_act(
     >>> bias_act(np.array([[1.0, -2, 3]]), np.array([0.0, 1, 1]), act="lrelu", gain=1)
     array([[ 1. , -0.2,  4. ]])
     """
-    usual = plain(input, input if bias is None else bias)
-    if usual is not None:
-        out = _small(usual, bias is not None, dim, act, alpha, gain, clamp)
-        if out is not None:
-            return out
+    out = quick(_small, (input, bias), dim, act, alpha, gain, clamp)
+    if out is not None:
+        return out
     return _bias_act("bias_act", dict(input=input), bias, dim, act, alpha, gain, clamp)
 
 

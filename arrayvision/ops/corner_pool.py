@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import math
+
 from arrayvision import check
-from arrayvision.array import INTEGERS, arrays, float_dtype
+from arrayvision.array import INTEGERS, SMALL, _kernels, arrays, float_dtype, quick
 from arrayvision.typing import Array
 
 MODES = ("top", "bottom", "left", "right")
@@ -43,6 +46,9 @@ def corner_pool(input: Array, mode: str) -> Array:
     >>> corner_pool(x, "left"), corner_pool(x, "right")
     (array([[[[3, 3, 3, 2, 2]]]]), array([[[[2, 2, 3, 3, 3]]]]))
     """
+    out = quick(_small, (input,), mode)
+    if out is not None:
+        return out
     at = arrays("corner_pool", input=input)
     n = at.sizes(input="N C H W")
     check.choice("corner_pool", "mode", mode, MODES)
@@ -54,6 +60,15 @@ def corner_pool(input: Array, mode: str) -> Array:
         values, out = at.read(input, dtype), at.empty(shape, dtype)
     at.kernels("corner_pool").forward(values, mode, out.view)
     return out.result()
+
+
+@functools.lru_cache(1024, typed=True)
+def _small(shape, mode):
+    """What a kernel takes for a call of few numbers in usual arrays; None where there is something to check, or more."""
+    if len(shape) != 4 or not 0 < math.prod(shape) <= SMALL or mode not in MODES:
+        return None
+    kernels = _kernels("cpu", "corner_pool")
+    return kernels.pool_at, tuple(shape), kernels.small(shape, mode)
 
 
 def corner_pool_backward(grad: Array, input: Array, pooled: Array, mode: str) -> Array:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 from arrayvision import check
-from arrayvision.array import arrays
+from arrayvision.array import SMALL, _kernels, arrays, quick
 from arrayvision.ops import _stacked
 from arrayvision.typing import Array
 
@@ -39,9 +40,23 @@ def gather_points(features: Array, indices: Array) -> Array:
     array([[[3., 1.],
             [6., 4.]]])
     """
+    out = quick(_small, (features,), integers=indices)
+    if out is not None:
+        return out
     at = arrays("gather_points", features=features, indices=indices)
     n = at.sizes(features="B C N", indices="B M")
     return _gather(at, n, features, indices, (n.B, n.C, n.M))
+
+
+@functools.lru_cache(1024)
+def _small(shape, indices):
+    """What a kernel takes for a call of few numbers in usual arrays; None where there is something to check, or more."""
+    if len(shape) != 3 or len(indices) != 2 or shape[0] != indices[0]:
+        return None
+    (batch, channels, points), count = shape, indices[1]
+    if not 0 < batch * channels * count <= SMALL or not 0 < points < 2**31:
+        return None
+    return _kernels("cpu", "gather_points").gather_at, (batch, channels, count), (batch, channels, points, count)
 
 
 def gather_points_backward(grad: Array, indices: Array, input_shape: Sequence[int]) -> Array:

@@ -58,17 +58,21 @@ def calc_square_dist(point_feat_a: Array, point_feat_b: Array, norm: bool = True
         a = xp.astype(a, xp.float32)
     if library_of(b).dtype(b) in _SHORT:
         b = xp.astype(b, xp.float32)
-    good = xp.isfinite(a)
-    count = xp.sum(xp.astype(good, a.dtype), axis=1, keepdims=True)
-    center = xp.sum(xp.where(good, a, xp.zeros_like(a)), axis=1, keepdims=True) / xp.where(
-        count > 0, count, xp.ones_like(count)
-    )
-    a, b = a - center, b - center
+    mean = finite_mean(xp, a)
+    a, b = a - mean, b - mean
     squares = xp.sum(a * a, axis=2)[:, :, None] + xp.sum(b * b, axis=2)[:, None, :] - 2.0 * (a @ xp.matrix_transpose(b))
     squares = xp.where(squares < 0, xp.zeros_like(squares), squares)
     if norm:
         squares = xp.sqrt(squares) / max(a.shape[2], 1)
     return xp.astype(squares, result)
+
+
+def finite_mean(xp, a):
+    """The mean (B, 1, C) over points of the features that are finite; 0 where none is. `xp` is the arrays' namespace."""
+    good = xp.isfinite(a)
+    total = xp.sum(xp.where(good, a, xp.zeros_like(a)), axis=1, keepdims=True)
+    count = xp.sum(xp.where(good, xp.ones_like(a), xp.zeros_like(a)), axis=1, keepdims=True)
+    return total / xp.where(count > 0, count, xp.ones_like(count))
 
 
 _SHORT = ("float16", "bfloat16")

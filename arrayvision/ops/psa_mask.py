@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import math
+
 from arrayvision import check
-from arrayvision.array import arrays
+from arrayvision.array import SMALL, _kernels, arrays, quick
 from arrayvision.typing import Array
 
 TYPES = ("collect", "distribute")
@@ -52,6 +55,9 @@ def psa_mask(input: Array, psa_type: str | int, mask_size: int | tuple[int, int]
            [2., 4.]])
     """
     name = "psa_mask"
+    out = quick(_small, (input,), psa_type, mask_size)
+    if out is not None:
+        return out
     at = arrays(name, input=input)
     n = at.sizes(input="N M H W")
     collect, (height, width) = how(name, psa_type, mask_size, n.H, n.W)
@@ -65,6 +71,19 @@ def psa_mask(input: Array, psa_type: str | int, mask_size: int | tuple[int, int]
         at.read(input, dtype).reshape(n.N, height, width, n.H, n.W), collect, out.view.reshape(n.N, n.H, n.W, n.H, n.W)
     )
     return out.result()
+
+
+@functools.lru_cache(1024, typed=True)
+def _small(shape, psa_type, mask_size):
+    """What a kernel takes for a call of few numbers in usual arrays; None where there is something to check, or more."""
+    if len(shape) != 4:
+        return None
+    n, m, h, w = shape
+    collect, (height, width) = how("psa_mask", psa_type, mask_size, h, w)
+    result = n, h * w, h, w
+    if height * width != m or not 0 < math.prod(result) <= SMALL:
+        return None
+    return _kernels("cpu", "psa_mask").lay_at, result, (n, height, width, h, w, collect)
 
 
 def psa_mask_backward(grad: Array, psa_type: str | int, mask_size: int | tuple[int, int] | None = None) -> Array:

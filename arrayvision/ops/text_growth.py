@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from arrayvision import check
@@ -113,7 +115,30 @@ def contour_expand(
     [[1, 1, 1, 0, 0]]
     """
     out = _contour_expand("contour_expand", kernel_mask, internal_kernel_label, min_kernel_area, kernel_num)
-    return _fetched(out.view).tolist()
+    labels = _fetched(out.view)
+    if kernel_num >= labels.size:  # more names than there would be to write
+        return labels.tolist()
+    from arrayvision.cpu.text_growth import name  # lists are made on the CPU
+
+    known = np.array([*range(int(kernel_num) + 1)], object)
+    return _named(name(labels, _names(known))).tolist()
+
+
+def _names(objects):
+    """The addresses of objects, which an array of them holds."""
+    return np.ndarray(objects.shape, np.int64, objects)
+
+
+def _named(names):
+    """The objects at addresses, which must live as long as this: NumPy makes lists of them in a fifth of the time that numbers
+    take, or objects that an index chooses."""
+    return np.ndarray(names.shape, object, names)
+
+
+@functools.lru_cache(8)
+def _floats(count):
+    """0.0, 1.0 ...: coordinates share them, for a float of its own for each takes four times the memory, and more time."""
+    return np.array([float(i) for i in range(count)], object)
 
 
 def _fetched(view):
@@ -236,13 +261,12 @@ def pixel_group(
     from arrayvision.cpu.text_growth import gather  # lists are made on the CPU
 
     scores = _fetched(at.read(score, at.accumulator(at.floats(score=score))))
-    total, counts, points, ends = gather(_fetched(out.view), scores, count)
+    whole = _floats(max(*out.view.shape, 1))
+    total, counts, rows, ends = gather(_fetched(out.view), scores, count, _names(whole))
     means = np.divide(total, counts, out=np.zeros(count), where=counts > 0).tolist()
-    # Objects that are shared: a float of its own for each coordinate takes four times the memory, and twice the time.
-    whole = np.array([float(i) for i in range(max(out.view.shape))], object)
-    regions = []
+    named, regions = _named(rows.reshape(-1)), []
     for mean, number, end in zip(means, counts.tolist(), ends.tolist(), strict=True):
-        region = whole[points[end - number : end].reshape(-1)].tolist()
-        region[:0] = mean, float(number)
+        region = named[2 * (end - number - 1) : 2 * end].tolist()
+        region[0], region[1] = mean, float(number)
         regions.append(region)
     return regions

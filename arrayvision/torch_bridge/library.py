@@ -14,6 +14,7 @@ a kernel gets plain tensors and is an array function of `arrayvision.ops`. Needs
 
 from __future__ import annotations
 
+import operator
 import sys
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
@@ -89,17 +90,17 @@ def unrecorded(*args) -> bool:
     """
     if (
         torch.compiler.is_compiling()
-        or torch._C._len_torch_dispatch_stack()
-        or torch._C._len_torch_function_stack()
-        or torch._C._are_functorch_transforms_active()
-        or torch.autograd.forward_ad._current_level >= 0
-        or torch._C._get_tracing_state() is not None
-        or torch.autograd._profiler_enabled()
+        or _dispatch_modes()
+        or _function_modes()
+        or _transforms()
+        or _forward_ad._current_level >= 0
+        or _trace() is not None
+        or _profiled()
     ):
         return False
-    recording = torch.is_grad_enabled()
+    recording = _recording()
     for a in args:
-        if isinstance(a, torch.Tensor):
+        if isinstance(a, _Tensor):
             if (recording and a.requires_grad) or type(a) not in _PLAIN or not (a.is_cpu or a.is_cuda):
                 return False
         elif type(a) in _LISTS and not unrecorded(*a):
@@ -107,6 +108,12 @@ def unrecorded(*args) -> bool:
     return True
 
 
+# Looked up once: in a small call, attributes of modules take as long as what they name.
+_Tensor, _forward_ad, _recording, _profiled = (
+    torch.Tensor, torch.autograd.forward_ad, torch.is_grad_enabled, torch.autograd._profiler_enabled,
+)  # fmt: skip
+_dispatch_modes, _function_modes = torch._C._len_torch_dispatch_stack, torch._C._len_torch_function_stack
+_transforms, _trace = torch._C._are_functorch_transforms_active, torch._C._get_tracing_state
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
 _LISTS = (list, tuple)
 
@@ -315,6 +322,7 @@ def register(schema, kernel, fake, gradient=None, public=None):
     ]
     defaults = tuple(a.default for a in arguments)
     positions = [i for i, a in enumerate(arguments) if a.kind.startswith("Tensor")]
+    tensors = operator.itemgetter(*positions) if len(positions) > 1 else lambda args: (args[positions[0]],)
     count, lists = len(arguments), tuple(i for i, a in enumerate(arguments) if a.listed)
 
     def whole(args):
@@ -377,7 +385,7 @@ def register(schema, kernel, fake, gradient=None, public=None):
             args = whole(args)
         if torch.compiler.is_compiling():
             return function.apply(*_flatten(args, lists)) if function is not None and _in_functorch() else op(*args)
-        if unrecorded(*[args[i] for i in positions]):
+        if unrecorded(*tensors(args)):
             return direct(*args)
         if not all(_is_kind(a, argument.kind) for a, argument in zip(args, arguments, strict=True)):
             return kernel(*args)  # which says what is wrong, in better words than the dispatcher's

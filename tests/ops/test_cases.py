@@ -3,6 +3,8 @@
 Rows of a covering design are tried, not all combinations: any two of a library, a dtype and a layout meet in one of them.
 """
 
+import inspect
+
 import numpy as np
 import pytest
 
@@ -118,6 +120,100 @@ def test_empty(case, letter, backend):
             call(**arrays, **case.arguments)
     else:
         check(case, numpy_of(library, call(**arrays, **case.arguments)), inputs, "float64")
+
+
+def adjoint(case, inputs, library):
+    """What is linear and its gradient, transposed, give one number."""
+    arrays = {n: library.asarray(x) for n, x in inputs.items()}
+    out = getattr(ops, case.function)(**arrays, **case.arguments)
+    grad = np.random.default_rng(0).standard_normal(out.shape)
+    (back,) = case.backward(library.asarray(grad), **arrays, **case.arguments)
+    a, b = (library.numpy(back) * inputs[case.wrt[0]]).sum(), (grad * library.numpy(out)).sum()
+    np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12 * grad.size)
+
+
+EDGES = [(case, edge) for case in CASES for edge in case.edges]
+
+
+@pytest.mark.parametrize(("case", "edge"), EDGES, ids=[f"{c}-{e}" for c, e in EDGES])
+def test_edges(case, edge, backend):
+    library = Library("numpy", backend)
+    inputs = {**case.inputs, **case.edges[edge]}
+    out = getattr(ops, case.function)(**{n: library.asarray(x) for n, x in inputs.items()}, **case.arguments)
+    check(case, numpy_of(library, out), inputs, "float64")
+    if case.linear and all(np.isfinite(x).all() for x in inputs.values()):
+        adjoint(case, inputs, library)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.known], ids=str)
+def test_as_established(case, backend):
+    library = Library("numpy", backend)
+    for inputs, expected in case.known:
+        out = getattr(ops, case.function)(**{n: library.asarray(x) for n, x in inputs.items()}, **case.arguments)
+        for a, b in zip(numpy_of(library, out), expected, strict=True):
+            np.testing.assert_allclose(a, b, rtol=0, atol=1e-4)
+
+
+INDICES = [(case, name) for case in CASES for name in case.indices]
+
+
+@pytest.mark.parametrize(("case", "name"), INDICES, ids=[f"{c}-{n}" for c, n in INDICES])
+def test_indices_out_of_range(case, name, backend):
+    library, call = Library("numpy", backend), getattr(ops, case.function)
+    sizes = {w: n for i, text in case.shapes.items() for w, n in zip(text.split(), case.inputs[i].shape, strict=True)}
+    for bad in (-1, sizes[case.indexed], 2**31 - 1, -(2**31)):
+        x = case.inputs[name].copy()
+        x.reshape(-1)[1] = bad
+        inputs = {**case.inputs, name: x}
+        arrays = {n: library.asarray(x) for n, x in inputs.items()}
+        if backend == "cpu":
+            for function in (call, lambda **given: case.backward(call(**case.inputs), **given)):
+                with pytest.raises(
+                    ValueError, match=rf"^{case.function}.*: {name} must hold numbers at least 0 and below"
+                ):
+                    function(**arrays, **case.arguments)
+        else:
+            check(case, numpy_of(library, call(**arrays, **case.arguments)), inputs, "float64")
+            adjoint(case, inputs, library)
+
+
+BACKWARD = [
+    case
+    for case in CASES
+    if case.backward
+    and "input_shape" in inspect.signature(getattr(ops, f"{case.function}_backward", ops.nms)).parameters
+]
+
+
+@pytest.mark.parametrize("case", BACKWARD, ids=str)
+def test_gradients_want_the_inputs_shape(case, monkeypatch):
+    name, call = f"{case.function}_backward", getattr(ops, f"{case.function}_backward")
+    signature, calls = inspect.signature(call), []
+    monkeypatch.setattr(ops, name, lambda *a, **k: calls.append(signature.bind(*a, **k).arguments) or call(*a, **k))
+    cases.run(case, np.float64)
+    if not calls:
+        return  # another gradient is meant
+    shape = tuple(calls[0]["input_shape"])
+    for wrong in (5, shape[:-1], (*shape, 1), (shape[0], shape[1] + 1, *shape[2:]), (-1, *shape[1:])):
+        with pytest.raises((TypeError, ValueError), match=rf"^{name}: "):
+            call(**{**calls[0], "input_shape": wrong})
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.linear], ids=str)
+def test_gradients_in_a_fixed_order(case, monkeypatch):
+    """As a GPU adds where determinism is asked for; in the emulator."""
+    torch = pytest.importorskip("torch")
+    grad = np.random.default_rng(0).standard_normal(cases.run(case, np.float64)[0][0].shape)
+    expected = case.backward(grad, **case.inputs, **case.arguments)
+    use("emulated", monkeypatch)
+    torch.use_deterministic_algorithms(True)
+    try:
+        tensors = {n: torch.from_numpy(np.array(x)) for n, x in case.inputs.items()}
+        found = case.backward(torch.from_numpy(grad), **tensors, **case.arguments)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a.numpy(), b, rtol=1e-11, atol=1e-11 * max(1, np.abs(b).max(initial=0)))
 
 
 @every

@@ -103,6 +103,23 @@ def test_gradients_are_differences(backend):
         np.testing.assert_allclose((found[k] * move).sum(), ((ends[0] - ends[1]) * grad).sum() / (2 * step), rtol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_channels_that_are_read_and_added_to_together(dtype, backend):
+    """72 of each group, which are several vectors and no whole number of warps, beside what the CPU finds, in both layouts."""
+    given, how = many(channels=144, made=3, dtype=dtype)
+    if backend == "cpu":
+        pytest.skip("what GPUs do is compared with the CPU")
+    last = np.ascontiguousarray(given["input"].transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    expected = ops.modulated_deform_conv2d(*given.values(), **how)
+    grad = RNG.standard_normal(expected.shape).astype(dtype)
+    gradients_expected = gradients("cpu", given, how, grad)
+    for x in (given["input"], last):
+        call = {**given, "input": x}
+        close(on(backend, ops.modulated_deform_conv2d)(*call.values(), **how), expected)
+        for a, b in zip(gradients(backend, call, how, grad), gradients_expected, strict=True):
+            close(a, b, 256)
+
+
 def test_parts_give_the_whole(backend, monkeypatch):
     """As when the columns of an image, or parts of gradients, are more than the memory that is set aside."""
     given, how = many(channels=8, made=3)

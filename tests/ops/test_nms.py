@@ -314,6 +314,21 @@ def test_batched_nms_is_nms_by_class(shift, backend):
     np.testing.assert_array_equal(inds, plain_nms(boxes, scores, 0.3, score_threshold=0.1, labels=labels))
 
 
+@pytest.mark.parametrize("dtype", (np.float32, np.float64))
+@pytest.mark.parametrize("n", (33, 500, 4300))
+def test_soft_nms_in_registers_and_in_memory(n, dtype, backend):
+    """The CUDA kernel keeps one box, some or none of a thread in registers, by how many there are; classes are labels."""
+    boxes, scores = make(n, 2, dtype=dtype)
+    scores[5:9] = scores[:4]  # ties
+    labels = np.arange(n) % 3
+    least = np.sort(scores)[-12]
+    cfg = dict(type="soft_nms", iou_threshold=0.1, min_score=float(least))
+    _, inds = on(backend, ops.batched_nms)(boxes, scores, labels, cfg)
+    _, expected = on("cpu", ops.batched_nms)(boxes, scores, labels, cfg)
+    np.testing.assert_array_equal(inds, expected)
+    assert 3 <= len(inds) <= 12
+
+
 def test_batched_soft_nms_is_soft_nms_by_class(backend):
     boxes, scores = make(120, 9, "dense", np.float64)
     labels = np.arange(120) % 4

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from arrayvision import ops
+from arrayvision.cuda.furthest_point_sample import KERNELS
 from tests.conftest import on
 from tests.ops.test_neighbours import shapes
 
@@ -58,13 +59,35 @@ def test_both_back_ends(backend):
         np.testing.assert_array_equal(found[0], plain(points, 12), err_msg=name)
 
 
+def odd_points(size, dtype):
+    """Points with equal ones among them, and some that aren't finite."""
+    points = np.random.default_rng(size).random((size, 3)).astype(dtype)
+    points[::7], points[3::50, 1], points[5::90, 2] = points[size // 2], np.nan, np.inf
+    return points
+
+
 @pytest.mark.parametrize(
-    ("dtype", "size"), [("float32", 1025), ("float32", 2049), ("float32", 8193), ("float64", 2049)]
+    ("dtype", "size"),
+    [("float32", n) for n in (1025, 2049, 8193, 16_385, 24_577)] + [("float64", n) for n in (2049, 8193)],
 )
 def test_points_in_registers_and_in_memory(dtype, size, backend):
-    points = np.random.default_rng(size).random((1, size, 3)).astype(dtype)
-    found = on(backend, ops.furthest_point_sample)(points, 4)
-    np.testing.assert_array_equal(found[0], plain(points[0], 4))
+    points = odd_points(size, dtype)
+    found = on(backend, ops.furthest_point_sample)(points[None], 4)
+    np.testing.assert_array_equal(found[0], plain(points, 4))
+
+
+@pytest.mark.parametrize(("held", "planes"), [(0, 3), (128, 3), (128, 2), (152, 2), (152, 3)])
+@pytest.mark.parametrize("pair", ["16, 1", "24, 0", "0, 0"])
+def test_shares_of_coordinates_in_shared_memory(pair, held, planes):
+    """What a GPU's shared memory decides, at a size for which the emulator's is enough."""
+    if planes == 2 and pair != "16, 1":
+        planes = 3
+    size, stride = 150, 152
+    points, out = np.stack([odd_points(size, np.float32) for _ in range(2)]), np.full((2, 40), -1, np.int32)
+    room = np.full((2, 4, stride), np.nan, np.float32)
+    args = size, 40, held, planes, stride, points, room, out
+    KERNELS.launch(f"by_points<float, {pair}>", (2,), *args, block=32, shared=4 * planes * held)
+    np.testing.assert_array_equal(out, [plain(p, 40) for p in points])
 
 
 @pytest.mark.parametrize("size", [37, 1030])

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from arrayvision import cases, ops as array_ops
+from arrayvision.operators import OPERATORS
 from arrayvision.torch_bridge import ops
 
 BOXES = np.array([[0, 0, 4, 4], [1, 1, 5, 5], [9, 9, 11, 12.0]])
@@ -24,10 +25,8 @@ LABELS = np.array([0, 1, 0])
 FEATURES = np.linspace(-1, 1, 2 * 4 * 5 * 6).reshape(2, 4, 5, 6)
 KERNELS = np.array([[0, 1, 1, 0, 0, 0], *[[0] * 6] * 3, [0, 0, 0, 2, 2, 0]])
 ROIS = np.array([[0, 0.5, 0.5, 3, 3], [1, 1, 0, 4, 5]])
-ROTATED = np.array([[0, 2, 2, 3, 3, 0.5], [1, 1, 2, 4, 5, -1]])
 POINTS = np.array([[[0.25, 0.5]], [[0.75, 0.5]]])
 CLOUD = np.linspace(-1, 1, 30).reshape(2, 5, 3)
-CURVES = np.concatenate([ROIS[:, :1], np.linspace(0, 5, 32).reshape(2, 16)], 1)
 FIVE = np.concatenate([BOXES, SCORES[:, None]], 1)
 QUADS = BOXES[:, [0, 1, 2, 1, 2, 3, 0, 3]]
 
@@ -106,25 +105,16 @@ MODULES: dict = {  # the constructor's arguments, and the call's
         dict(max_radius=0.5, sample_num=3, min_radius=0.0, use_xyz=True, normalize_xyz=True, uniform_sample=True,
              return_unique_cnt=True), _GROUPED,
     ),
-    "BezierAlign": (_SIZED | dict(sampling_ratio=2, aligned=True), dict(input=FEATURES, beziers=CURVES)),
-    "BorderAlign": (dict(pool_size=2), dict(input=FEATURES, boxes=BOXES[None, :2].repeat(2, 0))),
-    "CARAFE": (dict(kernel_size=3, group_size=2, scale_factor=1), dict(features=FEATURES, masks=np.ones((2, 18, 5, 6)))),
-    "CARAFENaive": (dict(kernel_size=1, group_size=4, scale_factor=2), dict(features=FEATURES, masks=np.ones((2, 4, 10, 12)))),
     "CARAFEPack": (
         dict(channels=4, scale_factor=2, up_kernel=3, up_group=2, encoder_kernel=3, encoder_dilation=2, compressed_channels=2),
         dict(x=FEATURES),
     ),
     "CornerPool": (dict(mode="top"), dict(x=FEATURES)),
-    "Correlation": (
-        dict(kernel_size=1, max_displacement=1, stride=(1, 2), padding=0, dilation=1, dilation_patch=1),
-        dict(input1=FEATURES, input2=FEATURES),
-    ),
     "DeformConv2d": (
         _CONV | dict(deform_groups=2, bias=False, im2col_step=32), dict(x=FEATURES, offset=FEATURES.repeat(4, 1)[:, :, :2, :3]),
     ),
     "DeformConv2dPack": (_CONV | dict(deform_groups=2, bias=False, im2col_step=32), dict(x=FEATURES)),
     "CrissCrossAttention": (dict(in_channels=8), dict(x=np.concatenate([FEATURES] * 2, 1))),
-    "DeformRoIPool": (_SIZED | dict(sampling_ratio=2, gamma=0.1), dict(input=FEATURES, rois=ROIS, offset=None)),
     "DeformRoIPoolPack": (_SIZED | dict(output_channels=4, deform_fc_channels=8), dict(input=FEATURES, rois=ROIS)),
     "ModulatedDeformConv2d": (
         _CONV | dict(deform_groups=2, bias=True),
@@ -148,23 +138,6 @@ MODULES: dict = {  # the constructor's arguments, and the call's
              key_padding_mask=np.zeros((2, 15), bool), reference_points=np.full((2, 3, 2, 4), 0.5),
              spatial_shapes=np.array([[2, 3], [3, 3]]), level_start_index=np.array([0, 6])),
     ),
-    "PrRoIPool": (_SIZED, dict(features=FEATURES, rois=ROIS)),
-    "PSAMask": (dict(psa_type="collect", mask_size=(2, 2)), dict(input=FEATURES)),
-    "RiRoIAlignRotated": (
-        dict(out_size=2, spatial_scale=0.5, num_samples=2, num_orientations=4, clockwise=False),
-        dict(features=FEATURES, rois=ROTATED),
-    ),
-    "RoIAlign": (_SIZED | dict(sampling_ratio=0, pool_mode="avg", aligned=True), dict(input=FEATURES, rois=ROIS)),
-    "RoIAlignRotated": (_SIZED | dict(sampling_ratio=2, aligned=True, clockwise=False), dict(input=FEATURES, rois=ROTATED)),
-    "RoIAwarePool3d": (
-        dict(out_size=2, max_pts_per_voxel=3, mode="max"),
-        dict(rois=np.ones((2, 7)), pts=BOXES[:, :3], pts_feature=BOXES),
-    ),
-    "RoIPointPool3d": (
-        dict(num_sampled_points=3),
-        dict(points=BOXES[None, :, :3], point_features=BOXES[None], boxes3d=np.ones((1, 2, 7))),
-    ),
-    "RoIPool": (_SIZED, dict(input=FEATURES, rois=ROIS)),
     "SAConv2d": (_CONV | dict(kernel_size=3, padding=1, bias=True, use_deform=True), dict(x=FEATURES)),
     "SigmoidFocalLoss": (dict(gamma=2.0, alpha=0.25, weight=None, reduction="mean"), dict(input=BOXES, target=LABELS)),
     "SimpleRoIAlign": (_SIZED | dict(aligned=True), dict(features=FEATURES, rois=ROIS)),
@@ -194,8 +167,28 @@ MODULES: dict = {  # the constructor's arguments, and the call's
         dict(num_features=4, eps=1e-5, momentum=0.1, affine=True, track_running_stats=True, group=None, stats_mode="N"),
         dict(input=FEATURES),
     ),
-    "TINShift": (dict(), dict(input=FEATURES.reshape(2, 4, 5, 6), shift=np.zeros((2, 1), np.int64))),
 }  # fmt: skip
+
+
+def of_cases():
+    """Modules whose constructor and call take what a case of their function has, and defaults."""
+    found, rows = {}, {row.name: row for row in OPERATORS}
+    for case in cases.cases():
+        for name in rows[case.function].modules:
+            kind = getattr(ops, name)
+            if name in FUNCTIONS or not isinstance(kind, type):
+                continue
+            made = []
+            for function, given in ((kind.__init__, case.arguments), (kind.forward, {**case.inputs, **case.arguments})):
+                wanted = list(inspect.signature(function).parameters.values())[1:]
+                values = {p.name: given.get(p.name, p.default) for p in wanted if p.kind is p.POSITIONAL_OR_KEYWORD}
+                made.append(values)
+            if not any(value is inspect.Parameter.empty for values in made for value in values.values()):
+                found.setdefault(name, tuple(made))
+    return found
+
+
+MODULES = of_cases() | MODULES
 ALSO = {  # a function's errors may name one that it is made of, and a module's its function
     **dict.fromkeys(("DeformConv2d", "DeformConv2dPack", "SAConv2d"), ("deform_conv2d",)),
     **dict.fromkeys(("ModulatedDeformConv2d", "ModulatedDeformConv2dPack"), ("modulated_deform_conv2d",)),

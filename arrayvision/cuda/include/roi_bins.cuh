@@ -2,12 +2,15 @@
 //
 // A kind (region_*.cuh) has `columns`, the numbers of a region, and visit(region, pooling, its index, bin's row and column,
 // map's height and width, f), which calls f(row, column, weight) for the pixels that the bin's samples touch. Samples outside
-// the map add nothing and are skipped by arithmetic, whatever the region's size. A thread holds a bin and CHANNELS channels:
-// in memory order (B, C, H, W) neighbouring threads hold neighbouring bins, in (B, H, W, C) neighbouring channels.
+// the map add nothing and are skipped by arithmetic, whatever the region's size. Of a map (B, C, H, W) a thread holds a bin and
+// CHANNELS channels, and neighbouring threads hold neighbouring bins; of one (B, H, W, C) they hold channels (roi_last.cuh).
 #pragma once
 #include "loops.cuh"
 #include "regions.cuh"
+#include "roi_in_order.cuh"
+#include "roi_last.cuh"
 #include "sums.cuh"
+#include "turned.cuh"
 
 namespace roi_bins {
 
@@ -51,28 +54,62 @@ struct Sharing {
 }  // namespace roi_bins
 
 template <class T, class Region>
-__global__ void __launch_bounds__(256) pool(uint32_t n, uint64_t by_bins, uint64_t by_groups, const T* x, bool last, const acc_t<T>* rois, bool moved, const acc_t<T>* offset, int batch, int channels, int h, int w, int oh, int ow, acc_t<T> scale, int sampling, bool aligned, bool clockwise, acc_t<T> gamma, T* out) {
+__global__ void __launch_bounds__(256) pool(uint32_t n, uint64_t by_bins, uint64_t by_groups, const T* x, const acc_t<T>* rois, bool moved, const acc_t<T>* offset, int batch, int channels, int h, int w, int oh, int ow, acc_t<T> scale, int sampling, bool aligned, bool clockwise, acc_t<T> gamma, T* out) {
   using A = acc_t<T>;
   const regions::Pooling<A> pooling = {oh, ow, scale, sampling, aligned, clockwise, gamma, moved ? offset : nullptr};
   const uint32_t t = loops::thread<uint32_t>();
   if (t >= n) return;
-  const roi_bins::Task task(t, last, by_bins, by_groups);
+  const roi_bins::Task task(t, false, by_bins, by_groups);
   const A* roi = rois + task.k * Region::columns;
   const bool good = regions::valid(roi, Region::columns, batch);
   const int64_t image = good ? int64_t(roi[0]) : 0, size = int64_t(h) * w;
-  const int64_t along = last ? 1 : size, pixel = last ? channels : 1;
-  const T* const source = x + image * channels * size + task.c * along;
+  const T* const source = x + (image * channels + task.c) * size;
   A sum[roi_bins::CHANNELS] = {};
   if (good)
     Region::visit(roi, pooling, task.k, task.bin / ow, task.bin % ow, h, w,
                 [&](int r, int c, A weight) {
-                  const T* p = source + (int64_t(r) * w + c) * pixel;
+                  const T* p = source + int64_t(r) * w + c;
                   for (int g = 0; g < roi_bins::CHANNELS; ++g)
-                    if (task.c + g * task.step < channels) sum[g] += weight * A(p[int64_t(g) * task.step * along]);
+                    if (task.c + g < channels) sum[g] += weight * A(p[g * size]);
                 });
   for (int g = 0; g < roi_bins::CHANNELS; ++g) {
-    const int c = task.c + g * task.step;
+    const int c = task.c + g;
     if (c < channels) out[(task.k * channels + c) * oh * ow + task.bin] = T(good ? sum[g] : A(NAN));
+  }
+}
+
+// x (B, H, W, C), V channels a load.
+template <class T, int V, class Region>
+__global__ void __launch_bounds__(256) pool_last(uint64_t by_columns, const T* x, const acc_t<T>* rois, bool moved, const acc_t<T>* offset, int batch, int channels, int h, int w, int oh, int ow, acc_t<T> scale, int sampling, bool aligned, bool clockwise, acc_t<T> gamma, T* out) {
+  using A = acc_t<T>;
+  constexpr int BINS = sizeof(T) == 8 ? 32 : 64;
+  __shared__ __align__(8) unsigned char turned[roi_last::Tile<T, BINS>::BYTES];
+  const roi_last::Tile<T, BINS> tile(turned);
+  const regions::Pooling<A> pooling = {oh, ow, scale, sampling, aligned, clockwise, gamma, moved ? offset : nullptr};
+  const A* const roi = rois + int64_t(blockIdx.x) * Region::columns;
+  const bool good = regions::valid(roi, Region::columns, batch);
+  const int c0 = blockIdx.y * roi_last::CHANNELS, some = min(roi_last::CHANNELS, channels - c0), bins = oh * ow;
+  const roi_last::Lanes<V> own;
+  const T* const source = x + (good ? int64_t(roi[0]) * h * w * channels : 0) + c0 + own.lane * V;
+  T* const result = out + (int64_t(blockIdx.x) * channels + c0) * bins;
+  const loops::FastDivider<uint32_t> columns(by_columns);
+  for (int start = 0; start < bins; start += BINS) {
+    const int here = min(BINS, bins - start);
+    for (int b = own.group; b < here && own.lane * V < some; b += own.GROUPS) {
+      uint32_t i = uint32_t(start + b);
+      const uint32_t j = loops::split(i, columns);
+      A sum[V];
+      for (int v = 0; v < V; ++v) sum[v] = good ? A(0) : A(NAN);
+      if (good)
+        Region::visit(roi, pooling, int64_t(blockIdx.x), int(i), int(j), h, w, [&](int r, int c, A weight) {
+          const Channels<T, V> pixel = *reinterpret_cast<const Channels<T, V>*>(source + (int64_t(r) * w + c) * channels);
+          for (int v = 0; v < V; ++v) sum[v] += weight * A(pixel.at[v]);
+        });
+      for (int v = 0; v < V; ++v) tile(own.lane * V + v, b) = T(sum[v]);
+    }
+    __syncthreads();
+    tile.write(some, here, bins, result + start);
+    __syncthreads();  // before the next bins take the tile
   }
 }
 
@@ -95,23 +132,4 @@ __global__ void __launch_bounds__(256) spread(uint32_t n, uint64_t by_bins, uint
               [&](int r, int c, A weight) {
                 for (int i = 0; i < some; ++i) sums::add(target + i * size + int64_t(r) * w + c, weight * g[i], false);
               });
-}
-
-// The same in a fixed order: a thread holds an image's channel and goes through all regions. Slow, the same in every run.
-template <class T, class Region>
-__global__ void __launch_bounds__(256) spread_in_order(int64_t n, int64_t count, const T* grad, const acc_t<T>* rois, bool moved, const acc_t<T>* offset, int batch, int channels, int h, int w, int oh, int ow, acc_t<T> scale, int sampling, bool aligned, bool clockwise, acc_t<T> gamma, acc_t<T>* out) {
-  using A = acc_t<T>;
-  const regions::Pooling<A> pooling = {oh, ow, scale, sampling, aligned, clockwise, gamma, moved ? offset : nullptr};
-  for (int64_t t = first(); t < n; t += stride()) {
-    A* const target = out + t * h * w;
-    for (int64_t k = 0; k < count; ++k) {
-      const A* roi = rois + k * Region::columns;
-      if (!regions::valid(roi, Region::columns, batch) || int64_t(roi[0]) != t / channels) continue;
-      for (int bin = 0; bin < oh * ow; ++bin) {
-        const A g = A(grad[(k * channels + t % channels) * oh * ow + bin]);
-        Region::visit(roi, pooling, k, bin / ow, bin % ow, h, w,
-                    [&](int r, int c, A weight) { sums::add(target + int64_t(r) * w + c, weight * g, true); });
-      }
-    }
-  }
 }

@@ -5,14 +5,13 @@
 // region has taps(start, size, samples, length of the map, f) in the place of `visit`, which calls f(pixel, weight) in rising
 // order; a pixel may come again, but for the two last ones only.
 #pragma once
-#include "channels.cuh"
 #include "loops.cuh"
 #include "regions.cuh"
+#include "roi_last.cuh"
 #include "turned.cuh"
 
 namespace roi_upright {
 
-constexpr int CHANNELS = 64;  // of a block of pool_last
 constexpr int BLOCK = 256;
 
 template <class A> struct Tap { int at; A weight; };
@@ -96,28 +95,27 @@ __global__ void __launch_bounds__(256) pool_upright(int some, uint64_t by_bins, 
   }
 }
 
-// x (B, H, W, C), V channels a load; neighbouring threads have neighbouring channels of a bin. Results are turned in shared
-// memory, so that they are written bin by bin.
+// x (B, H, W, C), V channels a load (roi_last.cuh).
 template <class T, int V, class Region>
 __global__ void __launch_bounds__(256) pool_upright_last(uint64_t by_columns, const T* x, const acc_t<T>* rois, int batch, int channels, int h, int w, int oh, int ow, acc_t<T> scale, int sampling, bool aligned, T* out) {
   using A = acc_t<T>;
-  constexpr int LANES = roi_upright::CHANNELS / V, GROUPS = roi_upright::BLOCK / LANES, BINS = sizeof(T) == 8 ? 32 : 64;
+  constexpr int BINS = sizeof(T) == 8 ? 32 : 64;
   DYNAMIC_SHARED(unsigned char, memory);
-  __shared__ __align__(8) unsigned char turned[roi_upright::CHANNELS * (BINS + 1) * sizeof(T)];
-  T* const tile = reinterpret_cast<T*>(turned);
+  __shared__ __align__(8) unsigned char turned[roi_last::Tile<T, BINS>::BYTES];
+  const roi_last::Tile<T, BINS> tile(turned);
   const roi_upright::Lists<A> lists(memory, oh, ow, h, w);
   const A* const roi = rois + int64_t(blockIdx.x) * Region::columns;
   const bool good = regions::valid(roi, Region::columns, batch);
   if (good) lists.template fill<Region>(Region::frame(roi, regions::Pooling<A>{oh, ow, scale, sampling, aligned}), oh, ow, h, w, w);
   __syncthreads();
-  const int c0 = blockIdx.y * roi_upright::CHANNELS, some = min(roi_upright::CHANNELS, channels - c0), bins = oh * ow;
-  const int lane = threadIdx.x % LANES, group = threadIdx.x / LANES;
-  const T* const source = x + (good ? int64_t(roi[0]) * h * w * channels : 0) + c0 + lane * V;
+  const int c0 = blockIdx.y * roi_last::CHANNELS, some = min(roi_last::CHANNELS, channels - c0), bins = oh * ow;
+  const roi_last::Lanes<V> own;
+  const T* const source = x + (good ? int64_t(roi[0]) * h * w * channels : 0) + c0 + own.lane * V;
   T* const result = out + (int64_t(blockIdx.x) * channels + c0) * bins;
   const loops::FastDivider<uint32_t> columns(by_columns);
   for (int start = 0; start < bins; start += BINS) {
     const int here = min(BINS, bins - start);
-    for (int b = group; b < here && lane * V < some; b += GROUPS) {
+    for (int b = own.group; b < here && own.lane * V < some; b += own.GROUPS) {
       uint32_t i = uint32_t(start + b);
       const uint32_t j = loops::split(i, columns);
       A sum[V];
@@ -134,11 +132,10 @@ __global__ void __launch_bounds__(256) pool_upright_last(uint64_t by_columns, co
           }
         }
       }
-      for (int v = 0; v < V; ++v) tile[(lane * V + v) * (BINS + 1) + b] = T(sum[v]);
+      for (int v = 0; v < V; ++v) tile(own.lane * V + v, b) = T(sum[v]);
     }
     __syncthreads();
-    for (int c = threadIdx.x / WARP; c < some; c += roi_upright::BLOCK / WARP)
-      for (int b = threadIdx.x % WARP; b < here; b += WARP) result[int64_t(c) * bins + start + b] = tile[c * (BINS + 1) + b];
+    tile.write(some, here, bins, result + start);
     __syncthreads();  // before the next bins take the tile
   }
 }

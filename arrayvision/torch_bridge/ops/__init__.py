@@ -180,14 +180,10 @@ from arrayvision.torch_bridge.ops.sparse_pool import (
     SparseMaxPool2d as SparseMaxPool2d,
     SparseMaxPool3d as SparseMaxPool3d,
 )
-from arrayvision.torch_bridge.ops.sparse_structure import (
-    SparseConvTensor as SparseConvTensor,
-    scatter_nd as scatter_nd,
-)
+from arrayvision.torch_bridge.ops.sparse_structure import SparseConvTensor as SparseConvTensor, scatter_nd as scatter_nd
 from arrayvision.torch_bridge.ops.sync_bn import SyncBatchNorm as SyncBatchNorm
 from arrayvision.torch_bridge.ops.text_growth import contour_expand as contour_expand, pixel_group as pixel_group
-from arrayvision.torch_bridge.ops.three_interpolate import three_interpolate as three_interpolate
-from arrayvision.torch_bridge.ops.three_nn import three_nn as three_nn
+from arrayvision.torch_bridge.ops.three_interpolate import three_interpolate as three_interpolate, three_nn as three_nn
 from arrayvision.torch_bridge.ops.tin_shift import TINShift as TINShift, tin_shift as tin_shift
 from arrayvision.torch_bridge.ops.upfirdn2d import (
     downsample2d as downsample2d,

@@ -155,6 +155,7 @@ class _WeightGradient(torch.autograd.Function):
 
 
 def _pair(name, argument, value, least):
+    """As torch takes it: an int or two, or one in a list. Symbolic sizes of a graph stay so: `check.integer` would fix them."""
     found = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
     if len(found) == 1:
         found *= 2

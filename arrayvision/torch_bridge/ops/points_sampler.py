@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from arrayvision import check
 from arrayvision.errors import InvalidKind, InvalidValue
+from arrayvision.ops.points_sampler import finite_mean
 from arrayvision.torch_bridge.library import check_tensors
 from arrayvision.torch_bridge.ops.furthest_point_sample import (
     furthest_point_sample,
@@ -45,9 +46,8 @@ def calc_square_dist(point_feat_a: Tensor, point_feat_b: Tensor, norm: bool = Tr
     wide = torch.float64 if result is torch.float64 else torch.float32
     a, b = a.to(wide), b.to(wide)
     with torch.no_grad():
-        good = torch.isfinite(a)
-        center = torch.where(good, a, 0).sum(1, keepdim=True) / good.sum(1, keepdim=True).clamp(min=1)
-    distances = torch.cdist(a - center, b - center)
+        mean = finite_mean(torch, a)
+    distances = torch.cdist(a - mean, b - mean)
     return (distances / max(a.shape[2], 1) if norm else distances.square()).to(result)
 
 
