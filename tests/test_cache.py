@@ -216,4 +216,4 @@ def test_first_calls_compile_little(name):
     """From an empty cache, with few boxes and then many. In CPU seconds, with room for slower machines."""
     call, seconds = cold.CALLS[name]
     functions, taken = cold.measure(call)
-    assert functions <= 45 and taken <= 3 * seconds, (functions, taken)
+    assert functions <= 24 and taken <= 3 * seconds, (functions, taken)

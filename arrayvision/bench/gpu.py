@@ -519,7 +519,7 @@ def dense(place: Place, bridge, beside, vision, mmcv) -> Iterator[Timed]:
             "corner_pool", part(bridge.CornerPool("top"), x), beside(mmcv=apply and part(apply, x)), 8 * x.numel()
         )
         n = place.size(60, 6)
-        yield same("psa_mask", "psa_mask", rand(2, (2 * n - 1) ** 2, n, n), "collect", (2 * n - 1, 2 * n - 1))
+        yield same("psa_mask", "psa_mask", rand(2, (2 * n - 1) ** 2, n, n), 0, (2 * n - 1, 2 * n - 1))
         rois = place.tensor(regions(place.size(1000, 4), h, w))
         yield same("roi_pool", "roi_pool", x, rois, 7)
         turned = torch.cat(

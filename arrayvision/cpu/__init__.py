@@ -17,6 +17,7 @@ import pathlib
 import pickle
 import re
 import signal
+import sys
 import threading
 
 from numba import config, njit
@@ -209,22 +210,17 @@ _import_numba_arrays()
 class _Waiting(event.Listener):
     """Says why nothing happens when a compilation takes more than a second: once for a file of kernels.
 
-    Through the logger "arrayvision", which writes to stderr unless it is told otherwise. While one of ours is compiled, the
-    garbage collector, which would look through the compiler's millions of objects again and again, waits.
+    Through the logger "arrayvision", which writes to stderr unless it is told otherwise.
     """
 
     def __init__(self):
-        self.depth, self.timer, self.told, self.collects = 0, None, set(), False
+        self.depth, self.timer, self.told = 0, None, set()
 
     def on_start(self, happening):
         self.depth += 1
         function = getattr(happening.data.get("dispatcher"), "py_func", None)
         name = getattr(function, "__module__", None) or ""  # a function that was made by exec has none
-        if self.depth > 1 or not name.startswith("arrayvision.cpu."):
-            return
-        self.collects = gc.isenabled()
-        gc.disable()
-        if name in self.told or _quiet():
+        if self.depth > 1 or not name.startswith("arrayvision.cpu.") or name in self.told or _quiet():
             return
         self.timer = threading.Timer(1.0, self.tell, (name,))
         self.timer.daemon = True
@@ -232,13 +228,9 @@ class _Waiting(event.Listener):
 
     def on_end(self, happening):
         self.depth -= 1
-        if self.depth == 0:
-            if self.collects:
-                self.collects = False
-                gc.enable()
-            if self.timer is not None:
-                self.timer.cancel()
-                self.timer = None
+        if self.depth == 0 and self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
 
     def tell(self, name):
         self.told.add(name)
@@ -297,9 +289,9 @@ def _compile_once(kernel):
         kinds, result = sigutils.normalize_signature(signature)
         if result is not None:
             return compile(signature)
-        with global_compiler_lock:
+        with global_compiler_lock, _without_collector():
             chosen = choose(tuple(kinds), True)
-            entry = compile(chosen)
+            entry = _with_room(compile, chosen)
             if chosen != kinds:
                 insert([kind._code for kind in kinds], entry, False)  # calls with these types find it at once
         return entry
@@ -315,6 +307,32 @@ def _compile_once(kernel):
         return typing.make_concrete_template(f"CallTemplate({name})", name, signatures), pysig, kinds, {}
 
     kernel.compile, kernel.get_call_template = compile_one, get_call_template
+
+
+def _with_room(function, argument):
+    """Call a function with room for the frames of all that it calls.
+
+    Python has frames in pieces of 16 KiB. Where one ends, each call begins another, which the system hands out and takes back:
+    the compiler, tens of calls deep, does so 30,000 times for a kernel, a tenth of its time. A piece is as large as its first
+    frame needs and half of it empty, so a large frame, most of which is never touched, makes room for those that follow.
+    """
+    return function(argument)
+
+
+if sys.version_info >= (3, 11):
+    _with_room.__code__ = _with_room.__code__.replace(co_stacksize=100_000)
+
+
+@contextlib.contextmanager
+def _without_collector():
+    """Let the garbage collector wait: it would look through the compiler's millions of objects again and again."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _uninterrupted(function):

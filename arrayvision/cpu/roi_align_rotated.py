@@ -126,8 +126,9 @@ def forward_some(x, planes, rois, scale, sampling, aligned, clockwise, height, w
             if windows:
                 top, bottom, left, right = hull(cy, cx, bh, bw, oh, ow, c, s, height, width)
                 stride = right - left + 1
-                source = np.empty(((bottom - top + 1) * stride, channels), out.dtype)
-                window(planes[image], top, left, bottom - top + 1, stride, source)
+                cut = np.empty(((bottom - top + 1) * stride, channels), out.dtype)
+                window(planes[image], top, left, bottom - top + 1, stride, cut)
+                source = cut
             else:
                 source = x[image * height * width : (image + 1) * height * width]
             for i in range(oh):

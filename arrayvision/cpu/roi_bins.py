@@ -283,7 +283,7 @@ def forward_some(pooling, x, planes, rois, offsets, height, width, out, turn, gr
     while start < n:
         for r in range(start, min(start + grain, n)):
             roi, target = rois[r], out[r].reshape(channels, oh * ow)
-            offset = offsets[r] if offsets.shape[0] > 0 else offsets.reshape((0, oh, ow))
+            offset = offsets[min(r, offsets.shape[0] - 1)]
             if not all_finite(roi):
                 for c in range(channels):
                     for b in range(oh * ow):
@@ -296,8 +296,9 @@ def forward_some(pooling, x, planes, rois, offsets, height, width, out, turn, gr
                 top, bottom = extent(rows, ny)
                 left, right = extent(cols, nx)
                 stride = right - left + 1
-                source = np.empty(((bottom - top + 1) * stride, channels), out.dtype)
-                window(planes[image], top, left, bottom - top + 1, stride, source)
+                cut = np.empty(((bottom - top + 1) * stride, channels), out.dtype)
+                window(planes[image], top, left, bottom - top + 1, stride, cut)
+                source = cut
             else:
                 source = x[image * height * width : (image + 1) * height * width]
             index, weight = (
@@ -336,7 +337,7 @@ def backward_some(pooling, grad, rois, order, starts, offsets, out, blocks, turn
                 roi = rois[r]
                 if not all_finite(roi):
                     continue
-                offset = offsets[r] if offsets.shape[0] > 0 else offsets.reshape((0, oh, ow))
+                offset = offsets[min(r, offsets.shape[0] - 1)]
                 own, rows, wy, ny, cols, wx, nx = axes(pooling, roi, offset, oh, ow, height, width)
                 transpose(grad[r, c:d].reshape(d - c, oh * ow), bins)
                 index, weight = (
@@ -376,8 +377,7 @@ def areas(rois, scale, height, width):
 
 
 NONE = {np.dtype(t): np.empty((0, 1, 1, 1), t) for t in ("float32", "float64")}
-for _none in NONE.values():
-    _none.flags.writeable = False  # as inputs are: one compiled kernel for both
+UNMOVED = {np.dtype(t): np.empty((1, 1, 1, 1), t) for t in ("float32", "float64")}  # offsets that no region reads
 
 
 def forward(pooling, x, last, rois, offsets, out):
@@ -400,7 +400,7 @@ def forward(pooling, x, last, rois, offsets, out):
     none = NONE[x.dtype]
     x, planes = (none.reshape(0, 1), x) if windows else (x.reshape(batch * height * width, channels), none)
     if offsets is None:
-        offsets = none
+        offsets = UNMOVED[x.dtype]
     each = 200 + oh * ow * (40 + 2 * channels)
     parallel_for(
         forward_some, len(rois), max(1, min(16, 50_000 // each)),
@@ -417,7 +417,7 @@ def backward(pooling, grad, rois, offsets, out):
     order, starts = by_image(rois, batch)
     blocks = -(-channels // TASK_CHANNELS)
     if offsets is None:
-        offsets = NONE[grad.dtype]
+        offsets = UNMOVED[grad.dtype]
     each = height * width * 40 + len(rois) * grad.shape[2] * grad.shape[3] * 200 // batch
     parallel_for(
         backward_some, batch * blocks, 1,

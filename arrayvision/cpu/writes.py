@@ -47,7 +47,7 @@ class _Body:
     """Follows arguments through a function, whatever the order of its statements: `views` has what a name may be a view of."""
 
     def __init__(self, function):
-        self.function = function
+        self.outer = inspect.getclosurevars(function)
         (tree,) = ast.parse(textwrap.dedent(inspect.getsource(function))).body
         self.views = {argument.arg: {k} for k, argument in enumerate(tree.args.args)}
         self.written, self.returned = set(), set()
@@ -117,7 +117,7 @@ class _Body:
             return every if name in _VIEWS | _PARTS else set()
         views: set[int] = set()
         for function, intrinsic in functions:
-            names = list(inspect.signature(function).parameters)[intrinsic:]
+            names = function.__code__.co_varnames[intrinsic : function.__code__.co_argcount]
             outputs = frozenset(k for k, word in enumerate(names) if word in OUTPUTS)
             written, returned = (outputs, frozenset()) if intrinsic else arguments(function)
             for at, value in given.items():
@@ -131,8 +131,8 @@ class _Body:
     def value(self, node):
         """The object that a name, or a name in a module, stands for; None where it isn't known before the call."""
         if isinstance(node, ast.Name) and node.id not in self.views:
-            outer = inspect.getclosurevars(self.function)
-            return outer.nonlocals.get(node.id, outer.globals.get(node.id, outer.builtins.get(node.id)))
+            found = (names[node.id] for names in self.outer[:3] if node.id in names)
+            return next(found, None)
         if isinstance(node, ast.Attribute):
             module = self.value(node.value)
             return getattr(module, node.attr, None) if isinstance(module, python.ModuleType) else None
