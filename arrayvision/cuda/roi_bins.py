@@ -75,17 +75,19 @@ def worth_turning(features, pooled):
 
 def forward(kernels, kind, x, last, rois, offsets, scale, sampling, aligned, clockwise, gamma, out):
     """Pool features x, (B, H, W, C) if `last` else (B, C, H, W), into out (K, C, oh, ow)."""
-    if not last and worth_turning(x.shape, out.shape):
+    features, pooled = x.shape, out.shape
+    if not last and worth_turning(features, pooled):
         x, last = channels_last(kernels, x), True
-    each = together(out.shape[1], x) if last else 0
+        features = x.shape
+    each = together(pooled[1], x) if last else 0
     moved = offsets is not None
     if kind in UPRIGHT and not moved:
-        launch = _upright(c_type(x), kind, x.shape, rois.shape[0], out.shape, each)
+        launch = _upright(c_type(x), kind, features, pooled, each)
         if launch is not None:
             name, grid, numbers, sizes, shared = launch
             kernels.launch(name, grid, *numbers, x, rois, *sizes, scale, sampling, aligned, out, shared=shared)
             return
-    oh, ow = out.shape[2:]
+    oh, ow = pooled[2:]
     shape = layout(x, last)
     args = *shape, oh, ow, scale, sampling, aligned, clockwise, gamma
     if last:
@@ -122,10 +124,10 @@ def _some(regions, channels):
 
 
 @functools.lru_cache(256)
-def _upright(kind, region, features, regions, pooled, each):
+def _upright(kind, region, features, pooled, each):
     """The launch that pools upright regions, of `each` channels a load where these lie last, else 0: (kernel, grid, numbers
     that come first, (B, C, H, W, oh, ow), bytes of shared memory); None where lists don't fit."""
-    (b, *rest), (_, channels, oh, ow) = features, pooled
+    (b, *rest), (regions, channels, oh, ow) = features, pooled
     h, w = rest[:2] if each else rest[1:]
     lists, _ = _lists(kind, h, w, oh, ow)
     if lists is None or 0 in (channels, regions, oh, ow):

@@ -5,6 +5,7 @@ from arrayvision.cuda.constants import constant
 from arrayvision.cuda.types import FLOATS, as_accumulator, c_type
 
 BLOCK, ROWS = (constant("rotated_boxes.cu", name) for name in ("BLOCK", "ROWS"))
+MANY = 512  # blocks, of which each multiprocessor has some
 _WIDTH = {"polygons::Rotated": 9, "polygons::Quad": 14}  # numbers in a shape
 KERNELS = runtime.Kernels(
     "rotated_boxes.cu",
@@ -27,7 +28,10 @@ def overlaps(first, second, foreground, aligned, clockwise, out):
     if aligned:
         KERNELS.launch(f"aligned_{kernel}", m, m, *given)
     else:
-        KERNELS.launch(f"all_{kernel}", (-(-n // BLOCK), min(-(-m // ROWS), 65535)), m, n, *given, block=BLOCK)
+        blocks, strip = -(-n // BLOCK), ROWS
+        while strip > 4 and blocks * -(-m // strip) < MANY:
+            strip //= 2
+        KERNELS.launch(f"all_{kernel}", (blocks, min(-(-m // strip), 65535)), m, n, strip, *given, block=BLOCK)
 
 
 def nms(boxes, scores, labels, threshold, clockwise, score_threshold, max_num):

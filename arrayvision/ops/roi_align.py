@@ -67,12 +67,13 @@ def roi_align(
     array([[[[ 2.5,  4.5],
              [10.5, 12.5]]]])
     """
-    usual = plain(input, rois) if type(pool_mode) is str and pool_mode == "avg" else None
-    if usual is not None:
-        pooled = _small(usual, output_size, spatial_scale, sampling_ratio, aligned)
-        if pooled is not None:
-            return pooled
-    if check.choice("roi_align", "pool_mode", pool_mode, ("avg", "max")) == "max":
+    if type(pool_mode) is str and pool_mode == "avg":
+        usual = plain(input, rois)
+        if usual is not None:
+            pooled = _small(usual, output_size, spatial_scale, sampling_ratio, aligned)
+            if pooled is not None:
+                return pooled
+    elif check.choice("roi_align", "pool_mode", pool_mode, ("avg", "max")) == "max":
         return roi_align_with_argmax(input, rois, output_size, spatial_scale, sampling_ratio, aligned)[0]
     name = "roi_align"
     at = arrays(name, input=input, rois=rois)
