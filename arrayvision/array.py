@@ -46,6 +46,15 @@ def numpy_dtype(name: str) -> np.dtype:
     return _DTYPES[name]
 
 
+def _rounded(x: np.ndarray, dtype: str) -> np.ndarray:
+    """The values in a dtype, without a warning where it doesn't hold them: they become infinite; the array itself if it has it."""
+    wanted = numpy_dtype(dtype)
+    if x.dtype == wanted:
+        return x
+    with np.errstate(over="ignore", invalid="ignore"):
+        return x.astype(wanted)
+
+
 def scalar(value: float, dtype) -> np.generic:
     """A number as NumPy's of a dtype; one too large for it becomes infinite, without a warning."""
     kind = np.dtype(dtype).type
@@ -93,11 +102,7 @@ class NumPy:
 
     def host(self, x, dtype):
         """The values in a NumPy array of this dtype; the same memory where it has that dtype."""
-        wanted = numpy_dtype(dtype)
-        if x.dtype == wanted:
-            return x
-        with np.errstate(over="ignore", invalid="ignore"):  # what the dtype doesn't hold becomes infinite
-            return x.astype(wanted)
+        return _rounded(x, dtype)
 
     def bounds(self, x):
         """The least and the greatest value of integers, or of floats without NaN."""
@@ -114,7 +119,7 @@ class NumPy:
 
     def from_host(self, array, dtype, device):
         """The caller's array with the values of a NumPy array that nobody else holds."""
-        return array.astype(numpy_dtype(dtype), copy=False)
+        return _rounded(array, dtype)
 
     # -- small calls, see `plain` --
     def plain(self, x):
@@ -489,7 +494,7 @@ class JAX(NumPy):
         return None, np.empty(shape, numpy_dtype(dtype))  # a JAX array can't be written: it takes this one over
 
     def from_host(self, array, dtype, device):
-        return self.jax.device_put(array.astype(numpy_dtype(dtype), copy=False), device)  # the same memory, if aligned
+        return self.jax.device_put(_rounded(array, dtype), device)  # the same memory, if aligned
 
     # On a GPU, kernels see CuPy's view of a JAX array, and JAX takes CuPy's results over; both through DLPack.
     def contiguous(self, x, dtype):
@@ -537,7 +542,7 @@ class DLPack(NumPy):
         return None, np.empty(shape, numpy_dtype(dtype))
 
     def from_host(self, array, dtype, device):
-        array = array.astype(numpy_dtype(dtype), copy=False)
+        array = _rounded(array, dtype)
         try:
             return self.xp.from_dlpack(array)
         except (AttributeError, TypeError, BufferError):

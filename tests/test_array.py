@@ -344,3 +344,10 @@ def test_small_calls_take_usual_arrays_alone(monkeypatch):
         torch.func.vmap(lambda part: ops.bias_act(part, b))(a)
     with pytest.raises(TypeError, match="input requires grad"):
         ops.bias_act(a.clone().requires_grad_(), b)
+
+
+def test_results_that_a_dtype_doesnt_hold_become_infinite_without_a_warning():
+    x = np.full((1, 1, 2, 2), 6e4, np.float16)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.isinf(ops.upfirdn2d(x, None, gain=4)).all()

@@ -115,7 +115,7 @@ def test_one_kept_kernel_serves_both(tmp_path):
 
 def test_no_kernel_is_compiled_twice_for_arrays_that_it_only_reads():
     """Of all that these operators compiled, and that lies in the cache: after the other tests, of all operators."""
-    for name in ("corner_pool", "nms", "soft_nms", "three_nn"):
+    for name in ("corner_pool", "nms", "soft_nms", "knn"):
         warmup.EXAMPLES[name]("float32")
     twice, count = [], 0
     for module in pkgutil.iter_modules(cpu.__path__, "arrayvision.cpu."):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import operator
 
 import numpy as np
 
@@ -115,12 +116,12 @@ def contour_expand(
     [[1, 1, 1, 0, 0]]
     """
     out = _contour_expand("contour_expand", kernel_mask, internal_kernel_label, min_kernel_area, kernel_num)
-    labels = _fetched(out.view)
-    if kernel_num >= labels.size:  # more names than there would be to write
+    labels, most = _fetched(out.view), operator.index(kernel_num)
+    if most >= labels.size:  # more names than there would be to write
         return labels.tolist()
     from arrayvision.cpu.text_growth import name  # lists are made on the CPU
 
-    known = np.array([*range(int(kernel_num) + 1)], object)
+    known = np.array(list(range(most + 1)), object)
     return _named(name(labels, _names(known))).tolist()
 
 

@@ -4,6 +4,7 @@ from collections import deque
 
 import numpy as np
 import pytest
+import torch
 
 from arrayvision import array, get_num_threads, ops, set_num_threads
 from arrayvision.cuda import text_growth as kernels
@@ -333,3 +334,9 @@ def test_tensors_that_record_gradients():
     assert torch_ops.pixel_group(*given, count, 0.8) == expected
     expected = ops.contour_expand(masks, labels, 1, count)
     assert torch_ops.contour_expand(torch.from_numpy(masks), given[3], 1, count) == expected
+
+
+def test_the_number_of_kernels_may_be_a_tensor():
+    mask, labels = np.ones((2, 1, 3)), np.array([[1, 0, 0]])
+    assert ops.contour_expand(mask, labels, 1, torch.tensor(1, dtype=torch.uint64)) == [[1, 1, 1]]
+    assert ops.contour_expand(mask, labels, 1, 10**6) == [[1, 1, 1]]  # more labels than pixels
