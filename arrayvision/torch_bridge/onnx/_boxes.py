@@ -140,7 +140,8 @@ def following(p: Tensor) -> Tensor:
 def area(p: Tensor) -> Tensor:
     """The area of polygons (..., corners, 2), signed."""
     q = following(p)
-    return (p[..., 0] * q[..., 1] - q[..., 0] * p[..., 1]).sum(-1) / 2
+    parts = (p[..., 0] * q[..., 1] - q[..., 0] * p[..., 1]).unbind(-1)
+    return sum(parts[1:], parts[0]) / 2  # added one by one: some runtimes mistake a sum along an axis that is divided
 
 
 def shared_area(p: Tensor, q: Tensor) -> Tensor:

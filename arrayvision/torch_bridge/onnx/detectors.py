@@ -27,7 +27,7 @@ class Detector(nn.Module):
     ----------
     model : mmdet.models.BaseDetector
         One of a single stage whose head selects boxes as mmdet's `BaseDenseHead` does (RetinaNet, FCOS, ATSS, RTMDet ...),
-        of two stages or a cascade, or of the family of Deformable DETR; without masks.
+        a Faster or Cascade R-CNN, or a Deformable DETR; without masks.
 
     Notes
     -----
