@@ -30,10 +30,8 @@ def three_nn(target: Array, source: Array) -> tuple[Array, Array]:
 
     Raises
     ------
-    TypeError
-        If something is no array, of another library or device, or of a wrong dtype.
-    ValueError
-        If a shape is wrong.
+    TypeError, ValueError
+        If something is no array, of another library or device, or of a wrong dtype or shape.
 
     Notes
     -----
@@ -79,10 +77,9 @@ def three_interpolate(features: Array, indices: Array, weight: Array) -> Array:
 
     Raises
     ------
-    TypeError
-        If something is no array, of another library or device, or of a wrong dtype.
-    ValueError
-        If a shape is wrong; on the CPU, if an index is not within [0, M). On a GPU such a term is left out.
+    TypeError, ValueError
+        If something is no array, of another library or device, or of a wrong dtype or shape; on the CPU, if an index is not
+        within [0, M). On a GPU such a term is left out.
 
     Notes
     -----

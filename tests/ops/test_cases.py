@@ -3,6 +3,7 @@
 Rows of a covering design are tried, not all combinations: any two of a library, a dtype and a layout meet in one of them.
 """
 
+import functools
 import inspect
 
 import numpy as np
@@ -189,7 +190,13 @@ BACKWARD = [
 def test_gradients_want_the_inputs_shape(case, monkeypatch):
     name, call = f"{case.function}_backward", getattr(ops, f"{case.function}_backward")
     signature, calls = inspect.signature(call), []
-    monkeypatch.setattr(ops, name, lambda *a, **k: calls.append(signature.bind(*a, **k).arguments) or call(*a, **k))
+
+    @functools.wraps(call)
+    def recorded(*args, **kwargs):
+        calls.append(signature.bind(*args, **kwargs).arguments)
+        return call(*args, **kwargs)
+
+    monkeypatch.setattr(ops, name, recorded)
     cases.run(case, np.float64)
     if not calls:
         return  # another gradient is meant
