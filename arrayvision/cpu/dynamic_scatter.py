@@ -54,10 +54,15 @@ def choose(feats, keys, order, starts, widths, out, voxel_coors, voxels, counts,
                 row = feats[i]
                 if wanted:
                     voxels[i] = v
+                if k == first:
+                    for c in range(channels):
+                        best[c], which[c] = row[c], i
+                    continue
                 for c in range(channels):
-                    value = row[c]
-                    if k == first or value > best[c] or (value != value and best[c] == best[c]):  # a NaN is above all
-                        best[c], which[c] = value, i
+                    value, old, held = row[c], best[c], which[c]  # without a branch, so in vectors
+                    taken = (value > old) | ((value != value) & (old == old))  # a NaN is above all
+                    best[c] = value if taken else old
+                    which[c] = i if taken else held
             unpack(keys[first], widths, voxel_coors[v])
             counts[v] = stop - first
         start = claim(turn, grain)

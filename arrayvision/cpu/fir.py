@@ -81,7 +81,6 @@ def _factors(weights):
     return (column, row) if near else None
 
 
-@np.errstate(all="ignore")  # what the dtype doesn't hold becomes infinite
 def way(weights, flip, gain, up, down, before, size, inputs):
     """How planes are filtered, in bands.
 
@@ -102,6 +101,15 @@ def way(weights, flip, gain, up, down, before, size, inputs):
     inputs : int
         Columns of the inputs.
     """
+    # A network's filters stay what they are, and finding their way takes as long as filtering a small image.
+    key = weights.tobytes(), weights.dtype.name, weights.shape, flip, gain, math.copysign(1, gain)
+    return _way(*key, up, down, before, size, inputs)
+
+
+@functools.lru_cache(64)
+@np.errstate(all="ignore")  # what the dtype doesn't hold becomes infinite
+def _way(content, kind, shape, flip, gain, _sign, up, down, before, size, inputs):
+    weights = np.frombuffer(content, kind).reshape(shape)
     weights = weights if flip else np.flip(weights)
     rows, columns = weights.shape[0], weights.shape[-1]
     whole = -(-rows // up[0]) * -(-columns // up[1])  # terms of an output; 8 for what a second step costs

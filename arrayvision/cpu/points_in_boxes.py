@@ -143,15 +143,16 @@ def _compare(points, boxes, every, out):
     if not n:
         return
     for cloud, those, result in zip(points, boxes, out, strict=True):
-        frames, reach, ground, cells = np.empty((t, 8)), np.empty((t, 4)), np.zeros(4), 1
+        frames, reach, ground = np.empty((t, 8)), np.empty((t, 4)), np.zeros(4)
         frames_of(those, frames, reach)
-        if n * t > FEW:
+        whole = n * t <= FEW
+        if not whole:
             ground[:2], ground[2:] = _extent(reach[:, :2]), _extent(reach[:, 2:])
-            cells = min(FINEST, int(4 * t**0.5))
-        lists, starts, cells = list_boxes(frames, reach, ground, cells)
-        if n * t > FEW and len(lists) > cells**2 * t * LONG:
+            lists, starts, cells = list_boxes(frames, reach, ground, min(FINEST, int(4 * t**0.5)))
+            whole = len(lists) > cells**2 * t * LONG
+        if whole:
             given = cloud, np.ascontiguousarray(frames.T), result if every else result[:, 0]
-            parallel_for(compare_all if every else compare_first, n, max(16, 65536 // t), *given, cost=t)
+            parallel_for(compare_all if every else compare_first, n, max(16, 65536 // max(t, 1)), *given, cost=t)
             continue
         cost = 10 + result.shape[1] / 4 + 3 * len(lists) / cells**2
         grain = max(16, 65536 // (result.shape[1] + 10))

@@ -558,9 +558,10 @@ def choose(x, owners, others, bounds, out, argmax, rows, turn, grain, n):
                 source = others[p]
                 row, best, which = x[source], out[owners[p]], argmax[owners[p]]
                 for c in range(channels):
-                    value, old = row[c], best[c]
-                    if which[c] < 0 or value > old or (value != value and old == old):  # a NaN is above all
-                        best[c], which[c] = value, source
+                    value, old, held = row[c], best[c], which[c]  # without a branch, so in vectors
+                    taken = (held < 0) | (value > old) | ((value != value) & (old == old))  # a NaN is above all
+                    best[c] = value if taken else old
+                    which[c] = source if taken else held
         b = claim(turn, grain)
 
 

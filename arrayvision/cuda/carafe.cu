@@ -31,6 +31,51 @@ __global__ void __launch_bounds__(256) reassemble(int64_t n, const T* x, const T
     if (c + t < channels) target[t * large] = T(sums[t]);
 }
 
+// The same for s = 2, the usual one: a thread has the four outputs of a pixel, which are sums of the same pixels, and SHARE channels. A
+// warp has 32 pixels of a row, and the block's other warps their other channels, with the same weights. n counts warps.
+template <class T> struct __align__(2 * sizeof(T)) Pair { T at[2]; };
+
+template <class T>
+__global__ void __launch_bounds__(256) reassemble_doubled(uint32_t n, uint64_t by_parts, uint64_t by_tiles, uint64_t by_rows, const T* x, const T* masks, int channels, int h, int w, int k, T* out) {
+  using A = acc_t<T>;
+  uint32_t t = loops::thread<uint32_t>() / WARP;
+  if (t >= n) return;
+  const int c = int(loops::split(t, loops::FastDivider<uint32_t>(by_parts))) * SHARE;
+  const int column = int(loops::split(t, loops::FastDivider<uint32_t>(by_tiles)) * WARP + threadIdx.x % WARP);
+  const int row = int(loops::split(t, loops::FastDivider<uint32_t>(by_rows))), left = column - k / 2, top = row - k / 2;
+  if (column >= w) return;
+  const int64_t size = int64_t(h) * w, at = int64_t(row) * 4 * w + 2 * column;  // of the first of the four outputs
+  const int count = min(SHARE, channels - c);
+  const T* weights = masks + int64_t(t) * k * k * 4 * size + at;
+  const T* const pixels = x + (int64_t(t) * channels + c) * size;
+  A sums[SHARE][4] = {};
+  for (int i = 0; i < k; ++i) {
+    if (top + i < 0 || top + i >= h) {
+      weights += k * 4 * size;
+      continue;
+    }
+    for (int j = 0; j < k; ++j, weights += 4 * size) {
+      if (left + j < 0 || left + j >= w) continue;
+      const Pair<T> above = *reinterpret_cast<const Pair<T>*>(weights), below = *reinterpret_cast<const Pair<T>*>(weights + 2 * w);
+      const A weight[4] = {A(above.at[0]), A(above.at[1]), A(below.at[0]), A(below.at[1])};
+      const T* pixel = pixels + int64_t(top + i) * w + left + j;
+#pragma unroll
+      for (int s = 0; s < SHARE; ++s) {
+        const A value = A(*pixel);
+        if (s + 1 < count) pixel += size;  // else the last channel again, whose sums are not stored
+        for (int q = 0; q < 4; ++q) sums[s][q] += weight[q] * value;
+      }
+    }
+  }
+  T* target = out + (int64_t(t) * channels + c) * 4 * size + at;
+#pragma unroll
+  for (int s = 0; s < SHARE; ++s, target += 4 * size) {
+    if (s >= count) break;
+    *reinterpret_cast<Pair<T>*>(target) = {{T(sums[s][0]), T(sums[s][1])}};
+    *reinterpret_cast<Pair<T>*>(target + 2 * w) = {{T(sums[s][2]), T(sums[s][3])}};
+  }
+}
+
 // The maps' gradient, out (N, channels, h, w), from the result's; n counts groups of channels.
 template <class T>
 __global__ void __launch_bounds__(256) spread(int64_t n, const T* grad, const T* masks, int channels, int h, int w, int k, int s, T* out) {

@@ -1,17 +1,26 @@
 """Launches of carafe.cu; the functions and arguments of `cpu/carafe.py`."""
 
 from arrayvision.cuda import runtime
-from arrayvision.cuda.constants import constant
-from arrayvision.cuda.types import FLOATS, c_type
+from arrayvision.cuda.constants import WARP, constant
+from arrayvision.cuda.loops import LIMIT, divider
+from arrayvision.cuda.types import FLOATS, aligned, c_type
 
 SHARE = constant("carafe.cu", "SHARE")
-KERNELS = runtime.Kernels("carafe.cu", [f"{name}<{T}>" for name in ("reassemble", "spread", "compare") for T in FLOATS])
+NAMES = ("reassemble", "reassemble_doubled", "spread", "compare")
+KERNELS = runtime.Kernels("carafe.cu", [f"{name}<{T}>" for name in NAMES for T in FLOATS])
 
 
 def forward(x, masks, k, s, out):
     """Fill out (N, C, H * s, W * s) with sums of x (N, C, H, W) weighted by masks (N, k * k, H * s, W * s)."""
     images, channels, height, width = x.shape
-    n = images * -(-channels // SHARE) * height * s * width * s
+    parts, tiles = -(-channels // SHARE), -(-width // WARP)
+    warps = images * parts * height * tiles
+    if s == 2 and warps * WARP < LIMIT and aligned(masks, out):
+        by = [divider("uint32_t", size) for size in (parts, tiles, height)]
+        args = x, masks, channels, height, width, k, out
+        KERNELS.launch(f"reassemble_doubled<{c_type(x)}>", warps * WARP, warps, *by, *args)
+        return
+    n = images * parts * height * s * width * s
     KERNELS.launch(f"reassemble<{c_type(x)}>", n, n, x, masks, channels, height, width, k, s, out)
 
 

@@ -1,21 +1,21 @@
-// Distances between clouds of points, and their gradients: a thread a point.
+// Distances between clouds of points, and their gradients: a thread a point, or a few where points are few.
 #include "nearest.cuh"
 #include "sums.cuh"
 
 constexpr int BLOCK = 256;  // threads, and points of a tile
 
 // The nearest of source (clouds, points, D) to each of queries (clouds, count, D).
-template <class T, int D> __global__ void __launch_bounds__(BLOCK) search(int64_t clouds, int64_t count, int points, const T* queries, const T* source, T* squares, int* indices) {
+template <class T, int D> __global__ void __launch_bounds__(BLOCK) search(int64_t clouds, int64_t count, int points, int lanes, const T* queries, const T* source, T* squares, int* indices) {
   using A = acc_t<T>;
   __shared__ A tile[BLOCK * D];
-  const int64_t row = first();
+  const int64_t row = first() / lanes;
   for (int64_t cloud = blockIdx.y; cloud < clouds; cloud += gridDim.y) {
     A own[D] = {};
     if (row < count)
       for (int c = 0; c < D; ++c) own[c] = A(queries[(cloud * count + row) * D + c]);
     nearest::Best<A, 1> best;
-    nearest::scan<BLOCK>(own, source + cloud * points * D, points, tile, best);
-    if (row < count) {
+    nearest::scan<BLOCK>(own, source + cloud * points * D, points, lanes, tile, best);
+    if (row < count && threadIdx.x % unsigned(lanes) == 0) {
       best.fill(points);
       squares[cloud * count + row] = T(best.square[0]);
       indices[cloud * count + row] = best.index[0];

@@ -2,6 +2,7 @@
 
 from arrayvision.cuda import runtime
 from arrayvision.cuda.constants import constant
+from arrayvision.cuda.nearest import lanes
 from arrayvision.cuda.runtime import deterministic
 from arrayvision.cuda.sums import ROUND_SUMS, round_sums, zero_sums
 from arrayvision.cuda.types import FLOATS, c_type
@@ -20,12 +21,13 @@ KERNELS = runtime.Kernels(
 
 def _nearest(queries, points, squares, indices):
     clouds, count, dimensions = queries.shape
-    grid, kind = (-(-count // BLOCK), min(clouds, 65535)), c_type(queries)
-    sizes = clouds, count, points.shape[1]
+    kind, sizes, each = c_type(queries), (clouds, count, points.shape[1]), 1
     if dimensions in DIMENSIONS:
-        kernel = f"search<{kind}, {dimensions}>"
+        each = lanes(clouds * count, points.shape[1])
+        kernel, sizes = f"search<{kind}, {dimensions}>", (*sizes, each)
     else:
         kernel, sizes = f"search_any<{kind}>", (*sizes, dimensions)
+    grid = -(-count * each // BLOCK), min(clouds, 65535)
     KERNELS.launch(kernel, grid, *sizes, queries, points, squares, indices, block=BLOCK)
 
 

@@ -4,6 +4,8 @@
 
 namespace corners {
 
+constexpr int AHEAD = 8;  // numbers that a thread loads before it needs the first
+
 // What numbers are compared and added as.
 template <class T> struct held { using type = acc_t<T>; };
 template <> struct held<int64_t> { using type = int64_t; };
@@ -27,7 +29,20 @@ __global__ void __launch_bounds__(256) pool_columns(int64_t planes, int h, int w
   using V = corners::held_t<T>;
   corners::columns(planes, h, w, rising, [&](int64_t at, int64_t step, int length) {
     V best = V(x[at]);
-    for (int i = 0; i < length; ++i, at += step) {
+    T values[corners::AHEAD];
+    int i = 0;
+#pragma unroll 1
+    for (; i + corners::AHEAD <= length; i += corners::AHEAD) {
+#pragma unroll
+      for (int k = 0; k < corners::AHEAD; ++k) values[k] = x[at + k * step];
+#pragma unroll
+      for (int k = 0; k < corners::AHEAD; ++k, at += step) {
+        if (corners::takes(V(values[k]), best)) best = V(values[k]);
+        out[at] = T(best);
+      }
+    }
+#pragma unroll 1
+    for (; i < length; ++i, at += step) {
       const V value = V(x[at]);
       if (corners::takes(value, best)) best = value;
       out[at] = T(best);

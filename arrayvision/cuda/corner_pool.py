@@ -23,7 +23,8 @@ def _launch(name, kind, arrays, mode, out):
         return
     rising = mode in ("bottom", "right")
     if mode in ("top", "bottom"):
-        KERNELS.launch(f"{name}_columns<{kind}>", n * c * w, n * c, h, w, rising, *arrays, out)
+        # Small blocks: threads that go through a column each are few, and are to be on all multiprocessors alike.
+        KERNELS.launch(f"{name}_columns<{kind}>", n * c * w, n * c, h, w, rising, *arrays, out, block=64)
     else:
         KERNELS.launch(f"{name}_rows<{kind}>", math.prod(out.shape[:3]) * WARP, n * c * h, w, rising, *arrays, out)
 

@@ -15,7 +15,7 @@ __global__ void __launch_bounds__(256) filter_bent(Index n, uint64_t by_columns,
   const fir::Axis rows{up_y, down_y, before_y, taps_y, height}, columns{up_x, down_x, before_x, taps_x, width};
   Index number = plane + start;
   const A b = biased ? bias[loops::split(number, loops::FastDivider<Index>(by_channels))] : A(0);
-  A v = gain * fir::sum(x + int64_t(plane) * height * width, rows, columns, row, column, weights, flip, [b](From s) { return A(s) + b; });
+  A v = gain * fir::sum(x + int64_t(plane) * height * width, rows, columns, fir::run(rows, row), fir::run(columns, column), weights, flip, [b](From s) { return A(s) + b; });
   if (then == BEND) {
     v *= v > A(0) ? high : low;
     v = v > clamp ? clamp : v < -clamp ? -clamp : v;

@@ -1,10 +1,31 @@
-// Which points lie in which boxes; see cpu/boxes3d.py. Boxes are prepared once, and wait in shared memory in tiles.
+// Which points lie in which boxes; see cpu/boxes3d.py. Boxes are prepared once; most points are so far from most boxes that floats
+// tell.
 #include "boxes3d.cuh"
 #include "loops.cuh"
 
 constexpr int BLOCK = 256;  // threads, and boxes of a tile
 
+constexpr int EACH = 16;  // points of a thread of `all`
+
 using boxes3d::Frame;
+
+// A coordinate in floats; a larger one than there are becomes the largest.
+template <class T> __device__ inline float near(T value) { return float(acc_t<T>(value)); }
+__device__ inline float near(double value) { return float(value != value ? value : min(max(value, -double(FLT_MAX)), double(FLT_MAX))); }
+
+// A box in floats, grown by more than their rounding: what is outside of it is outside of the box.
+struct Rough {
+  float x, y, z, reach, height;
+  __device__ explicit Rough(const Frame& box)
+      : x(near(box.x)), y(near(box.y)), z(near(box.z + box.hz)),
+        reach(float((box.hx + box.hy) * GROWN + (fabs(box.x) + fabs(box.y)) * (GROWN - 1))),
+        height(float(box.hz * GROWN + fabs(box.z + box.hz) * (GROWN - 1))) {}
+  // Nothing that is not a number says so.
+  __device__ bool misses(const float (&p)[3]) const { return fabs(p[0] - x) > reach || fabs(p[1] - y) > reach || fabs(p[2] - z) > height; }
+
+ private:
+  static constexpr double GROWN = 1 + 1e-6;
+};
 
 template <class T>
 __global__ void __launch_bounds__(BLOCK) prepare(int64_t n, const T* boxes, Frame* out) {
@@ -19,33 +40,47 @@ __global__ void __launch_bounds__(BLOCK) prepare(int64_t n, const T* boxes, Fram
 template <class T>
 __global__ void __launch_bounds__(BLOCK) part(int64_t clouds, int64_t points, int64_t count, const T* xyz, const Frame* boxes, int* out) {
   __shared__ __align__(8) unsigned char memory[BLOCK * sizeof(Frame)];
+  __shared__ __align__(4) unsigned char rough_memory[BLOCK * sizeof(Rough)];
   Frame* const tile = reinterpret_cast<Frame*>(memory);
+  Rough* const rough = reinterpret_cast<Rough*>(rough_memory);
   const int64_t i = first();
   for (int64_t cloud = blockIdx.y; cloud < clouds; cloud += gridDim.y) {
     T point[3] = {};
+    float about[3] = {0, 0, 0};
     if (i < points)
-      for (int k = 0; k < 3; ++k) point[k] = xyz[3 * (cloud * points + i) + k];
+      for (int k = 0; k < 3; ++k) point[k] = xyz[3 * (cloud * points + i) + k], about[k] = near(point[k]);
     int64_t found = -1;
     for (int64_t start = 0; start < count; start += BLOCK) {
       const int size = int(count - start < BLOCK ? count - start : BLOCK);
-      if (threadIdx.x < size) tile[threadIdx.x] = boxes[cloud * count + start + threadIdx.x];
+      if (threadIdx.x < size) {
+        const Frame box = boxes[cloud * count + start + threadIdx.x];
+        tile[threadIdx.x] = box, rough[threadIdx.x] = Rough(box);
+      }
       __syncthreads();
       for (int j = 0; j < size && found < 0; ++j)
-        if (tile[j].contains(point)) found = start + j;
+        if (!rough[j].misses(about) && tile[j].contains(point)) found = start + j;
       __syncthreads();  // before the next tile takes this one's place
     }
     if (i < points) out[cloud * points + i] = int(found);
   }
 }
 
-// out: (clouds, points, count): a thread an element.
+// out: (clouds, points, count). A thread has a box and every `steps`-th point of the cloud, EACH or fewer; neighbouring threads have
+// neighbouring boxes, and then the next point.
 template <class T, class Index>
-__global__ void __launch_bounds__(BLOCK) all(Index n, uint64_t by_count, uint64_t by_points, const T* xyz, const Frame* boxes, int* out) {
-  const Index e = loops::thread<Index>();
-  if (e >= n) return;
-  const loops::FastDivider<Index> count(by_count), points(by_points);
-  Index point = e;
-  const Index box = loops::split(point, count);
-  const Index cloud = points.quotient(point);
-  out[e] = boxes[int64_t(cloud) * count.divisor + box].contains(xyz + 3 * int64_t(point));
+__global__ void __launch_bounds__(BLOCK) all(Index n, uint64_t by_count, uint64_t by_steps, Index points, const T* xyz, const Frame* boxes, int* out) {
+  Index cloud = loops::thread<Index>();
+  if (cloud >= n) return;
+  const loops::FastDivider<Index> count(by_count), steps(by_steps);
+  const Index box = loops::split(cloud, count), from = loops::split(cloud, steps);
+  const Frame frame = boxes[int64_t(cloud) * count.divisor + box];
+  const Rough rough(frame);
+  const T* const own = xyz + int64_t(cloud) * points * 3;
+  int* const target = out + int64_t(cloud) * points * count.divisor + box;
+#pragma unroll 2
+  for (Index p = from; p < points; p += steps.divisor) {
+    const T* const point = own + 3 * int64_t(p);
+    const float about[3] = {near(point[0]), near(point[1]), near(point[2])};
+    target[int64_t(p) * count.divisor] = !rough.misses(about) && frame.contains(point);
+  }
 }

@@ -5,7 +5,7 @@ from arrayvision.cuda.constants import constant
 from arrayvision.cuda.loops import INDICES, divider, index
 from arrayvision.cuda.types import FLOATS, c_type
 
-BLOCK = constant("points_in_boxes.cu", "BLOCK")
+BLOCK, EACH = (constant("points_in_boxes.cu", name) for name in ("BLOCK", "EACH"))
 KERNELS = runtime.Kernels(
     "points_in_boxes.cu",
     [
@@ -34,7 +34,7 @@ def part(points, boxes, out):
 def all(points, boxes, out):
     """Fill out (B, M, T) with whether each point lies in each box."""
     clouds, count, each = out.shape
-    n = clouds * count * each
-    kind = index(n)
-    by = divider(kind, each), divider(kind, count)
-    KERNELS.launch(f"all<{c_type(points)}, {kind}>", n, n, *by, points, _prepared(boxes), out, block=BLOCK)
+    steps = -(-count // EACH)
+    n, kind = clouds * steps * each, index(clouds * count * each)
+    by = divider(kind, each), divider(kind, steps)
+    KERNELS.launch(f"all<{c_type(points)}, {kind}>", n, n, *by, count, points, _prepared(boxes), out, block=BLOCK)

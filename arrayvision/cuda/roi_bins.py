@@ -176,7 +176,8 @@ def _gather(kernels, kind, grad, rois, offsets, moved, arguments, out):
         block=64,
     )  # fmt: skip
     across = -(-w // SIDE)
-    grid = across * -(-h // SIDE), -(-channels // GATHERED), min(batch, 65535)
+    some = GATHERED if accumulator(c_type(grad)) == "float" else GATHERED // 2
+    grid = across * -(-h // SIDE), -(-channels // some), min(batch, 65535)
     kernels.launch(
         f"gather_in_order<{c_type(grad)}, {kind}>", grid, len(rois), across, grad, rois, extents, moved, offsets, *arguments, out,
     )  # fmt: skip

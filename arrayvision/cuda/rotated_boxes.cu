@@ -3,9 +3,14 @@
 #include "suppress.cuh"
 
 constexpr int BLOCK = 128;  // threads: boxes of the second set
-constexpr int ROWS = 16;  // of the first set, that a block holds in shared memory at a time
+constexpr int ROWS = 16;  // of the first set, that a block holds in shared memory at a time, at most
 
 namespace polygons {
+
+// Whether the axis-aligned hulls of two shapes have nothing in common, as `overlap` asks first.
+template <class S> __device__ inline bool apart(const S& p, const S& q) {
+  return !(p.area > 0 && q.area > 0) || fabs(q.cx - p.cx) >= p.ex + q.ex || fabs(q.cy - p.cy) >= p.ey + q.ey;
+}
 
 // `single`: IoUs count as floats.
 template <class S> __device__ inline bool above(const S& p, const S& q, double threshold, double single) {
@@ -18,36 +23,45 @@ template <class S> __device__ inline bool above(const S& p, const S& q, double t
 
 }  // namespace polygons
 
-// Boxes as shapes; `extra` is the sense of angles.
-template <class T, class Box, class A> __global__ void __launch_bounds__(256) shapes(int64_t n, const T* boxes, A extra, Box* out) {
-  for (int64_t i = first(); i < n; i += stride()) out[i].load(boxes + Box::columns * i, extra);
-}
-
+// Boxes are made shapes where they are read; `sense` is that of angles. A block has `strip` rows at a time. Most pairs lie apart:
+// those that don't are listed, and threads take them from the list, so that none waits for a neighbour's pair.
 template <class T, class S>
-__global__ void __launch_bounds__(BLOCK) all_pairs(int64_t m, int64_t n, const S* first_shapes, const S* second_shapes, bool foreground, T* out) {
-  __shared__ __align__(8) unsigned char memory[ROWS * sizeof(S)];
-  S* const row = reinterpret_cast<S*>(memory);
-  const int64_t j = first();
-  S mine;
-  if (j < n) mine = second_shapes[j];
-  for (int64_t top = int64_t(blockIdx.y) * ROWS; top < m; top += int64_t(gridDim.y) * ROWS) {
-    const int rows = int(m - top < ROWS ? m - top : ROWS);
-    if (threadIdx.x < rows) row[threadIdx.x] = first_shapes[top + threadIdx.x];
+__global__ void __launch_bounds__(BLOCK) all_pairs(int64_t m, int64_t n, int strip, const T* first_boxes, const T* second_boxes, double sense, bool foreground, T* out) {
+  __shared__ __align__(8) unsigned char row_memory[ROWS * sizeof(S)], column_memory[BLOCK * sizeof(S)];
+  __shared__ uint16_t list[ROWS * BLOCK];
+  __shared__ int count;
+  S* const row = reinterpret_cast<S*>(row_memory);
+  S* const column = reinterpret_cast<S*>(column_memory);
+  const int64_t left = int64_t(blockIdx.x) * BLOCK;
+  const bool some = left + threadIdx.x < n;
+  if (some) column[threadIdx.x].load(second_boxes + S::columns * (left + threadIdx.x), sense);
+  for (int64_t top = int64_t(blockIdx.y) * strip; top < m; top += int64_t(gridDim.y) * strip) {
+    const int rows = int(m - top < strip ? m - top : strip);
+    if (threadIdx.x < rows) row[threadIdx.x].load(first_boxes + S::columns * (top + threadIdx.x), sense);
+    if (threadIdx.x == 0) count = 0;
     __syncthreads();
-    if (j < n)
-      for (int i = 0; i < rows; ++i) {
-        const double inter = polygons::overlap(row[i], mine);
-        const double whole = foreground ? row[i].area : row[i].area + mine.area - inter;
-        out[(top + i) * n + j] = T(acc_t<T>(inter > 0 ? inter / whole : 0.0));
-      }
+    T* const result = out + top * n + left;
+    for (int i = 0; some && i < rows; ++i) {
+      if (polygons::apart(row[i], column[threadIdx.x])) result[i * n + threadIdx.x] = T(acc_t<T>(0));
+      else list[atomicAdd(&count, 1)] = uint16_t(i * BLOCK + threadIdx.x);
+    }
+    __syncthreads();
+    for (int k = threadIdx.x; k < count; k += BLOCK) {
+      const int i = list[k] / BLOCK, j = list[k] % BLOCK;
+      const S &p = row[i], &q = column[j];
+      const double inter = polygons::overlap(p, q), whole = foreground ? p.area : p.area + q.area - inter;
+      result[i * n + j] = T(acc_t<T>(inter > 0 ? inter / whole : 0.0));
+    }
     __syncthreads();  // before the next strip takes the rows' place
   }
 }
 
 template <class T, class S>
-__global__ void __launch_bounds__(256) aligned_pairs(int64_t n, const S* first_shapes, const S* second_shapes, bool foreground, T* out) {
+__global__ void __launch_bounds__(256) aligned_pairs(int64_t n, const T* first_boxes, const T* second_boxes, double sense, bool foreground, T* out) {
   for (int64_t i = first(); i < n; i += stride()) {
-    const S p = first_shapes[i], q = second_shapes[i];
+    S p, q;
+    p.load(first_boxes + S::columns * i, sense);
+    q.load(second_boxes + S::columns * i, sense);
     const double inter = polygons::overlap(p, q), whole = foreground ? p.area : p.area + q.area - inter;
     out[i] = T(acc_t<T>(inter > 0 ? inter / whole : 0.0));
   }

@@ -2,6 +2,7 @@
 
 from arrayvision.cuda import runtime
 from arrayvision.cuda.constants import constant
+from arrayvision.cuda.nearest import lanes
 from arrayvision.cuda.runtime import deterministic
 from arrayvision.cuda.sums import ROUND_SUMS, round_sums, zero_sums
 from arrayvision.cuda.types import FLOATS, c_type
@@ -13,9 +14,10 @@ KERNELS = runtime.Kernels("three_interpolate.cu", [*(f"{name}<{T}>" for name in 
 
 def nearest(target, source, distances, indices):
     """Fill distances and indices (B, N, 3) with those of the points of source (B, M, 3) nearest to target (B, N, 3)."""
-    clouds, count, _ = target.shape
-    grid = -(-count // BLOCK), min(clouds, 65535)
-    args = clouds, count, source.shape[1], target, source, distances, indices
+    (clouds, count, _), points = target.shape, source.shape[1]
+    each = lanes(clouds * count, points)
+    grid = -(-count * each // BLOCK), min(clouds, 65535)
+    args = clouds, count, points, each, target, source, distances, indices
     KERNELS.launch(f"search<{c_type(target)}>", grid, *args, block=BLOCK)
 
 

@@ -3,9 +3,11 @@
 import math
 
 from arrayvision.cuda import runtime
+from arrayvision.cuda.constants import constant
 from arrayvision.cuda.loops import INDICES, divider, index
 from arrayvision.cuda.types import DTYPES, FLOATS, accumulator, as_accumulator, c_type
 
+ROWS = constant("upfirdn2d.cu", "ROWS")
 # From an array's type to the same, or through the type of sums where a filter is applied along one axis after the other.
 TYPES = sorted({pair for T in FLOATS for A in (accumulator(T),) for pair in ((T, T), (T, A), (A, T))})
 KERNELS = runtime.Kernels("upfirdn2d.cu", [f"filter_planes<{a}, {b}, {i}>" for a, b in TYPES for i in INDICES])
@@ -14,11 +16,11 @@ KERNELS = runtime.Kernels("upfirdn2d.cu", [f"filter_planes<{a}, {b}, {i}>" for a
 def filter_planes(x, weights, flip, gain, up, down, before, taps, out):
     """Fill out (P, height, width) from x (P, H, W) by taps (rows, columns)."""
     planes, rows, columns = out.shape
-    n = planes * rows * columns
-    kind = index(n, math.prod(x.shape))
+    bands = -(-rows // ROWS)
+    n, kind = planes * bands * columns, index(planes * rows * columns, math.prod(x.shape))
     rows_first = zip(up, down, before, taps, strict=True)
     KERNELS.launch(
-        f"filter_planes<{c_type(x)}, {c_type(out)}, {kind}>", n, n, divider(kind, columns), divider(kind, rows), x,
+        f"filter_planes<{c_type(x)}, {c_type(out)}, {kind}>", n, n, divider(kind, columns), divider(kind, bands), rows, x,
         *x.shape[1:], weights, flip, as_accumulator(c_type(out), gain),
         *(number for axis in rows_first for number in axis), out,
     )  # fmt: skip

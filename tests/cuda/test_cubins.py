@@ -32,7 +32,8 @@ FRAMES = {  # larger ones, at most, and why
     ("roi_align_rotated", "spread"): SINES,
     ("roi_align_rotated", "gather_in_order"): SINES,
     ("roi_align_rotated", "find_extents"): SINES,
-    ("rotated_boxes", "shapes"): SINES,
+    ("rotated_boxes", "aligned_pairs"): SINES,
+    ("rotated_boxes", "all_pairs"): SINES,
     ("rotated_feature_align", "align"): SINES,
     ("rotated_feature_align", "spread_aligned"): SINES,
 }

@@ -170,3 +170,20 @@ def test_a_gradient_of_regions_adds_to_each_pixel_once(monkeypatch):
     atomics = launch.total("atomics")
     assert launch.kernel == "spread_upright<float, regions::Align>"
     assert 15 * 15 * 8 * 32 <= atomics.accesses <= 16 * 16 * 8 * 32 and atomics.sectors_a_request < 6
+
+
+def test_a_gradient_of_samples_adds_to_channels_side_by_side(monkeypatch):
+    """A request of deformable convolution's gradient is of 4 samples and 8 channels in a sector of 32 bytes each; a sample's
+    channels are read 16 bytes at a time."""
+    monkeypatch.setattr(array, "EMULATED", True)
+    rng = np.random.default_rng(0)
+    shapes = (1, 64, 12, 12), (1, 18, 12, 12), (1, 9, 12, 12), (4, 64, 3, 3), (4,)
+    given = [rng.standard_normal(shape, dtype=np.float32) for shape in shapes]
+    with emulator.counting() as launches:
+        ops.modulated_deform_conv2d_backward(np.ones((1, 4, 12, 12), np.float32), *given, padding=1)
+    by_name = {launch.kernel: launch for launch in launches}
+    atomics = by_name["spread_last<float>"].total("atomics")
+    assert 3 < atomics.sectors_a_request <= 4 and atomics.accesses > 25 * atomics.requests
+    for kernel in ("columns_of<float, 4>", "slopes<float, 4>"):
+        loads = by_name[kernel].loads[5]  # of the map
+        assert 0 < loads.accesses <= 9 * 12 * 12 * 4 * 64 // 4, kernel

@@ -92,6 +92,31 @@ def test_how_boxes_lie(kind, backend):
     np.testing.assert_array_equal(on(backend, ops.points_in_boxes_part)(points, boxes), first)
 
 
+@pytest.mark.parametrize("far", [0, 1e3, 1e7, 1e30, 1e39])
+def test_borders_far_from_the_origin(far, backend):
+    """Points on either side of a box's ends by the spacing of their numbers, where floats have few of them, or none: GPUs, which
+    look at floats first, say what the CPU does."""
+    if backend == "cpu":
+        pytest.skip("what GPUs do is compared with the CPU")
+    rng = np.random.default_rng(0)
+    for dtype in (np.float32, np.float64):
+        if far > float(np.finfo(dtype).max):
+            continue
+        size, yaw = max(far * 1e-6, 1.0), rng.integers(-2, 3, 40) * np.pi / 2
+        boxes = np.concatenate(
+            [rng.uniform(-1, 1, (40, 3)) * size + far, rng.uniform(0.5, 2, (40, 3)) * size, yaw[:, None]], 1
+        )
+        boxes = boxes.astype(dtype)
+        ends = rng.choice([-0.5, 0.5], (40, 3)) * boxes[:, 3:6] + boxes[:, :3] + [0, 0, 0.5] * boxes[:, 3:6]
+        ends = ends.astype(dtype)
+        points = np.concatenate(
+            [ends, np.nextafter(ends, boxes[:, :3]), np.nextafter(ends, dtype(np.inf)), boxes[:, :3]]
+        )
+        expected = ops.points_in_boxes_all(points[None], boxes[None])
+        assert expected.any()
+        np.testing.assert_array_equal(on(backend, ops.points_in_boxes_all)(points[None], boxes[None]), expected)
+
+
 def test_one_rule_for_all_operators(backend):
     """In float64, whatever the arrays are: by float32 the points at the side would be inside of some, outside of others."""
     box = np.array([[[0.1, 0.7, 0.3, 1.3, 0.9, 1.1, 0.35]]], np.float32)

@@ -7,9 +7,9 @@
 namespace roi_in_order {
 
 constexpr int SIDE = 16;      // of a block's tile of pixels, a thread each
-constexpr int CHANNELS = 16;  // of a block
+constexpr int CHANNELS = 32;  // of a block; half as many of double
 constexpr int BLOCK = 256;    // SIDE * SIDE
-constexpr int LISTED = 512;   // of a region's samples in the tile, at a time
+constexpr int LISTED = 512;   // samples in the tile, at a time
 
 // How much the threads before this one counted, and all of the block's together. All threads come here.
 __device__ inline int counted_before(int count, int* sums, int& all) {
@@ -59,7 +59,9 @@ __global__ void __launch_bounds__(256, sizeof(acc_t<T>) == 8 ? 2 : 3) gather_in_
   using A = acc_t<T>;
   using namespace roi_in_order;
   const regions::Pooling<A> pooling = {oh, ow, scale, sampling, aligned, clockwise, gamma, moved ? offset : nullptr};
-  __shared__ int touching[BLOCK], sums[BLOCK / WARP], pixels[LISTED], bin_of[LISTED];
+  constexpr int CHANNELS = roi_in_order::CHANNELS / (sizeof(A) == 8 ? 2 : 1);
+  __shared__ int touching[BLOCK], sums[BLOCK / WARP], pixels[LISTED];
+  __shared__ int64_t sources[LISTED];
   __shared__ A weights[LISTED], gathered[CHANNELS][BLOCK];  // in registers they would be in the way of `visit`
   const int top = int(blockIdx.x) / across * SIDE, left = int(blockIdx.x) % across * SIDE;
   const int c0 = blockIdx.y * CHANNELS, here = min(CHANNELS, channels - c0), bins = oh * ow;
@@ -76,49 +78,44 @@ __global__ void __launch_bounds__(256, sizeof(acc_t<T>) == 8 ? 2 : 3) gather_in_
       const int place = counted_before(touches, sums, regions_here);
       if (touches) touching[place] = candidate;
       __syncthreads();
-      for (int m = 0; m < regions_here; ++m) {
-        const int64_t k = touching[m];
-        const A* const roi = rois + k * Region::columns;
-        const T* const given = grad + (k * channels + c0) * bins;
-        for (int first_bin = 0; first_bin < bins; first_bin += BLOCK) {
-          const int bin = first_bin + threadIdx.x;
-          int mine = 0, before = 0, all = 0;
-          for (int from = -LISTED; from < all; from += LISTED) {  // counts first, and then lists so many at a time
-            const bool counting = from < 0;
-            int at = counting ? 0 : before - from;
-            if (bin < bins && (counting || (mine > 0 && at < LISTED && at + mine > 0)))
-              Region::visit(roi, pooling, k, bin / ow, bin % ow, h, w, [&](int r, int c, A weight) {
-                const unsigned y = unsigned(r - top), x = unsigned(c - left);
-                if (y >= SIDE || x >= SIDE) return;
-                if (!counting && at >= 0 && at < LISTED) pixels[at] = int(y * SIDE + x), bin_of[at] = bin, weights[at] = weight;
-                ++at;
-              });
-            if (counting) {
-              mine = at, before = counted_before(mine, sums, all);
-              continue;
-            }
-            __syncthreads();
-            const int some = min(LISTED, all - from);
-            for (int s = 0; s < some; s += WARP) {
-              unsigned own = 0;
-              for (int j = 0; j < min(WARP, some - s); ++j) own |= unsigned(pixels[s + j] == int(threadIdx.x)) << j;
-              if (!own) continue;
-              A sum[CHANNELS];
-#pragma unroll
-              for (int c = 0; c < CHANNELS; ++c) sum[c] = gathered[c][threadIdx.x];
-              for (; own; own &= own - 1) {
-                const int j = s + __ffs(int(own)) - 1;
-                const A weight = weights[j];
-                const T* const its = given + bin_of[j];
-#pragma unroll
-                for (int c = 0; c < CHANNELS; ++c)
-                  if (c < here) sum[c] += weight * A(its[int64_t(c) * bins]);
-              }
-#pragma unroll
-              for (int c = 0; c < CHANNELS; ++c) gathered[c][threadIdx.x] = sum[c];
-            }
-            __syncthreads();  // before others take their place
+      // Threads have bins of as many regions as they are, in order.
+      for (int first_bin = 0; first_bin < regions_here * bins; first_bin += BLOCK) {
+        const int item = first_bin + threadIdx.x, bin = item % bins;
+        const bool some_bin = item < regions_here * bins;
+        const int64_t k = some_bin ? touching[item / bins] : 0;
+        int mine = 0, before = 0, all = 0;
+        for (int from = -LISTED; from < all; from += LISTED) {  // counts first, and then lists so many at a time
+          const bool counting = from < 0;
+          int at = counting ? 0 : before - from;
+          if (some_bin && (counting || (mine > 0 && at < LISTED && at + mine > 0)))
+            Region::visit(rois + k * Region::columns, pooling, k, bin / ow, bin % ow, h, w, [&](int r, int c, A weight) {
+              const unsigned y = unsigned(r - top), x = unsigned(c - left);
+              if (y >= SIDE || x >= SIDE) return;
+              if (!counting && at >= 0 && at < LISTED)
+                pixels[at] = int(y * SIDE + x), sources[at] = (k * channels + c0) * bins + bin, weights[at] = weight;
+              ++at;
+            });
+          if (counting) {
+            mine = at, before = counted_before(mine, sums, all);
+            continue;
           }
+          __syncthreads();
+          const int some = min(LISTED, all - from);
+          for (int s = 0; s < some; s += WARP) {
+            unsigned own = 0;
+            for (int j = 0; j < min(WARP, some - s); ++j) own |= unsigned(pixels[s + j] == int(threadIdx.x)) << j;
+            if (!own) continue;
+#pragma unroll 1
+            for (; own; own &= own - 1) {
+              const int j = s + __ffs(int(own)) - 1;
+              const A weight = weights[j];
+              const T* const its = grad + sources[j];
+#pragma unroll
+              for (int c = 0; c < CHANNELS; ++c)
+                if (c < here) gathered[c][threadIdx.x] += weight * A(its[int64_t(c) * bins]);
+            }
+          }
+          __syncthreads();  // before others take their place
         }
       }
     }

@@ -53,6 +53,23 @@ __device__ Key falling_key(T score, acc_t<T> least, bool filtered) {
   return bits < 0 ? bits & last_key<Key>() : Key(-bits);  // the magnitude, negative for positive scores
 }
 
+// Sort a block's `size` elements, a power of two, in shared memory: order(a, b, rising) puts the a-th and the b-th into order.
+// Bitonic (K. E. Batcher, "Sorting networks and their applications", 1968). Pairs at most a warp apart lie in the 64 elements that
+// are the same warp's in all such steps, so these need no barrier of the block. All threads come here.
+template <class Order> __device__ inline void sort_shared(int size, Order order) {
+  bool wide = true;  // what was written before is other warps'
+  for (int run = 2; run <= size; run *= 2)
+    for (int apart = run / 2; apart > 0; apart /= 2) {
+      if (wide || apart > WARP) __syncthreads(); else __syncwarp();
+      wide = apart > WARP;
+      for (int pair = threadIdx.x; pair < size / 2; pair += blockDim.x) {
+        const int a = (pair & ~(apart - 1)) * 2 + (pair & (apart - 1));
+        order(a, a + apart, (a & run) == 0);
+      }
+    }
+  __syncthreads();
+}
+
 // Which of a word's boxes are kept: a warp's lane has two of them, the lane-th and the 32nd after it, which are still `open`, or
 // not, and the words of those that overlap these two too much and come before them.
 __device__ inline uint64_t resolve_word(uint64_t low, uint64_t high, bool open[2], bool good[2]) {
@@ -228,16 +245,10 @@ __global__ void __launch_bounds__(suppress::SORTERS) rank_few(int n, const T* bo
     keys[k] = uint64_t(unsigned(key) ^ 0x80000000u) << 32 | unsigned(k);
   }
   if (mine == 0) kept_before[0] = 0;
-  for (int run = 2; run <= size; run *= 2)  // bitonic: K. E. Batcher, "Sorting networks and their applications", 1968
-    for (int apart = run / 2; apart > 0; apart /= 2) {
-      __syncthreads();
-      for (int pair = mine; pair < size / 2; pair += SORTERS) {
-        const int a = pair / apart * 2 * apart + pair % apart, b = a + apart;
-        const uint64_t p = keys[a], q = keys[b];
-        if ((p > q) == ((a & run) == 0)) keys[a] = q, keys[b] = p;
-      }
-    }
-  __syncthreads();
+  sort_shared(size, [&](int a, int b, bool rising) {
+    const uint64_t p = keys[a], q = keys[b];
+    if ((p > q) == rising) keys[a] = q, keys[b] = p;
+  });
   for (int k = mine; k < n; k += SORTERS) {
     const int i = int(unsigned(keys[k]));
     order[k] = i;
@@ -275,17 +286,11 @@ __global__ void __launch_bounds__(suppress::FEW_THREADS) suppress_few(int n, con
     index[k] = k;
   }
   if (threadIdx.x == 0) found = 0;
-  for (int run = 2; run <= size; run *= 2)  // as in rank_few
-    for (int apart = run / 2; apart > 0; apart /= 2) {
-      __syncthreads();
-      for (int pair = threadIdx.x; pair < size / 2; pair += blockDim.x) {
-        const int a = pair / apart * 2 * apart + pair % apart, b = a + apart;
-        const Key p = key[a], q = key[b];
-        const int i = index[a], j = index[b];
-        if ((p > q || (p == q && i > j)) == ((a & run) == 0)) key[a] = q, key[b] = p, index[a] = j, index[b] = i;
-      }
-    }
-  __syncthreads();
+  sort_shared(size, [&](int a, int b, bool rising) {
+    const Key p = key[a], q = key[b];
+    const int i = index[a], j = index[b];
+    if ((p > q || (p == q && i > j)) == rising) key[a] = q, key[b] = p, index[a] = j, index[b] = i;
+  });
   for (int k = threadIdx.x; k < size; k += blockDim.x) {
     alive[k] = key[k] != last_key<Key>();
     if (!alive[k]) continue;

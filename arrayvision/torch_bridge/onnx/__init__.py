@@ -16,7 +16,7 @@ from arrayvision.torch_bridge.onnx import _boxes, _filters, _mmcv, _points, _poo
 from arrayvision.torch_bridge.onnx._mmcv import NAMES
 from arrayvision.torch_bridge.onnx._table import DOMAIN, FORMS, REASONS, translate
 
-__all__ = ["FORMS", "NAMES", "REASONS", "export", "translate"]  # further: `reference`, which needs onnx
+__all__ = ["FORMS", "NAMES", "REASONS", "export", "translate"]  # further: `reference`, which needs onnx; `detectors`
 
 
 def export(model: torch.nn.Module, args: tuple = (), f: Any = None, *, domain: str = "", **options: Any):

@@ -17,6 +17,7 @@ from arrayvision.torch_bridge.onnx._table import (
     number,
     refuse,
     translation,
+    turns,
     unknown,
 )
 
@@ -177,7 +178,7 @@ def box_corners(boxes, clockwise=True):
     """Corners (..., 4, 2) of rotated boxes (..., 5)."""
     x, y, w, h, angle = boxes.unbind(-1)
     angle = angle if clockwise else -angle
-    cos, sin = angle.cos(), angle.sin()
+    cos, sin = turns(angle)
     signs = ((1, 1), (-1, 1), (-1, -1), (1, -1))
     at = [(x + (i * w * cos - j * h * sin) / 2, y + (i * w * sin + j * h * cos) / 2) for i, j in signs]
     return torch.stack([torch.stack(xy, -1) for xy in at], -2)

@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from arrayvision.torch_bridge.onnx._table import choose, count, loop, number, refuse, running_max, translation
+from arrayvision.torch_bridge.onnx._table import choose, count, loop, number, refuse, running_max, translation, turns
 
 
 def _squares(a, b):
@@ -148,7 +148,7 @@ def _local(points, boxes):
     float64, and whether they are inside."""
     points, boxes = points.double(), boxes.double()
     angle = boxes[..., 6, None]
-    cos, sin = angle.cos(), angle.sin()
+    cos, sin = turns(angle)
     x, y, z = (points[..., None, :, k] - boxes[..., k, None] for k in range(3))
     x, y = x * cos + y * sin, y * cos - x * sin
     inside = (

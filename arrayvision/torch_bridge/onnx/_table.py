@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextvars import ContextVar
 
@@ -100,6 +101,11 @@ def unknown(like: Tensor):
 def anew(x: Tensor) -> Tensor:
     """The same rows under a size of their own: a result's must be a symbol, not an expression like min(9, u0)."""
     return node("Identity", (x,), {}, (unknown(x), *x.shape[1:]))
+
+
+def turns(angle: Tensor) -> tuple[Tensor, Tensor]:
+    """The cosine and the sine of angles; by Sin alone, as older runtimes have no Cos of float64."""
+    return (angle + math.pi / 2).sin() if angle.dtype is torch.float64 else angle.cos(), angle.sin()
 
 
 def number(size, like: Tensor) -> Tensor:
