@@ -113,10 +113,9 @@ def three_interpolate_backward(grad: Array, indices: Array, weight: Array, input
     input_shape : (int, int, int)
         The features' shape (B, C, M), which is the result's; its dtype is that of grad.
     """
-    name = "three_interpolate_backward"
-    at = arrays(name, grad=grad, indices=indices, weight=weight)
+    at = arrays("three_interpolate_backward", grad=grad, indices=indices, weight=weight)
     n = at.sizes(grad="B C N", indices="B N 3", weight="B N 3")
-    b, c, m = check.sizes(name, "input_shape", input_shape, 3)
+    b, c, m = check.sizes(at.function, "input_shape", input_shape, 3)
     at.require((b, c) == (n.B, n.C), f"grad must be of input_shape's batch and channels, got {(n.B, n.C)} and {(b, c)}")
     dtype = at.floats(grad=grad)
     at.real(weight=weight)
