@@ -55,9 +55,8 @@ def main() -> None:
         files.append(ROOT / package.replace(".", "/") / "__init__.py")
         text = rewritten(files[-1].read_text(), package, defined(files[-1].parent), set(names()))
         files[-1].write_text(text)
-    if (
-        importlib.util.find_spec("ruff") is not None
-    ):  # else the imports are right, but neither sorted nor broken into lines
+    # Without Ruff the imports are right, but neither sorted nor broken into lines.
+    if importlib.util.find_spec("ruff") is not None:
         for command in (["check", "--select", "I", "--fix", "-q"], ["format", "-q"]):
             subprocess.run([sys.executable, "-m", "ruff", *command, *map(str, files)], check=True, cwd=ROOT)
     for module in ("tools.readme", "tools.onnx"):  # in processes of their own, which import what was written

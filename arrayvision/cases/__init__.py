@@ -6,6 +6,7 @@ A file here, ``cases/FILE.py``, belongs to ``ops/FILE.py`` and has ``CASES``, an
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,7 +37,8 @@ class Case:
     wrt : tuple of str
         The inputs in which the (first) result is differentiable.
     backward : callable
-        ``backward(grad, **inputs, **arguments)`` gives the gradients for these by the array functions, as a tuple.
+        ``backward(grad, **inputs, **arguments)`` gives the gradients for these by the array functions, as a tuple. Of what is
+        `linear` it is NAME_backward, if nothing else is given.
     derivatives : {"", "once", "any"}
         How many times that can be done, if not as the table says of the operator.
     never_empty : str
@@ -76,6 +78,18 @@ class Case:
     known: tuple[tuple[Mapping[str, np.ndarray], tuple], ...] = ()
     any_axes: tuple[str, ...] = ()
     tolerance: float = 8.0
+
+    def __post_init__(self):
+        if self.linear and self.backward is None:
+            object.__setattr__(self, "backward", self._backward)
+
+    def _backward(self, grad, **given):
+        """By NAME_backward, with the arguments that it has."""
+        from arrayvision import ops
+
+        function = getattr(ops, f"{self.function}_backward")
+        given |= {"grad": grad, "input_shape": given[self.wrt[0]].shape}
+        return (function(**{name: given[name] for name in inspect.signature(function).parameters if name in given}),)
 
     def __str__(self):
         return self.name

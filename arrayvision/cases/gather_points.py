@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 
-from arrayvision import ops
 from arrayvision.cases import Case, Timed
 
 
@@ -23,10 +22,6 @@ def group(features, indices, features_batch_cnt=None, indices_batch_cnt=None):
     return features[(starts[:, None] + indices).astype(np.int64)].swapaxes(1, 2)
 
 
-def _group_backward(grad, features, indices, **counts):
-    return (ops.grouping_operation_backward(grad, indices, features.shape, **counts),)
-
-
 _RNG = np.random.default_rng(0)
 CASES = (
     Case(
@@ -36,7 +31,6 @@ CASES = (
         dict(features="B C N", indices="B M"),
         take,
         wrt=("features",),
-        backward=lambda grad, features, indices: (ops.gather_points_backward(grad, indices, features.shape),),
         indexed="N",
         indices=("indices",),
         linear=True,
@@ -48,7 +42,6 @@ CASES = (
         dict(features="B C N", indices="B M S"),
         group,
         wrt=("features",),
-        backward=_group_backward,
         indexed="N",
         indices=("indices",),
         linear=True,
@@ -63,7 +56,6 @@ CASES = (
         dict(features="N C", indices="M S", features_batch_cnt="B", indices_batch_cnt="B"),
         group,
         wrt=("features",),
-        backward=_group_backward,
         indexed="NMB",
         linear=True,
     ),

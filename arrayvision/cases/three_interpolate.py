@@ -2,16 +2,13 @@
 
 import numpy as np
 
-from arrayvision import ops
 from arrayvision.cases import Case, Timed, clouds
 
 _RNG = np.random.default_rng(0)
 _SOURCE = np.array([[-1.8373, 3.5605, -0.7867], [0.7615, 2.942, 0.2314], [-0.6503, 3.6637, -1.0622]])[[0, 1, 2, 0, 0]]
 _TARGET = [[-1.8373, 3.5605, -0.7867], [-1.5237, 2.3976, -0.8097], [-0.0722, 3.4017, -0.288], [0.7341, 2.9626, -0.3189]]
-_KNOWN = (
-    [[[0, 0, 0], [1.2047, 1.2047, 1.2047], [1.0011, 1.0845, 1.8411], [0.5514, 1.7206, 2.6811]]],
-    [[[0, 3, 4], [0, 3, 4], [2, 1, 0], [1, 2, 0]]],
-)
+_DISTANCES = [[[0, 0, 0], [1.2047, 1.2047, 1.2047], [1.0011, 1.0845, 1.8411], [0.5514, 1.7206, 2.6811]]]
+_NEAREST = [[[0, 3, 4], [0, 3, 4], [2, 1, 0], [1, 2, 0]]]
 _ODD = np.arange(15.0).reshape(1, 5, 3)
 _ODD[0, 0, 1], _ODD[0, 2, 0], _ODD[0, 3, 2] = np.nan, np.inf, 1e200
 
@@ -30,8 +27,7 @@ def _interpolation(channels, points, count, dtype=np.float64):
 
 CASES = (
     Case(
-        "three_nn",
-        "three_nn",
+        "three_nn", "three_nn",
         dict(target=_RNG.permutation(150).reshape(2, 25, 3) / 4, source=_RNG.permutation(90).reshape(2, 15, 3) / 2),
         dict(target="B N 3", source="B M 3"),
         lambda target, source: clouds.nearest(target, source, 3),
@@ -41,24 +37,14 @@ CASES = (
             "not finite": dict(target=np.array([[[12, 13, 14], [np.nan, 0, 0], [0, 0, -np.inf]]]), source=_ODD),
             "blocks": dict(target=_RNG.random((1, 300, 3)), source=_RNG.random((1, 70, 3))),
         },
-        known=((dict(target=np.array([_TARGET]), source=_SOURCE[None]), _KNOWN),),
+        known=((dict(target=np.array([_TARGET]), source=_SOURCE[None]), (_DISTANCES, _NEAREST)),),
     ),
     Case(
-        "three_interpolate",
-        "three_interpolate",
-        _interpolation(9, 6, 5),
-        dict(features="B C M", indices="B N 3", weight="B N 3"),
-        interpolated,
-        wrt=("features",),
-        backward=lambda grad, features, indices, weight: (
-            ops.three_interpolate_backward(grad, indices, weight, features.shape),
-        ),
-        indexed="M",
-        indices=("indices",),
-        linear=True,
-        edges={"blocks": _interpolation(19, 70, 300)},
+        "three_interpolate", "three_interpolate",
+        _interpolation(9, 6, 5), dict(features="B C M", indices="B N 3", weight="B N 3"), interpolated,
+        wrt=("features",), linear=True, indexed="M", indices=("indices",), edges={"blocks": _interpolation(19, 70, 300)},
     ),
-)
+)  # fmt: skip
 
 
 def _search(search, target, source):
@@ -67,9 +53,8 @@ def _search(search, target, source):
 
 
 def _gathered(torch, features, indices, weight):
-    batch, channels, _ = features.shape
-    rows = features.gather(2, indices.reshape(batch, 1, -1).expand(-1, channels, -1))
-    return (rows.reshape(batch, channels, -1, 3) * weight[:, None]).sum(-1)
+    rows = features.gather(2, indices.flatten(1)[:, None].expand(-1, features.shape[1], -1))
+    return (rows.reshape(*rows.shape[:2], -1, 3) * weight[:, None]).sum(-1)
 
 
 def timed():

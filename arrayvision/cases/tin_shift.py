@@ -16,19 +16,16 @@ def plain(input, shift):
 
 
 _RNG = np.random.default_rng(0)
-_SHIFT = np.array([[0, 1, -2], [9, -1, 2**30]])
 CASES = (
     Case(
-        "tin_shift",
-        "tin_shift",
-        dict(input=_RNG.standard_normal((2, 5, 6, 3, 2)), shift=_SHIFT),
+        "tin_shift", "tin_shift",
+        dict(input=_RNG.standard_normal((2, 5, 6, 3, 2)), shift=np.array([[0, 1, -2], [9, -1, 2**30]])),
         dict(input="N T C H W", shift="N G"),
         plain,
-        wrt=("input",),
-        backward=lambda grad, input, shift: (ops.tin_shift(grad, -shift),),
+        wrt=("input",), backward=lambda grad, input, shift: (ops.tin_shift(grad, -shift),),
         never_empty="G",
     ),
-)
+)  # fmt: skip
 
 
 def _gathered(torch, input, shift):
@@ -41,5 +38,5 @@ def _gathered(torch, input, shift):
 def timed():
     for shape in ((1, 8, 16, 7, 7), (8, 8, 256, 28, 28)):
         inputs = dict(input=_RNG.standard_normal(shape).astype(np.float32), shift=_RNG.integers(-2, 3, (shape[0], 4)))
-        size = "x".join(map(str, shape))
-        yield Timed(f"tin_shift, {size}", "tin_shift", inputs, peers={"torch gather": ("torch", _gathered)})
+        name = f"tin_shift, {'x'.join(map(str, shape))}"
+        yield Timed(name, "tin_shift", inputs, peers={"torch gather": ("torch", _gathered)})

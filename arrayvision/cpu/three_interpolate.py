@@ -1,5 +1,4 @@
-"""The three nearest points of each point, by a tree; and weighted sums of their features: a block of points at a time, whose
-indices and weights serve all channels."""
+"""The three nearest points of each point, by a tree; weighted sums of features, whose weights serve a block's channels."""
 
 import numpy as np
 

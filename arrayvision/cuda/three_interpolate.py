@@ -21,8 +21,7 @@ def nearest(target, source, distances, indices):
     KERNELS.launch(f"search<{c_type(target)}>", grid, *args, block=BLOCK)
 
 
-def _tasks(batch, channels, count):
-    """The grid, and the kernels' sizes."""
+def _tasks(batch, channels, count):  # the grid, and the kernels' sizes
     groups = batch * -(-channels // CHANNELS)
     return (-(-count // 256), min(groups, 65535)), count, groups, channels
 

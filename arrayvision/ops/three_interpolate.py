@@ -30,10 +30,8 @@ def three_nn(target: Array, source: Array) -> tuple[Array, Array]:
 
     Raises
     ------
-    TypeError
-        If something is no array, of another library or device, or of a wrong dtype.
-    ValueError
-        If a shape is wrong.
+    TypeError, ValueError
+        If something is no array, of another library or device, or of a wrong dtype or shape.
 
     Notes
     -----
@@ -79,10 +77,9 @@ def three_interpolate(features: Array, indices: Array, weight: Array) -> Array:
 
     Raises
     ------
-    TypeError
-        If something is no array, of another library or device, or of a wrong dtype.
-    ValueError
-        If a shape is wrong; on the CPU, if an index is not within [0, M). On a GPU such a term is left out.
+    TypeError, ValueError
+        If something is no array, of another library or device, or of a wrong dtype or shape; on the CPU, if an index is not
+        within [0, M). On a GPU such a term is left out.
 
     Notes
     -----
@@ -116,10 +113,9 @@ def three_interpolate_backward(grad: Array, indices: Array, weight: Array, input
     input_shape : (int, int, int)
         The features' shape (B, C, M), which is the result's; its dtype is that of grad.
     """
-    name = "three_interpolate_backward"
-    at = arrays(name, grad=grad, indices=indices, weight=weight)
+    at = arrays("three_interpolate_backward", grad=grad, indices=indices, weight=weight)
     n = at.sizes(grad="B C N", indices="B N 3", weight="B N 3")
-    b, c, m = check.sizes(name, "input_shape", input_shape, 3)
+    b, c, m = check.sizes(at.function, "input_shape", input_shape, 3)
     at.require((b, c) == (n.B, n.C), f"grad must be of input_shape's batch and channels, got {(n.B, n.C)} and {(b, c)}")
     dtype = at.floats(grad=grad)
     at.real(weight=weight)

@@ -24,10 +24,9 @@ def tin_shift(input: Array, shift: Array) -> Array:
 
     Raises
     ------
-    TypeError
-        If something is no array, of another library or device, or of a wrong dtype.
-    ValueError
-        If a shape is wrong, the groups don't divide the channels, or a shift is not whole.
+    TypeError, ValueError
+        If something is no array, of another library or device, or of a wrong dtype or shape; if the groups don't divide the
+        channels, or a shift is not whole.
 
     Notes
     -----
@@ -47,7 +46,6 @@ def tin_shift(input: Array, shift: Array) -> Array:
     dtype = at.floats(input=input)
     out = at.empty(tuple(input.shape), dtype)
     shape = n.N, n.T, n.G, -1 if 0 not in input.shape else 0  # the channels of a group lie together
-    at.kernels("tin_shift").shift(
-        at.read(input, dtype).reshape(shape), at.integers(shift=shift), out.view.reshape(shape)
-    )
+    x, shifts = at.read(input, dtype).reshape(shape), at.integers(shift=shift)
+    at.kernels("tin_shift").shift(x, shifts, out.view.reshape(shape))
     return out.result()

@@ -15,12 +15,9 @@ def _fake(target, source):
 
 _three_nn = register("three_nn(Tensor target, Tensor source) -> (Tensor, Tensor)", ops.three_nn, _fake)
 _three_interpolate = linear(
-    "three_interpolate",
-    "Tensor indices, Tensor weight",
-    ops.three_interpolate,
-    ops.three_interpolate_backward,
+    "three_interpolate", "Tensor indices, Tensor weight", ops.three_interpolate, ops.three_interpolate_backward,
     lambda features, indices, weight: (features.shape[0], features.shape[1], indices.shape[1]),
-)
+)  # fmt: skip
 
 
 def three_nn(target: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
@@ -29,6 +26,5 @@ def three_nn(target: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def three_interpolate(features: Tensor, indices: Tensor, weight: Tensor) -> Tensor:
-    """`arrayvision.ops.three_interpolate` on tensors, differentiable in `features` any number of times; `weight` counts as
-    constant."""
+    """`arrayvision.ops.three_interpolate` on tensors, differentiable any number of times in `features`, not in `weight`."""
     return _three_interpolate(features, indices, weight)

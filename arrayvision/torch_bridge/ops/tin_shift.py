@@ -8,12 +8,10 @@ from arrayvision import ops
 from arrayvision.torch_bridge.library import linear
 
 _tin_shift = linear(
-    "tin_shift",
-    "Tensor shift",
-    ops.tin_shift,
+    "tin_shift", "Tensor shift", ops.tin_shift,
     lambda grad, shift, shape: ops.tin_shift(grad, -shift.long()),
     lambda input, shift: input.shape,
-)
+)  # fmt: skip
 
 
 def tin_shift(input: Tensor, shift: Tensor) -> Tensor:
