@@ -49,6 +49,10 @@ def runs(level: str) -> bool:
     return all(features.get(f) for f in LEVELS.get(level, ()))
 
 
+# A GPU runs code that was compiled for an earlier one of its generation, so a wheel has none of their own for these.
+SERVED = {86: 80, 89: 80}
+
+
 def cuda(digest: str, arch: int) -> pathlib.Path:
-    """Where a .cu file's code for an architecture would lie, without its suffix."""
-    return ROOT / "cuda" / f"{digest}-sm_{arch}"
+    """Where a .cu file's code for an architecture would lie, or the code that serves it, without its suffix."""
+    return ROOT / "cuda" / f"{digest}-sm_{SERVED.get(arch, arch)}"

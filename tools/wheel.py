@@ -85,10 +85,10 @@ for module in [importlib.import_module(m.name) for m in pkgutil.iter_modules(cpu
 _LOCK = shutil.ignore_patterns(".lock")
 _CUDA = """
 import sys
-from arrayvision import warmup
+from arrayvision import shipped, warmup
 from arrayvision.cuda import runtime
 for name in sys.argv[1:] or warmup.cuda_files():
-    for arch in runtime.ARCHITECTURES:
+    for arch in set(runtime.ARCHITECTURES) - set(shipped.SERVED):
         warmup.cuda_kernels(name).bring(arch)
 """
 

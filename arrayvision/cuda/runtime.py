@@ -92,7 +92,8 @@ class Kernels:
         return code, symbols
 
     def bring(self, arch: int) -> None:
-        """Put the code for an architecture where `brought` looks for it: for the making of a wheel."""
+        """Put the code for an architecture, or what serves it, where `brought` looks for it: for the making of a wheel."""
+        arch = shipped.SERVED.get(arch, arch)
         code, symbols = self.compile(arch)
         path = shipped.cuda(self.digest(), arch)
         path.parent.mkdir(parents=True, exist_ok=True)
