@@ -428,6 +428,7 @@ def dense(place: Place, bridge, beside, vision, mmcv) -> Iterator[Timed]:
     def same(name, function, *args, moved=0, **how):
         """The replaced library's function of the same name and arguments beside ours."""
         theirs = mmcv and getattr(mmcv, function, None)
+        theirs = getattr(theirs, function, theirs)  # some names are those of modules
         peers = beside(mmcv=theirs and part(theirs, *args, **how))
         return Timed(name, part(getattr(bridge, function), *args, **how), peers, moved)
 
@@ -539,6 +540,7 @@ def in_space(place: Place, bridge, beside, mmcv) -> Iterator[Timed]:
 
     def same(name, function, *args, theirs=None, **how):
         theirs = mmcv and (theirs or getattr(mmcv, function, None))
+        theirs = getattr(theirs, function, theirs)
         return Timed(
             name, part(getattr(bridge, function), *args, **how), beside(mmcv=theirs and part(theirs, *args, **how))
         )

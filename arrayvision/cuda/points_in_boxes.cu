@@ -5,7 +5,7 @@
 
 constexpr int BLOCK = 256;  // threads, and boxes of a tile
 
-constexpr int EACH = 16;  // points of a thread of `all`
+constexpr int EACH = 64;  // points of a thread of `all`
 
 using boxes3d::Frame;
 
@@ -14,14 +14,14 @@ template <class T> __device__ inline float near(T value) { return float(acc_t<T>
 __device__ inline float near(double value) { return float(value != value ? value : min(max(value, -double(FLT_MAX)), double(FLT_MAX))); }
 
 // A box in floats, grown by more than their rounding: what is outside of it is outside of the box.
-struct Rough {
+struct __align__(16) Rough {
   float x, y, z, reach, height;
   __device__ explicit Rough(const Frame& box)
       : x(near(box.x)), y(near(box.y)), z(near(box.z + box.hz)),
         reach(float((box.hx + box.hy) * GROWN + (fabs(box.x) + fabs(box.y)) * (GROWN - 1))),
         height(float(box.hz * GROWN + fabs(box.z + box.hz) * (GROWN - 1))) {}
-  // Nothing that is not a number says so.
-  __device__ bool misses(const float (&p)[3]) const { return fabs(p[0] - x) > reach || fabs(p[1] - y) > reach || fabs(p[2] - z) > height; }
+  // Nothing that is not a number says so. All three are compared, without branches.
+  __device__ bool misses(const float (&p)[3]) const { return (fabs(p[0] - x) > reach) | (fabs(p[1] - y) > reach) | (fabs(p[2] - z) > height); }
 
  private:
   static constexpr double GROWN = 1 + 1e-6;
@@ -40,7 +40,7 @@ __global__ void __launch_bounds__(BLOCK) prepare(int64_t n, const T* boxes, Fram
 template <class T>
 __global__ void __launch_bounds__(BLOCK) part(int64_t clouds, int64_t points, int64_t count, const T* xyz, const Frame* boxes, int* out) {
   __shared__ __align__(8) unsigned char memory[BLOCK * sizeof(Frame)];
-  __shared__ __align__(4) unsigned char rough_memory[BLOCK * sizeof(Rough)];
+  __shared__ __align__(16) unsigned char rough_memory[BLOCK * sizeof(Rough)];
   Frame* const tile = reinterpret_cast<Frame*>(memory);
   Rough* const rough = reinterpret_cast<Rough*>(rough_memory);
   const int64_t i = first();
@@ -57,8 +57,9 @@ __global__ void __launch_bounds__(BLOCK) part(int64_t clouds, int64_t points, in
         tile[threadIdx.x] = box, rough[threadIdx.x] = Rough(box);
       }
       __syncthreads();
-      for (int j = 0; j < size && found < 0; ++j)
-        if (!rough[j].misses(about) && tile[j].contains(point)) found = start + j;
+#pragma unroll 4
+      for (int j = 0; j < size; ++j)
+        if (!rough[j].misses(about) && found < 0 && tile[j].contains(point)) found = start + j;
       __syncthreads();  // before the next tile takes this one's place
     }
     if (i < points) out[cloud * points + i] = int(found);
@@ -75,12 +76,12 @@ __global__ void __launch_bounds__(BLOCK) all(Index n, uint64_t by_count, uint64_
   const Index box = loops::split(cloud, count), from = loops::split(cloud, steps);
   const Frame frame = boxes[int64_t(cloud) * count.divisor + box];
   const Rough rough(frame);
-  const T* const own = xyz + int64_t(cloud) * points * 3;
-  int* const target = out + int64_t(cloud) * points * count.divisor + box;
+  const int64_t row = int64_t(cloud) * points + from;
+  const T* point = xyz + 3 * row;
+  int* target = out + row * count.divisor + box;
 #pragma unroll 2
-  for (Index p = from; p < points; p += steps.divisor) {
-    const T* const point = own + 3 * int64_t(p);
+  for (Index p = from; p < points; p += steps.divisor, point += 3 * int64_t(steps.divisor), target += int64_t(steps.divisor) * count.divisor) {
     const float about[3] = {near(point[0]), near(point[1]), near(point[2])};
-    target[int64_t(p) * count.divisor] = !rough.misses(about) && frame.contains(point);
+    *target = !rough.misses(about) && frame.contains(point);
   }
 }

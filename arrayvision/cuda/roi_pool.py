@@ -1,28 +1,43 @@
 """Launches of roi_pool.cu; the functions and arguments of `cpu/roi_pool.py`."""
 
 from arrayvision.cuda import runtime
-from arrayvision.cuda.loops import rows
-from arrayvision.cuda.roi_bins import layout, tasks
+from arrayvision.cuda.loops import divider, rows
+from arrayvision.cuda.roi_bins import BLOCK_CHANNELS, layout, tasks, worth_turning
 from arrayvision.cuda.runtime import deterministic
 from arrayvision.cuda.sums import ROUND_SUMS, round_sums, zero_sums
-from arrayvision.cuda.types import FLOATS, c_type
+from arrayvision.cuda.turned import TURN, channels_last
+from arrayvision.cuda.types import FLOATS, SIXTEEN, c_type, together
 
 KERNELS = runtime.Kernels(
-    "roi_pool.cu", [*(f"{k}<{T}>" for k in ("pool_pixels", "spread_pixels") for T in FLOATS), *ROUND_SUMS]
+    "roi_pool.cu",
+    [
+        *(f"{k}<{T}>" for k in ("pool_pixels", "spread_pixels") for T in FLOATS),
+        *(f"pool_pixels_last<{T}, {v}>" for T in FLOATS for v in (1, SIXTEEN[T])),
+        *TURN,
+        *ROUND_SUMS,
+    ],
 )
 
 
 def forward(x, last, rois, scale, out, which):
     """Maxima of x, (B, H, W, C) if `last` else (B, C, H, W), into out (K, C, oh, ow); `which` gets pixels, -1 for none."""
     oh, ow = out.shape[2:]
-    shape = layout(x, last)
-    for n, divided, part in tasks(rois.shape[0], shape[1], oh * ow, last):
+    shape, kind = layout(x, last), c_type(x)
+    if not last and worth_turning(x.shape, out.shape):
+        x, last = channels_last(KERNELS, x), True
+    if last:
+        grid = rois.shape[0], -(-shape[1] // BLOCK_CHANNELS) if oh * ow else 0
         KERNELS.launch(
-            f"pool_pixels<{c_type(x)}>",
+            f"pool_pixels_last<{kind}, {together(shape[1], x)}>", grid, divider("uint32_t", ow), x, rois, *shape, oh, ow, scale, out,
+            which,
+        )  # fmt: skip
+        return
+    for n, divided, part in tasks(rois.shape[0], shape[1], oh * ow, False):
+        KERNELS.launch(
+            f"pool_pixels<{kind}>",
             n,
             *divided,
             x,
-            last,
             rows(rois, part),
             *shape,
             oh,

@@ -32,6 +32,8 @@ FRAMES = {  # larger ones, at most, and why
     ("roi_align_rotated", "spread"): SINES,
     ("roi_align_rotated", "gather_in_order"): SINES,
     ("roi_align_rotated", "find_extents"): SINES,
+    ("rotated_boxes", "rank_few"): SINES,
+    ("rotated_boxes", "suppress_few"): SINES,
     ("rotated_boxes", "aligned_pairs"): SINES,
     ("rotated_boxes", "all_pairs"): SINES,
     ("rotated_feature_align", "align"): SINES,

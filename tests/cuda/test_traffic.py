@@ -130,10 +130,9 @@ def calls():
 SECTORS = {
     ("prroi_pool_backward", "edge_gradient<float>"): (6.3, 2),
     ("deform_roi_pool_backward", "offset_gradient<float>"): (6.2, 2),
-    ("nms", "prepare<float, AxisAligned<float>, int, float>"): (26.5, 27),  # a gather, of 32 bytes
+    ("nms", "rank_few<float, AxisAligned<float>, float>"): (25.6, 24.1),  # a gather, of 32 bytes
     ("nms", "find_overlaps<AxisAligned<float>, float>"): (18.3, 8),
     ("nms", "resolve_band"): (7, 6),
-    ("nms", "score_keys<float, int>"): (4, 4),
     ("roi_align", "pool_upright<float, regions::Align>"): (3.2, 4),
     ("roi_align, channels last", "pool_upright_last<float, 4, regions::Align>"): (4, 4.3),
     ("bbox_overlaps", "all_pairs<float>"): (14.5, 4),
