@@ -11,6 +11,7 @@ from arrayvision import check
 from arrayvision.array import Arrays, arrays, library_of
 from arrayvision.typing import Array
 
+KEPT = 2**14  # coordinates for which floats are kept from call to call
 _MOST = 2**31 - 2  # labels, and pixels, that 32 bits count
 
 
@@ -262,7 +263,8 @@ def pixel_group(
     from arrayvision.cpu.text_growth import gather  # lists are made on the CPU
 
     scores = _fetched(at.read(score, at.accumulator(at.floats(score=score))))
-    whole = _floats(max(*out.view.shape, 1))
+    side = max(*out.view.shape, 1)
+    whole = (_floats if side <= KEPT else _floats.__wrapped__)(side)
     total, counts, rows, ends = gather(_fetched(out.view), scores, count, _names(whole))
     means = np.divide(total, counts, out=np.zeros(count), where=counts > 0).tolist()
     named, regions = _named(rows.reshape(-1)), []
