@@ -9,7 +9,9 @@ import sys
 
 import numpy as np
 import pytest
+from numba import typeof
 from numba.core import event, types
+from numba.core.caching import NullCache
 from numba.core.dispatcher import Dispatcher
 
 from arrayvision import cpu, warmup
@@ -87,6 +89,19 @@ def test_one_kernel_serves_what_may_be_written_to_and_what_may_not():
     assert part(free, locked, 1).flags.writeable and not part(locked, free, 1).flags.writeable
 
 
+def test_what_threads_compile_at_once_is_found_at_once(monkeypatch):
+    """Numba finds none of two entries that are alike, and would look for them in the cache at each call."""
+    locked, out = np.ones(2), np.zeros(1)
+    locked.flags.writeable = False
+    total(locked, (locked, locked), out)
+    kinds = tuple(typeof(x) for x in (out, (locked, out), out))
+    for _ in range(2):  # as two threads that both found nothing
+        total.compile(kinds)
+    monkeypatch.setattr(total, "_compile_for_args", None)
+    total(out, (locked, np.ones(1)), out)
+    assert out[0] == 3 + 1 + 1
+
+
 KEPT = """
 import sys
 import numpy as np
@@ -160,6 +175,7 @@ def least(a, b):
 
 def test_min_max_and_empty_compile_nothing_of_their_own():
     """Beside what makes room for any array."""
+    least._cache = NullCache()  # else another run's is found
     compiled = compilations(lambda: least.compile((types.int16, types.float32)))
     assert "least" in compiled and len(compiled) <= 2, compiled
 

@@ -275,6 +275,7 @@ def _compile_once(kernel):
     In memory if it is there, else in the cache; what is compiled is of that kind.
     """
     compile, insert = kernel.compile, kernel._insert
+    served = set()  # types that Numba was told of: told twice, it finds neither
 
     def choose(kinds, inside):
         if kinds in kernel.overloads:
@@ -292,8 +293,9 @@ def _compile_once(kernel):
         with global_compiler_lock, _without_collector():
             chosen = choose(tuple(kinds), True)
             entry = _with_room(compile, chosen)
-            if chosen != kinds:
+            if chosen != kinds and tuple(kinds) not in served:
                 insert([kind._code for kind in kinds], entry, False)  # calls with these types find it at once
+                served.add(tuple(kinds))
         return entry
 
     def get_call_template(args, kws):
@@ -307,6 +309,14 @@ def _compile_once(kernel):
         return typing.make_concrete_template(f"CallTemplate({name})", name, signatures), pysig, kinds, {}
 
     kernel.compile, kernel.get_call_template = compile_one, get_call_template
+
+
+if hasattr(os, "register_at_fork"):  # a child has no use for a lock that another thread of the parent holds
+    os.register_at_fork(
+        before=global_compiler_lock.acquire,
+        after_in_parent=global_compiler_lock.release,
+        after_in_child=global_compiler_lock.release,
+    )
 
 
 def _with_room(function, argument):
