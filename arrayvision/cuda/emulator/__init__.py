@@ -85,6 +85,7 @@ class Launch(NamedTuple):
 
 
 _launches: list[Launch] | None = None
+_own = threading.local()  # `library`: what this thread launched from last, which alone keeps its stacks
 
 
 @contextlib.contextmanager
@@ -128,6 +129,7 @@ def _build(source, expressions, include, checking):
         'extern "C" const char* watched_##i(const unsigned* g, const unsigned* b, size_t s, int o, unsigned r, int t, void** a,'
         " const size_t* n, unsigned long long* c) { return emu::launch(&__VA_ARGS__, g, b, s, o, r, t, a, n, c); } \\\n"
         'extern "C" const char* signature_##i() { return emu::signature(&__VA_ARGS__); }\n'
+        'extern "C" void free_stacks() { emu::free_stacks(); }\n'
     )
     text += "".join(f"L({i}, {e})\n" for i, e in enumerate(expressions))
     key = hashlib.sha256("\0".join([text, version, *options]).encode())
@@ -189,7 +191,7 @@ class Module:
         self.what = pathlib.Path(source).resolve(), tuple(expressions), tuple(include)
         # A sanitized module has one set of statics (the sanitizers see no thread-local ones): one launch at a time.
         self.lock = threading.Lock() if sanitize else contextlib.nullcontext()
-        self.builds, self.watched = {}, {}
+        self.builds, self.watched, self.libraries = {}, {}, {}
         self._build()
 
     def _build(self):
@@ -198,6 +200,7 @@ class Module:
         if checking not in self.builds:
             path, kernels = _build(*self.what, checking), {}
             library = ctypes.CDLL(str(path))
+            self.libraries[path] = library
             for i, expression in enumerate(self.what[1]):
                 launch, watched = getattr(library, f"launch_{i}"), getattr(library, f"watched_{i}")
                 signature = getattr(library, f"signature_{i}")
@@ -222,6 +225,10 @@ class Module:
     def launch(self, kernel, grid, block, args, shared=0, threads=1):
         """Run a kernel; arrays and NumPy scalars of just the types that it declares."""
         path, kernels = self._build()
+        if getattr(_own, "library", None) is not self.libraries[path]:
+            if hasattr(_own, "library"):
+                _own.library.free_stacks()
+            _own.library = self.libraries[path]
         launch, signature = kernels[kernel]
         if len(args) != len(signature):
             raise TypeError(f"{kernel} takes {len(signature)} arguments, got {len(args)}")

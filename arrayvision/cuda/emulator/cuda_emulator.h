@@ -379,17 +379,19 @@ struct Segment {}; inline int find_tls(void*, size_t, void*) { return 0; } inlin
 #endif
 
 // Each stack is two mappings of memory, of which the system lets a process have 65,530, and each module has stacks of its own.
-const size_t KEPT_STACKS = 64;
-inline void free_stacks(size_t kept) {
-  std::vector<Fiber>& fibers = *state.fibers;
-  for (size_t k = kept; k < fibers.size(); ++k)
-    if (fibers[k].stack) munmap(fibers[k].stack - 4096, STACK + 4096), fibers[k] = Fiber{};
+inline void free_stacks() {
+#if !defined(__SANITIZE_ADDRESS__)  // it would go on to think of the memory as a stack's
+  if (!state.fibers) return;
+  for (auto& f : *state.fibers)
+    if (f.stack) munmap(f.stack - 4096, STACK + 4096);
+  delete state.fibers; state.fibers = nullptr;
+#endif
 }
 
 inline void work(dim3 g, dim3 b, size_t shared, int order, unsigned seed, void (*body)(void*), void* closure, std::atomic<unsigned long long>& next, std::string& error, Races* races = nullptr, Traffic* traffic = nullptr) {
   std::vector<Lane> lanes(MAX_THREADS); std::vector<unsigned long long> values(2 * MAX_THREADS); 
   State& s = state; std::vector<Fiber>* kept = s.fibers; Races* seen = races ? races : s.kept; std::memset(&s, 0, sizeof s); s.kept = seen;
-  s.fibers = kept ? kept : new std::vector<Fiber>(MAX_THREADS);  // an OS thread keeps some stacks for the next launch
+  s.fibers = kept ? kept : new std::vector<Fiber>(MAX_THREADS);  // an OS thread keeps its stacks for the next launch
   s.lanes = lanes.data(); s.values = reinterpret_cast<unsigned long long(*)[2]>(values.data()); s.body = body; s.closure = closure;
   s.grid_dim = g; s.block_dim = b; s.count = int(b.x * b.y * b.z); s.order = order; s.seed = seed;
   unsigned char* dynamic = nullptr; Segment seg{};
@@ -458,7 +460,7 @@ const char* call(void (*kernel)(A...), dim3 g, dim3 b, size_t shared, int order,
   std::vector<std::string> errors(threads);
   std::vector<std::thread> pool;
   for (int t = 1; t < threads; ++t) pool.emplace_back([&, t] { work(g, b, shared, order, seed, body, &run, next, errors[t]);
-    free_stacks(0); delete state.fibers; state.fibers = nullptr; });
+    free_stacks(); });
   Races* races = nullptr; Traffic* traffic = nullptr;
 #if EMU_RACES
   Traffic counting{};
@@ -474,7 +476,6 @@ const char* call(void (*kernel)(A...), dim3 g, dim3 b, size_t shared, int order,
   }
 #endif
   work(g, b, shared, order, seed, body, &run, next, errors[0], races, traffic);
-  free_stacks(KEPT_STACKS);
 #if EMU_RACES
   if (counts) counts[9 * sizeof...(A)] = counting.barriers;
 #endif
