@@ -4,8 +4,8 @@ It needs torch, NumPy and NVRTC: first correctness (every operator's cases on me
 block's, 16-bit types, streams, a captured graph, threads), then the host's microseconds a call, then medians by events beside
 torchvision and mmcv where they can be imported: of the work on the GPU alone ("warm"), of the same with the L2 cache flushed
 before ("cold"), and from the call to its end where the GPU has nothing else to do ("lone"), which holds the host's part too.
-The file is written after each case, so what was measured stays if the time is up. Without a GPU `--emulated` runs the same at small sizes, in the
-emulator, whose times mean nothing: a test does so, lest the script be broken on the day.
+The file is written after each case, so what was measured stays if the time is up. Without a GPU `--emulated` runs the same at
+small sizes, in the emulator, whose times mean nothing: a test does so, lest the script be broken on the day.
 """
 
 from __future__ import annotations
@@ -334,6 +334,13 @@ def timed(place: Place) -> Iterator[Timed]:
         """Those whose peer is there."""
         return {name: call for name, call in calls.items() if call is not None}
 
+    def same(name, function, *args, moved=0, **how):
+        """The replaced library's function of the same name and arguments beside ours."""
+        theirs = mmcv and getattr(mmcv, function, None)
+        theirs = getattr(theirs, function, theirs)  # some names are those of modules
+        peers = beside(mmcv=theirs and part(theirs, *args, **how))
+        return Timed(name, part(getattr(bridge, function), *args, **how), peers, moved)
+
     for n in (100, 1000, 10_000, 50_000):
         for how, side in (("spread", 13 * n**0.5), ("clustered", 200)):
             b, s = (place.tensor(a) for a in boxes(place.size(n, min(n, 200)), side))
@@ -417,20 +424,13 @@ def timed(place: Place) -> Iterator[Timed]:
     shift = torch.tensor([[1, -1, 0, 2]] * len(clips), device=place.device)
     yield Timed("tin_shift", lambda: ops.tin_shift(clips, shift), {}, 2 * 4 * clips.numel())
 
-    yield from dense(place, bridge, beside, vision, mmcv)
-    yield from in_space(place, bridge, beside, mmcv)
+    yield from dense(place, bridge, beside, same, vision, mmcv)
+    yield from in_space(place, same)
 
 
-def dense(place: Place, bridge, beside, vision, mmcv) -> Iterator[Timed]:
+def dense(place: Place, bridge, beside, same, vision, mmcv) -> Iterator[Timed]:
     """Operators of two-dimensional features, as modules call them."""
     torch, part = place.torch, functools.partial
-
-    def same(name, function, *args, moved=0, **how):
-        """The replaced library's function of the same name and arguments beside ours."""
-        theirs = mmcv and getattr(mmcv, function, None)
-        theirs = getattr(theirs, function, theirs)  # some names are those of modules
-        peers = beside(mmcv=theirs and part(theirs, *args, **how))
-        return Timed(name, part(getattr(bridge, function), *args, **how), peers, moved)
 
     def rand(*shape):
         return torch.randn(*shape, device=place.device)
@@ -534,16 +534,9 @@ def dense(place: Place, bridge, beside, vision, mmcv) -> Iterator[Timed]:
         yield same("bezier_align", "bezier_align", x, curves, (8, 32))
 
 
-def in_space(place: Place, bridge, beside, mmcv) -> Iterator[Timed]:
+def in_space(place: Place, same) -> Iterator[Timed]:
     """Operators of points, voxels and boxes in space."""
-    torch, part = place.torch, functools.partial
-
-    def same(name, function, *args, theirs=None, **how):
-        theirs = mmcv and (theirs or getattr(mmcv, function, None))
-        theirs = getattr(theirs, function, theirs)
-        return Timed(
-            name, part(getattr(bridge, function), *args, **how), beside(mmcv=theirs and part(theirs, *args, **how))
-        )
+    torch = place.torch
 
     points = torch.rand(2, place.size(16_384, 100), 3, device=place.device)
     few = place.size(1024, 8)
