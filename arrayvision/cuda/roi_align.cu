@@ -108,12 +108,9 @@ __global__ void __launch_bounds__(256) pool_max_last(uint64_t by_columns, int ro
   const roi_last::Lanes<V> own;
   const T* const source = x + (good ? int64_t(roi[0]) * h * w * channels : 0) + c0 + own.lane * V;
   const int64_t first_result = (int64_t(blockIdx.x) * channels + c0) * bins;
-  const loops::FastDivider<uint32_t> columns(by_columns);
-  for (int start = 0; start < bins; start += BINS) {
-    const int here = min(BINS, bins - start);
-    for (int b = own.group; b < here && own.lane * V < mine; b += own.GROUPS) {
-      uint32_t i = uint32_t(start + b);
-      const uint32_t j = loops::split(i, columns);
+  roi_last::by_tiles<BINS>(
+    own, mine, bins, by_columns,
+    [&](uint32_t i, uint32_t j, int b) {
       A best[V];
       int number[V];
       for (int v = 0; v < V; ++v) best[v] = !good ? A(NAN) : some ? A(-INFINITY) : A(0), number[v] = -1;
@@ -142,12 +139,11 @@ __global__ void __launch_bounds__(256) pool_max_last(uint64_t by_columns, int ro
             if (best[v] < 0) best[v] = 0, number[v] = -1;
       }
       for (int v = 0; v < V; ++v) tile(own.lane * V + v, b) = T(best[v]), numbered(own.lane * V + v, b) = number[v];
-    }
-    __syncthreads();
-    tile.write(mine, here, bins, out + first_result + start);
-    numbered.write(mine, here, bins, which + first_result + start);
-    __syncthreads();  // before the next bins take the tiles
-  }
+    },
+    [&](int start, int here) {
+      tile.write(mine, here, bins, out + first_result + start);
+      numbered.write(mine, here, bins, which + first_result + start);
+    });
 }
 
 // A thread holds one number of the gradient; or, `in_order`, an image's channel.

@@ -16,6 +16,24 @@ template <int V> struct Lanes {
   __device__ Lanes() : lane(threadIdx.x % COUNT), group(threadIdx.x / COUNT) {}
 };
 
+// BINS bins of a region at a time: each(i, j, b) computes a thread's channels of bin (i, j), the b-th of a tile, and write(start,
+// here) takes the tile's `here` bins away, of which the first is `start`. All threads of the block come here.
+template <int BINS, int V, class Each, class Write>
+__device__ __forceinline__ void by_tiles(const Lanes<V>& own, int some, int bins, uint64_t by_columns, Each&& each, Write&& write) {
+  const loops::FastDivider<uint32_t> columns(by_columns);
+  for (int start = 0; start < bins; start += BINS) {
+    const int here = min(BINS, bins - start);
+    for (int b = own.group; b < here && own.lane * V < some; b += own.GROUPS) {
+      uint32_t i = uint32_t(start + b);
+      const uint32_t j = loops::split(i, columns);
+      each(i, j, b);
+    }
+    __syncthreads();
+    write(start, here);
+    __syncthreads();  // before the next bins take the tile
+  }
+}
+
 // The results of BINS bins, a row a channel, in shared memory.
 template <class T, int BINS> struct Tile {
   static constexpr int WIDTH = BINS + 1;  // so that a bin's channels lie in different banks

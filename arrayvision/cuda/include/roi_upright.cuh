@@ -112,12 +112,9 @@ __global__ void __launch_bounds__(256) pool_upright_last(uint64_t by_columns, co
   const roi_last::Lanes<V> own;
   const T* const source = x + (good ? int64_t(roi[0]) * h * w * channels : 0) + c0 + own.lane * V;
   T* const result = out + (int64_t(blockIdx.x) * channels + c0) * bins;
-  const loops::FastDivider<uint32_t> columns(by_columns);
-  for (int start = 0; start < bins; start += BINS) {
-    const int here = min(BINS, bins - start);
-    for (int b = own.group; b < here && own.lane * V < some; b += own.GROUPS) {
-      uint32_t i = uint32_t(start + b);
-      const uint32_t j = loops::split(i, columns);
+  roi_last::by_tiles<BINS>(
+    own, some, bins, by_columns,
+    [&](uint32_t i, uint32_t j, int b) {
       A sum[V];
       for (int v = 0; v < V; ++v) sum[v] = good ? A(0) : A(NAN);
       if (good) {
@@ -133,11 +130,8 @@ __global__ void __launch_bounds__(256) pool_upright_last(uint64_t by_columns, co
         }
       }
       for (int v = 0; v < V; ++v) tile(own.lane * V + v, b) = T(sum[v]);
-    }
-    __syncthreads();
-    tile.write(some, here, bins, result + start);
-    __syncthreads();  // before the next bins take the tile
-  }
+    },
+    [&](int start, int here) { tile.write(some, here, bins, result + start); });
 }
 
 namespace roi_upright {
