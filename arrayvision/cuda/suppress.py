@@ -10,8 +10,8 @@ KEYS = {"float": "int", "double": "int64_t"}  # as wide as the scores
 ALL = 2**62  # more boxes than there are
 WORD, WARPS, BLOCK, CHUNK = (constant("suppress.cuh", name) for name in ("WORD", "WARPS", "BLOCK", "CHUNK"))
 BAND = WORD * WARPS  # boxes that three launches take: a multiple of WORD
-FEW, LARGE_FEW, FEW_THREADS, SORTED, SORTERS = (
-    constant("suppress.cuh", name) for name in ("FEW", "LARGE_FEW", "FEW_THREADS", "SORTED", "SORTERS")
+FEW, LARGE, LARGE_FEW, FEW_THREADS, SORTED, SORTERS = (
+    constant("suppress.cuh", name) for name in ("FEW", "LARGE", "LARGE_FEW", "FEW_THREADS", "SORTED", "SORTERS")
 )
 
 
@@ -35,7 +35,7 @@ ANY_BOXES = ["resolve_band", *(f"score_keys<{T}, {key_of(T)}>" for T in FLOATS)]
 def kept(kernels, boxes, box, numbers, number, scores, labels, threshold, sense, extra, score_threshold, max_num):
     """The indices of the kept boxes by falling score; arguments as `ranked`."""
     n, kind, labelled = scores.shape[0], c_type(boxes), labels is not None
-    if n > (LARGE_FEW if numbers * np.dtype(DTYPES[number]).itemsize > 48 else FEW):
+    if n > (LARGE_FEW if numbers * np.dtype(DTYPES[number]).itemsize > LARGE else FEW):
         _, _, keep, count = ranked(
             kernels, boxes, box, numbers, number, scores, labels, threshold, sense, extra, score_threshold, max_num
         )

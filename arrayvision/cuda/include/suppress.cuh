@@ -21,11 +21,12 @@ constexpr int WARPS = 32;   // of resolve_band, at most
 constexpr int BLOCK = 128;  // boxes that a block compares with others, a thread each
 constexpr int CHUNK = 128;  // kept boxes that a block of strike_later compares them with
 constexpr int AHEAD = 4;    // words that resolve_band loads before it needs them
-constexpr int FEW = 512;    // boxes of suppress_few, at most
-constexpr int LARGE_FEW = 128;    // the same of boxes of many numbers
-constexpr int FEW_THREADS = 256;  // of it
-constexpr int SORTED = 4096;     // boxes of rank_few, at most
-constexpr int SORTERS = 1024;    // its threads
+constexpr int FEW = 512;    // boxes of suppress_few, at most; LARGE_FEW, where one has more than LARGE bytes
+constexpr int LARGE = 48;
+constexpr int LARGE_FEW = 128;
+constexpr int FEW_THREADS = 256;  // of suppress_few
+constexpr int SORTED = 4096;      // boxes of rank_few, at most
+constexpr int SORTERS = 1024;     // its threads
 
 // An array in shared memory of boxes, which have constructors of their own kind.
 template <class Box, int size> struct Held {
@@ -260,7 +261,7 @@ __global__ void __launch_bounds__(suppress::SORTERS) rank_few(int n, const T* bo
 
 namespace suppress {
 
-template <class Box> constexpr int few_of() { return sizeof(Box) > 48 ? LARGE_FEW : FEW; }
+template <class Box> constexpr int few_of() { return sizeof(Box) > LARGE ? LARGE_FEW : FEW; }
 
 }  // namespace suppress
 
