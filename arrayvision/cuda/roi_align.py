@@ -2,10 +2,9 @@
 
 from arrayvision.cuda import roi_bins, runtime
 from arrayvision.cuda.loops import divider, rows
-from arrayvision.cuda.roi_bins import ALIGN, BLOCK_CHANNELS, layout, tasks, worth_turning
+from arrayvision.cuda.roi_bins import ALIGN, BLOCK_CHANNELS, blocks, laid_last, layout, tasks
 from arrayvision.cuda.runtime import deterministic
 from arrayvision.cuda.sums import round_sums, zero_sums
-from arrayvision.cuda.turned import channels_last
 from arrayvision.cuda.types import FLOATS, SIXTEEN, accumulator, c_type, together
 
 KERNELS = runtime.Kernels(
@@ -44,15 +43,13 @@ def forward_max(x, last, rois, scale, sampling, aligned, out, which):
     """Maximum; `which` (K, C, oh, ow) gets the number of the sample it is, -1 for none inside the map."""
     oh, ow = out.shape[2:]
     shape = layout(x, last)
-    if not last and worth_turning(x.shape, out.shape):
-        x, last = channels_last(KERNELS, x), True
+    x, last = laid_last(KERNELS, x, last, out.shape)
     room = _room(c_type(x), *shape[2:], oh, ow, sampling) if last else None
     if room is not None:
-        grid = len(rois), -(-shape[1] // BLOCK_CHANNELS) if oh * ow else 0
         rows_room, all_room, shared = room
         KERNELS.launch(
-            f"pool_max_last<{c_type(x)}, {together(shape[1], x)}>", grid, divider("uint32_t", ow), rows_room, all_room, x, rois, *shape,
-            oh, ow, scale, sampling, aligned, out, which, shared=shared,
+            f"pool_max_last<{c_type(x)}, {together(shape[1], x)}>", blocks(out.shape), divider("uint32_t", ow), rows_room, all_room,
+            x, rois, *shape, oh, ow, scale, sampling, aligned, out, which, shared=shared,
         )  # fmt: skip
         return
     for n, divided, part in tasks(rois.shape[0], shape[1], oh * ow, last):

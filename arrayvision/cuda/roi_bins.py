@@ -73,16 +73,25 @@ def worth_turning(features, pooled):
     return 4 * regions * oh * ow > batch * h * w
 
 
+def laid_last(kernels, x, last, pooled):
+    """Maps as they are, or turned where that pays before they are pooled into (K, C, oh, ow); and whether channels lie last."""
+    return (channels_last(kernels, x), True) if not last and worth_turning(x.shape, pooled) else (x, last)
+
+
+def blocks(pooled):
+    """The grid of kernels of such maps: a block has a region and BLOCK_CHANNELS channels (include/roi_last.cuh)."""
+    regions, channels, oh, ow = pooled
+    return regions, -(-channels // BLOCK_CHANNELS) if oh * ow else 0
+
+
 def forward(kernels, kind, x, last, rois, offsets, scale, sampling, aligned, clockwise, gamma, out):
     """Pool features x, (B, H, W, C) if `last` else (B, C, H, W), into out (K, C, oh, ow)."""
-    features, pooled = x.shape, out.shape
-    if not last and worth_turning(features, pooled):
-        x, last = channels_last(kernels, x), True
-        features = x.shape
+    pooled = out.shape
+    x, last = laid_last(kernels, x, last, pooled)
     each = together(pooled[1], x) if last else 0
     moved = offsets is not None
     if kind in UPRIGHT and not moved:
-        launch = _upright(c_type(x), kind, features, pooled, each)
+        launch = _upright(c_type(x), kind, x.shape, pooled, each)
         if launch is not None:
             name, grid, numbers, sizes, shared = launch
             kernels.launch(name, grid, *numbers, x, rois, *sizes, scale, sampling, aligned, out, shared=shared)
@@ -91,9 +100,8 @@ def forward(kernels, kind, x, last, rois, offsets, scale, sampling, aligned, clo
     shape = layout(x, last)
     args = *shape, oh, ow, scale, sampling, aligned, clockwise, gamma
     if last:
-        grid = len(rois), -(-shape[1] // BLOCK_CHANNELS) if oh * ow else 0
         kernels.launch(
-            f"pool_last<{c_type(x)}, {each}, {kind}>", grid, loops.divider("uint32_t", ow), x, rois, moved, offsets if moved else rois,
+            f"pool_last<{c_type(x)}, {each}, {kind}>", blocks(pooled), loops.divider("uint32_t", ow), x, rois, moved, offsets if moved else rois,
             *args, out,
         )  # fmt: skip
         return
@@ -134,8 +142,7 @@ def _upright(kind, region, features, pooled, each):
         return None
     by_columns, sizes = loops.divider("uint32_t", ow), (b, channels, h, w, oh, ow)
     if each:
-        grid = regions, -(-channels // BLOCK_CHANNELS)
-        return f"pool_upright_last<{kind}, {each}, {region}>", grid, (by_columns,), sizes, lists
+        return f"pool_upright_last<{kind}, {each}, {region}>", blocks(pooled), (by_columns,), sizes, lists
     some = _some(regions, channels)
     numbers = some, loops.divider("uint32_t", oh * ow), by_columns
     return f"pool_upright<{kind}, {region}>", (regions, -(-channels // some)), numbers, sizes, lists

@@ -2,10 +2,10 @@
 
 from arrayvision.cuda import runtime
 from arrayvision.cuda.loops import divider, rows
-from arrayvision.cuda.roi_bins import BLOCK_CHANNELS, layout, tasks, worth_turning
+from arrayvision.cuda.roi_bins import blocks, laid_last, layout, tasks
 from arrayvision.cuda.runtime import deterministic
 from arrayvision.cuda.sums import ROUND_SUMS, round_sums, zero_sums
-from arrayvision.cuda.turned import TURN, channels_last
+from arrayvision.cuda.turned import TURN
 from arrayvision.cuda.types import FLOATS, SIXTEEN, c_type, together
 
 KERNELS = runtime.Kernels(
@@ -23,13 +23,11 @@ def forward(x, last, rois, scale, out, which):
     """Maxima of x, (B, H, W, C) if `last` else (B, C, H, W), into out (K, C, oh, ow); `which` gets pixels, -1 for none."""
     oh, ow = out.shape[2:]
     shape, kind = layout(x, last), c_type(x)
-    if not last and worth_turning(x.shape, out.shape):
-        x, last = channels_last(KERNELS, x), True
+    x, last = laid_last(KERNELS, x, last, out.shape)
     if last:
-        grid = rois.shape[0], -(-shape[1] // BLOCK_CHANNELS) if oh * ow else 0
         KERNELS.launch(
-            f"pool_pixels_last<{kind}, {together(shape[1], x)}>", grid, divider("uint32_t", ow), x, rois, *shape, oh, ow, scale, out,
-            which,
+            f"pool_pixels_last<{kind}, {together(shape[1], x)}>", blocks(out.shape), divider("uint32_t", ow), x, rois, *shape, oh, ow,
+            scale, out, which,
         )  # fmt: skip
         return
     for n, divided, part in tasks(rois.shape[0], shape[1], oh * ow, False):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from arrayvision import array, cases, ops
-from arrayvision.cuda import emulator, loops, roi_align, roi_bins, roi_pool, runtime
+from arrayvision.cuda import emulator, loops, roi_bins, runtime
 from tests.conftest import use
 
 EDGES = sorted({max(1, min(2**31 - 1, 2**k + d)) for k in range(32) for d in (-1, 0, 1)})
@@ -107,8 +107,7 @@ def test_regions_in_parts_give_the_same_bits(name, monkeypatch):
 
     monkeypatch.setattr(loops, "parts", note)
     monkeypatch.setattr(roi_bins, "_lists", lambda *sizes: (None, None))  # pooled sample by sample
-    for module in (roi_bins, roi_align, roi_pool):
-        monkeypatch.setattr(module, "worth_turning", lambda *shapes: False)
+    monkeypatch.setattr(roi_bins, "worth_turning", lambda *shapes: False)
     roi_bins._upright.cache_clear()
     roi_bins._tasks.cache_clear()
     whole = results(name)
