@@ -3,44 +3,32 @@
 import numpy as np
 
 from arrayvision.cpu import kernel
-from arrayvision.cpu.keys import bit_widths, keys_for, pack, rising_runs, unpack
+from arrayvision.cpu.keys import bit_widths, fields_of, keys_for, pack, rising_runs, unpack
 from arrayvision.cpu.prefetch import AHEAD, prefetch
+from arrayvision.cpu.runs import average
 from arrayvision.cpu.threads import claim, parallel_for
 
 
 @kernel
-def add(feats, keys, order, starts, widths, mean, out, voxel_coors, voxels, counts, turn, grain, n):
+def add(feats, keys, order, starts, fields, mean, out, voxel_coors, voxels, counts, turn, grain, n):
     channels, wanted = feats.shape[1], voxels.shape[0] > 0
-    total = np.empty(channels)
     start = claim(turn, grain)
     while start < n:
         for v in range(start, min(start + grain, n)):
-            first, stop, row = starts[v], starts[v + 1], out[v]
-            for c in range(channels):
-                total[c] = 0
+            first, stop = np.int64(starts[v]), np.int64(starts[v + 1])
             for k in range(first, stop):
                 if k + AHEAD < order.shape[0]:
                     prefetch(feats, np.int64(order[k + AHEAD]))
-                point = feats[order[k]]
                 if wanted:
                     voxels[order[k]] = v
-                if stop - first == 1:  # most are alone
-                    for c in range(channels):
-                        row[c] = point[c]
-                else:
-                    for c in range(channels):
-                        total[c] += point[c]
-            if stop - first > 1:
-                by = np.float64(stop - first) if mean else 1.0
-                for c in range(channels):
-                    row[c] = total[c] / by
-            unpack(keys[first], widths, voxel_coors[v])
+            average(feats, order, first, stop, np.float64(stop - first) if mean else 1.0, out, v, channels)
+            unpack(keys[first], fields, voxel_coors, v)
             counts[v] = stop - first
         start = claim(turn, grain)
 
 
 @kernel
-def choose(feats, keys, order, starts, widths, out, voxel_coors, voxels, counts, argmax, turn, grain, n):
+def choose(feats, keys, order, starts, fields, out, voxel_coors, voxels, counts, argmax, turn, grain, n):
     channels, wanted = feats.shape[1], voxels.shape[0] > 0
     start = claim(turn, grain)
     while start < n:
@@ -63,7 +51,7 @@ def choose(feats, keys, order, starts, widths, out, voxel_coors, voxels, counts,
                     taken = (value > old) | ((value != value) & (old == old))  # a NaN is above all
                     best[c] = value if taken else old
                     which[c] = i if taken else held
-            unpack(keys[first], widths, voxel_coors[v])
+            unpack(keys[first], fields, voxel_coors, v)
             counts[v] = stop - first
         start = claim(turn, grain)
 
@@ -95,16 +83,16 @@ def spread_chosen(grad, argmax, out, turn, grain, n):
 
 
 def group(coors):
-    """The points of each voxel by rising coordinates: ((their sorted keys, all in that order, where a voxel's begin, the widths
-    of keys' numbers), how many voxels); None if the keys would have more than 62 bits."""
+    """The points of each voxel by rising coordinates: ((their sorted keys, all in that order, where a voxel's begin, the fields
+    of a key), how many voxels); None if the keys would have more than 62 bits."""
     widths = bit_widths(coors)
     if sum(widths) > 62:
         return None
-    cells, widths = 1 << sum(widths), np.array(widths, np.int64)
+    cells, fields = 1 << sum(widths), fields_of(widths)
     keys = keys_for(len(coors), cells)
-    parallel_for(pack, len(coors), 8192, coors, widths, np.uint64(cells), keys, cost=8)
-    keys, order, starts = rising_runs(keys, np.uint64(cells))
-    return (keys, order, starts, widths), len(starts) - 1
+    parallel_for(pack, len(coors), 8192, coors, fields, np.uint64(cells), keys, cost=3)
+    keys, order, starts = rising_runs(keys, cells)
+    return (keys, order, starts, fields), len(starts) - 1
 
 
 def reduce(feats, coors, groups, kind, out, voxel_coors, voxels, counts, argmax):

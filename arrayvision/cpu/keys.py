@@ -9,7 +9,11 @@ import numpy as np
 
 from arrayvision.cpu import kernel
 from arrayvision.cpu.order import sort_pairs
-from arrayvision.cpu.threads import claim, parallel_for
+from arrayvision.cpu.threads import claim, get_num_threads, parallel_for
+
+MANY = 20_000  # keys that threads sort together
+LEADING = 10  # bits of their leading digit
+BLOCK, BLOCKS = 8192, 64  # the rows of a block at least, and how many blocks there are at most
 
 
 def keys_for(n, cells):
@@ -18,15 +22,89 @@ def keys_for(n, cells):
 
 
 @kernel
-def sorted_rows(keys, cells):
-    """(the sorted keys, the rows in their order; of equal ones in the rows' order). Overwrites the keys."""
+def sort_in_turn(keys, size):
+    """(the sorted keys of so many bits, the rows in their order)."""
     order = np.empty(keys.shape[0], np.int32)
     for i in range(order.shape[0]):
         order[i] = i
-    size = 1
-    while size < 64 and np.uint64(cells) >> np.uint64(size):
-        size += 1
     return sort_pairs(keys, order, size)
+
+
+@kernel
+def count_digits(keys, shift, counts, turn, grain, n):
+    """counts[block, d] = how many keys of the block have the leading digit d."""
+    start = claim(turn, grain)
+    while start < n:
+        part, count = keys[start : min(start + grain, n)], counts[start // grain]
+        for d in range(count.shape[0]):
+            count[d] = 0
+        for i in range(part.shape[0]):
+            count[np.int64(np.uint64(part[i]) >> shift)] += 1
+        start = claim(turn, grain)
+
+
+@kernel
+def begin_digits(counts, starts):
+    """Make counts where each block's first key of each digit goes, and starts where a digit's begin; the last is the end. The
+    keys of the commonest digit are counted."""
+    total, most = 0, 0
+    for d in range(counts.shape[1]):
+        starts[d], before = total, total
+        for block in range(counts.shape[0]):
+            here = counts[block, d]
+            counts[block, d] = total
+            total += here
+        most = max(most, total - before)
+    starts[counts.shape[1]] = total
+    return most
+
+
+@kernel
+def place_by_digit(keys, shift, places, placed, order, turn, grain, n):
+    start = claim(turn, grain)
+    while start < n:
+        part, place = keys[start : min(start + grain, n)], places[start // grain]
+        for i in range(part.shape[0]):
+            key = part[i]
+            d = np.int64(np.uint64(key) >> shift)
+            at = place[d]
+            place[d] = at + 1
+            placed[at], order[at] = key, start + i
+        start = claim(turn, grain)
+
+
+@kernel
+def sort_digits(keys, order, starts, shift, turn, grain, n):
+    """Sort the keys of each leading digit, and the rows beside them, where they are."""
+    start = claim(turn, grain)
+    while start < n:
+        for d in range(start, min(start + grain, n)):
+            own, rows = keys[starts[d] : starts[d + 1]], order[starts[d] : starts[d + 1]]
+            if own.shape[0] > 1:
+                done, done_rows = sort_pairs(own, rows, shift)
+                for i in range(own.shape[0]):
+                    own[i], rows[i] = done[i], done_rows[i]
+        start = claim(turn, grain)
+
+
+def sorted_rows(keys, cells):
+    """(the sorted keys, the rows in their order; of equal ones in the rows' order). Overwrites the keys.
+
+    Threads bring many first into the order of their leading digits: blocks of rows count theirs, so each knows where its rows
+    of a digit go. Then each digit's keys are sorted on their own.
+    """
+    n, size = len(keys), int(cells).bit_length()
+    shift = size - LEADING
+    if n >= MANY and shift > 0 and get_num_threads() > 1:
+        grain = max(BLOCK, -(-n // BLOCKS))
+        counts, starts = np.empty((-(-n // grain), 1 << LEADING), np.int32), np.empty((1 << LEADING) + 1, np.int32)
+        parallel_for(count_digits, n, grain, keys, np.uint64(shift), counts)
+        if begin_digits(counts, starts) <= n // 2:  # else a thread would have most of the work
+            placed, order = np.empty_like(keys), np.empty(n, np.int32)
+            parallel_for(place_by_digit, n, grain, keys, np.uint64(shift), counts, placed, order)
+            parallel_for(sort_digits, len(starts) - 1, 8, placed, order, starts, shift)
+            return placed, order
+    return sort_in_turn(keys, size)
 
 
 @kernel
@@ -45,23 +123,16 @@ def runs(keys, cells):
     return starts[: count + 1]
 
 
-@kernel
 def rising_runs(keys, cells):
     """The rows by rising key, and the runs of equal ones among these: (sorted keys, order, starts). Overwrites the keys."""
     keys, order = sorted_rows(keys, cells)
-    return keys, order, runs(keys, cells)
+    return keys, order, runs(keys, np.uint64(cells))
 
 
 @kernel
-def runs_by_first_row(keys, cells, most):
-    """The rows by rising key, and the runs of equal ones in the order of their first rows, `most` of them at most.
-
-    Returns (order, starts, lengths): run r is ``order[starts[r] : starts[r] + lengths[r]]``. Overwrites the keys.
-    """
-    n = keys.shape[0]
-    keys, order = sorted_rows(keys, cells)
-    begins = runs(keys, cells)
-    found = begins.shape[0] - 1
+def by_first_row(order, begins, most):
+    """(starts, lengths) of `most` runs at most, in the order of their first rows."""
+    n, found = order.shape[0], begins.shape[0] - 1
     run_of = np.full(n, -1, np.int32)  # a run, where its first row is
     for r in range(found):
         run_of[order[begins[r]]] = r
@@ -73,7 +144,16 @@ def runs_by_first_row(keys, cells, most):
         if r >= 0 and at < count:
             starts[at], lengths[at] = begins[r], begins[r + 1] - begins[r]
             at += 1
-    return order, starts, lengths
+    return starts, lengths
+
+
+def runs_by_first_row(keys, cells, most):
+    """The rows by rising key, and the runs of equal ones in the order of their first rows, `most` of them at most.
+
+    Returns (order, starts, lengths): run r is ``order[starts[r] : starts[r] + lengths[r]]``. Overwrites the keys.
+    """
+    keys, order = sorted_rows(keys, cells)
+    return order, *by_first_row(order, runs(keys, np.uint64(cells)), most)
 
 
 @kernel
@@ -112,25 +192,44 @@ def bit_widths(rows):
     return [int(bits).bit_length() for bits in np.bitwise_or.reduce(found, 0)]
 
 
+def fields_of(widths):
+    """How far each column's number is shifted in a key, the last one lowest, and how many bits it has: (2, D)."""
+    widths = np.array(widths, np.int64)
+    return np.stack([widths.sum() - np.cumsum(widths), widths])
+
+
 @kernel
-def pack(rows, widths, outside, keys, turn, grain, n):
-    """keys[i] = the numbers of rows[i] side by side, each in so many bits, the last one lowest; `outside` where one doesn't fit."""
+def pack(rows, fields, outside, keys, turn, grain, n):
+    """keys[i] = the numbers of rows[i] side by side; `outside` where one is negative or doesn't fit."""
+    last = fields.shape[1] - 1
+    at1, at2 = min(1, last), min(2, last)
+    shift0, shift1, shift2, shift3 = fields[0, 0], fields[0, at1], fields[0, at2], fields[0, last]
+    width0, width1, width2, width3 = fields[1, 0], fields[1, at1], fields[1, at2], fields[1, last]
     start = claim(turn, grain)
     while start < n:
-        for i in range(start, min(start + grain, n)):
-            row, key, inside = rows[i], np.int64(0), True
-            for k in range(widths.shape[0]):
-                value = np.int64(row[k])
-                inside = inside and value >> widths[k] == 0  # not so of a negative one
-                key = (key << widths[k]) | value
-            keys[i] = np.uint64(key) if inside else outside
+        part, own = rows[start : min(start + grain, n)], keys[start : min(start + grain, n)]
+        for i in range(part.shape[0]):
+            if last < 4:  # as most; a column may be looked at twice, which sets the same bits
+                a, b = np.int64(part[i, 0]), np.int64(part[i, at1])
+                c, d = np.int64(part[i, at2]), np.int64(part[i, last])
+                key = (a << shift0) | (b << shift1) | (c << shift2) | (d << shift3)
+                beyond = (a >> width0) | (b >> width1) | (c >> width2) | (d >> width3)  # not 0 of a negative one
+            else:
+                key, beyond = np.int64(0), np.int64(0)
+                for k in range(last + 1):
+                    value = np.int64(part[i, k])
+                    key, beyond = key | (value << fields[0, k]), beyond | (value >> fields[1, k])
+            own[i] = np.uint64(key) if beyond == 0 else outside
         start = claim(turn, grain)
 
 
 @kernel(inline="always")
-def unpack(key, widths, row):
-    """Write the row whose key this is."""
-    key = np.int64(key)
-    for k in range(widths.shape[0] - 1, -1, -1):
-        row[k] = key & ((1 << widths[k]) - 1)
-        key >>= widths[k]
+def unpack(key, fields, rows, v):
+    """Write the row whose key this is to rows[v]."""
+    key, last = np.int64(key), fields.shape[1] - 1
+    if last < 4:  # without a loop, which takes longer than three numbers; a column may be written twice
+        for k in (0, min(1, last), min(2, last), last):
+            rows[v, k] = (key >> fields[0, k]) & ((1 << fields[1, k]) - 1)
+    else:
+        for k in range(last + 1):
+            rows[v, k] = (key >> fields[0, k]) & ((1 << fields[1, k]) - 1)

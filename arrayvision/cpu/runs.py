@@ -198,3 +198,55 @@ def gather(typingctx, x, at, line, index, weight, first, entries, leap, out, to,
 
     n = types.int64
     return types.none(x, n, n, index, weight, n, n, n, out, n, n), codegen
+
+
+@intrinsic
+def average(typingctx, x, index, first, stop, by, out, to, count):
+    """out[to, c] = the sum of x[index[k], c], first <= k < stop, divided by `by`; for c < count. There is a first one.
+
+    Numbers are added in this order and in float64, in registers; one alone is as it was.
+    """
+    kind = x.dtype
+
+    def codegen(context, builder, signature, args):
+        x, index, out = (context.make_array(signature.args[i])(context, builder, args[i]).data for i in (0, 1, 5))
+        first, stop, by, to, count = (args[i] for i in (2, 3, 4, 6, 7))
+        scalar, align = context.get_value_type(kind), kind.bitwidth // 8
+        done = cgutils.alloca_once_value(builder, ir.Constant(count.type, 0))
+        divided = builder.fcmp_unordered("!=", by, ir.Constant(by.type, 1.0))
+
+        def widths(lanes):
+            vector, wide = ir.VectorType(scalar, lanes), ir.VectorType(ir.DoubleType(), lanes)
+            step = ir.Constant(count.type, lanes)
+            total, undefined = cgutils.alloca_once(builder, wide), ir.Constant(wide, ir.Undefined)
+
+            def place(data, row, i):
+                start = builder.add(builder.mul(builder.sext(row, count.type), count), i)
+                return builder.bitcast(builder.gep(data, [start]), vector.as_pointer())
+
+            def row(k, i):
+                values = builder.load(place(x, builder.load(builder.gep(index, [k])), i), align=align)
+                return builder.fpext(values, wide)
+
+            left = builder.sdiv(builder.sub(count, builder.load(done)), step)
+            with cgutils.for_range(builder, left):
+                i = builder.load(done)
+                builder.store(row(first, i), total)
+                with cgutils.for_range(builder, stop, builder.add(first, ir.Constant(first.type, 1))) as loop:
+                    builder.store(builder.fadd(builder.load(total), row(loop.index, i)), total)
+                with builder.if_then(divided):
+                    spread = builder.shuffle_vector(
+                        builder.insert_element(undefined, by, ir.Constant(ir.IntType(32), 0)),
+                        undefined,
+                        ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes),
+                    )
+                    builder.store(builder.fdiv(builder.load(total), spread), total)
+                builder.store(builder.fptrunc(builder.load(total), vector), place(out, to, i), align=align)
+                builder.store(builder.add(i, step), done)
+
+        for lanes in (LANES, 4, 1):
+            widths(lanes)
+        return context.get_dummy_value()
+
+    n = types.int64
+    return types.none(x, index, n, n, types.float64, out, n, n), codegen

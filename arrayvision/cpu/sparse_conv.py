@@ -62,7 +62,7 @@ def sites(indices, sizes, shifts, bits):
     if rise:
         order = np.arange(n, dtype=np.int32)
     else:
-        keys, order = sorted_rows(keys, np.uint64(1 << bits))
+        keys, order = sorted_rows(keys, 1 << bits)
         _, equal = equal_neighbours(keys)
     return (keys.astype(np.int64), order), 0, int(equal)
 

@@ -82,7 +82,7 @@ def group(points, low, size, grid, most):
     n, cells = len(points), int(grid[0]) * int(grid[1]) * int(grid[2])
     keys = keys_for(n, cells)
     parallel_for(find_keys, n, 8192, points, low, size, grid, np.uint64(cells), keys, cost=8)
-    return runs_by_first_row(keys, np.uint64(cells), most)
+    return runs_by_first_row(keys, cells, most)
 
 
 def fill(points, low, size, grid, order, starts, lengths, voxels, coors, counts):

@@ -1,9 +1,11 @@
 """dynamic_scatter: which voxels and points are kept, ties, NaN, sums of many, coordinates that are too large."""
 
+import functools
+
 import numpy as np
 import pytest
 
-from arrayvision import ops
+from arrayvision import get_num_threads, ops, set_num_threads
 from tests.conftest import on
 
 KINDS = ("max", "mean", "sum")
@@ -62,6 +64,31 @@ def test_rows_rise(columns, backend):
         np.testing.assert_array_equal(owners[inside], inverse.reshape(-1))
         np.testing.assert_array_equal(counts, number)
         np.testing.assert_allclose(out[:, 0], np.bincount(inverse.reshape(-1), feats[inside, 0]), atol=1e-12)
+
+
+@pytest.mark.parametrize("coors", ["spread", "few", "one_digit", "long", "outside"])
+def test_many_points_on_any_number_of_threads(coors, request):
+    """Threads share the sort of many keys: into voxels by rising coordinates, a voxel's points by rising index, to the bit."""
+    rng, n = np.random.default_rng(0), 30_000
+    coors = {
+        "spread": rng.integers(-1, 2000, (n, 3)),
+        "few": rng.integers(0, 4, (n, 3)),  # fewer bits than a leading digit
+        "one_digit": np.where(np.arange(n)[:, None] == 9, 4095, rng.integers(0, 40, (n, 3))),  # of all keys but one
+        "long": rng.integers(0, 3, (n, 4)) * 2**12 + rng.integers(0, 9, (n, 4)),  # keys of 64 bits
+        "outside": np.where(rng.random((n, 1)) < 0.9, -1, rng.integers(0, 2000, (n, 3))),
+    }[coors]
+    feats = rng.standard_normal((n, 5)).astype(np.float32)
+    inside = (coors >= 0).all(1)
+    unique, owner = np.unique(coors[inside], axis=0, return_inverse=True)
+    sums = np.zeros((len(unique), 5))
+    np.add.at(sums, owner.reshape(-1), feats[inside])  # in the points' order
+    request.addfinalizer(functools.partial(set_num_threads, get_num_threads()))
+    for threads in (1, 2, 5):
+        set_num_threads(threads)
+        out, kept, owners, *_ = ops.dynamic_scatter_with_points(feats, coors, "sum")
+        np.testing.assert_array_equal(kept, unique)
+        np.testing.assert_array_equal(owners[inside], owner.reshape(-1))
+        np.testing.assert_array_equal(out, sums.astype(np.float32))
 
 
 def test_coordinates_that_are_too_large(backend):
