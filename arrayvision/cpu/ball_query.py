@@ -1,5 +1,6 @@
 """The first points by index within balls: all points are looked at in turn until enough are found, or those in the boxes of
-a tree that the ball meets. A few centres, tried in the first way, tell which is sooner done."""
+a tree that the ball meets. A few centres, tried in the first way, tell which is sooner done. Where balls are so full that the
+first points soon do, points are looked at where they lie; else they are first laid out for looking at 16 at a time."""
 
 import math
 
@@ -10,11 +11,46 @@ from arrayvision.cpu.threads import claim, parallel_for
 from arrayvision.cpu.tree import LAST, STACK, along_curves, build, farthest, replace_farthest, sort_list
 from arrayvision.cpu.vectors import WIDE, boxes_within, first_bit, points_within
 
-TRIED = 16  # centres
-LEAF_TIME = 4  # nanoseconds of looking at a leaf,
+TRIED = 32  # centres at most
+NO_END = 2**62
+LAYING_TIME = 5  # nanoseconds of laying out a point in leaves,
+LEAF_TIME = 4  # of looking at a leaf,
 NODE_TIME = 25  # of building a tree over a point,
 SEARCH_TIME = 200  # of searching in one,
 FOUND_TIME = 40  # and of each point in the ball
+
+
+@kernel
+def find_where_they_lie(
+    points, starts, centers, center_starts, stride, least, limit, missing, most, looked, out, turn, grain, n
+):  # fmt: skip
+    """Fill out with the first points in balls round every stride-th centre. A trial ends when more than `most` points were
+    looked at; `looked` has how many these and those found are."""
+    cloud, seen, hits, size = 0, 0, 0, out.shape[1]
+    start = claim(turn, grain)
+    while start < n and seen <= most:
+        for s in range(start, min(start + grain, n)):
+            row = s * stride
+            while row >= center_starts[cloud + 1]:
+                cloud += 1
+            x, y, z = centers[row, 0], centers[row, 1], centers[row, 2]
+            own, found = points[starts[cloud] : starts[cloud + 1]], out[row]
+            count = i = 0
+            while count < size and i < own.shape[0]:
+                dx, dy, dz = x - own[i, 0], y - own[i, 1], z - own[i, 2]
+                square = dx * dx + dy * dy + dz * dz
+                if square <= limit and (square >= least or square == 0):
+                    found[count] = i
+                    count += 1
+                i += 1
+            seen, hits = seen + i, hits + count
+            for k in range(count, size):
+                found[k] = found[0] if count else 0
+            if count == 0:
+                found[0] = missing
+        start = claim(turn, grain)
+    if stride > 1:  # a trial, by one thread
+        looked[0], looked[1] = seen, hits
 
 
 @kernel(_nrt=False)
@@ -35,22 +71,33 @@ def find_in_turn(columns, names, first, stop, x, y, z, least, limit, squares, fo
 
 
 @kernel(_nrt=False)
-def find_in_boxes(columns, names, root, boxes, lowest, children, x, y, z, least, limit, squares, stack, zeros, found):
-    """The same by a tree, which begins at node root; zeros are found's squares as a list has them."""
+def find_in_boxes(
+    columns, names, root, boxes, lowest, children, x, y, z, least, limit, squares, stack, low, zeros, found
+):
+    """The same by a tree, which begins at node root; zeros are found's squares as a list has them.
+
+    Of a node's children that with the lowest index is looked at first, so that soon few others can have a lower one.
+    """
     nodes, last, zero = boxes.shape[0], farthest(found), zeros.dtype.type(0)
     for i in range(found.shape[0]):
         zeros[i], found[i] = zero, LAST
-    count, top, stack[0] = 0, 1, root
+    count, top, stack[0], low[0] = 0, 1, root, 0
     while top:
         top -= 1
         node = stack[top]
+        if low[top] >= found[last]:
+            continue
         if node < nodes:
-            hits = boxes_within(boxes, node * 6 * WIDE, x, y, z, squares, limit)
+            hits, base = boxes_within(boxes, node * 6 * WIDE, x, y, z, squares, limit), top
             while hits:
                 i = first_bit(hits)
                 hits &= hits - 1
-                if lowest[node, i] < found[last]:
-                    stack[top] = children[node] + i
+                index, at = lowest[node, i], top
+                if index < found[last]:
+                    while at > base and low[at - 1] < index:
+                        stack[at], low[at] = stack[at - 1], low[at - 1]
+                        at -= 1
+                    stack[at], low[at] = children[node] + i, index
                     top += 1
             continue
         leaf = node - nodes
@@ -70,9 +117,9 @@ def find_some(
     starts, finite, points, axes, leaves, columns, names, nodes, boxes, lowest, children,
     centers, center_starts, order, stride, least, limit, missing, looked, out, turn, grain, n,
 ):  # fmt: skip
-    stack, squares = np.empty(STACK, np.int64), np.empty(WIDE, columns.dtype)
+    stack, low, squares = np.empty(STACK, np.int64), np.empty(STACK, np.int32), np.empty(WIDE, columns.dtype)
     found, zeros = np.empty(out.shape[1], np.int32), np.empty(out.shape[1], columns.dtype)
-    cloud = seen = hits = 0
+    cloud, seen, inside = 0, 0, 0.0
     start = claim(turn, grain)
     while start < n:
         for s in range(start, min(start + grain, n)):
@@ -85,20 +132,20 @@ def find_some(
                 if boxes.shape[0]:
                     count = find_in_boxes(
                         columns, names, nodes[cloud], boxes, lowest, children, x, y, z, least, limit, squares, stack,
-                        zeros, found,
+                        low, zeros, found,
                     )  # fmt: skip
                 else:
                     count, size = find_in_turn(
                         columns, names, leaves[cloud], leaves[cloud + 1], x, y, z, least, limit, squares, found
                     )
-                    seen, hits = seen + size, hits + count
+                    seen, inside = seen + size, inside + count / size * (leaves[cloud + 1] - leaves[cloud])
             for i in range(out.shape[1]):
                 out[row, i] = found[i] if i < count else found[0] if count else 0
             if count == 0:
                 out[row, 0] = missing
         start = claim(turn, grain)
     if stride > 1:  # a trial, by one thread
-        looked[0], looked[1] = seen, hits
+        looked[0], looked[1] = seen, inside
 
 
 def find_all(least, most, points, starts, centers, center_starts, missing, out):
@@ -108,21 +155,24 @@ def find_all(least, most, points, starts, centers, center_starts, missing, out):
     limit = max(
         np.nextafter(most, most.dtype.type(-math.inf)), most.dtype.type(0)
     )  # a square is below `most` if it isn't above this
+    looked, count, size = np.zeros(2), len(centers), len(points)
+    given, how, seen, hits = (points, starts, centers, center_starts), (least, limit, missing), 0, 0
+    tried = min(TRIED, count // 8)
+    if tried:
+        find_where_they_lie(*given, count // tried, *how, size, looked, out, np.zeros(1, np.int64), 1, tried)
+        seen, hits = looked / tried
+    # A point takes a nanosecond, in leaves a quarter of it; one that is found takes a nanosecond more there.
+    if seen * tried <= size and count * (0.75 * seen - hits) < LAYING_TIME * size:
+        parallel_for(find_where_they_lie, count, 64, *given, 1, *how, NO_END, looked, out, cost=2 * seen)
+        return
     tree = build(points, starts, bare=True)
     order, _ = along_curves(centers, center_starts, tree.axes, curved=False)
-    looked, count = np.zeros(2, np.int64), len(centers)
-    tried = min(TRIED, count // 2)
-    if tried:
-        how = count // tried, least, limit, missing, looked, out
-        find_some(*tree, centers, center_starts, order, *how, np.zeros(1, np.int64), tried, tried)
-        seen, hits = int(looked[0]), int(looked[1])
-        inside = hits / max(seen, 1) * tree.leaves[-1] / max(len(starts) - 1, 1)  # points in a ball, were all looked at
-        search = SEARCH_TIME + FOUND_TIME * inside
-        if count * LEAF_TIME * seen / tried > NODE_TIME * len(points) + count * search:
-            tree = build(points, starts, halved=False)
-            order, _ = along_curves(centers, center_starts, tree.axes)
-    how = 1, least, limit, missing, looked, out
-    parallel_for(find_some, count, 64, *tree, centers, center_starts, order, *how, cost=SEARCH_TIME)
+    find_some(*tree, *given[2:], order, count // tried, *how, looked, out, np.zeros(1, np.int64), tried, tried)
+    seen, inside = looked / tried  # leaves, and points in a ball, were all looked at
+    if count * LEAF_TIME * seen > NODE_TIME * size + count * (SEARCH_TIME + FOUND_TIME * inside):
+        tree = build(points, starts, halved=False)
+        order, _ = along_curves(centers, center_starts, tree.axes)
+    parallel_for(find_some, count, 64, *tree, *given[2:], order, 1, *how, looked, out, cost=SEARCH_TIME)
 
 
 def find(least, most, points, centers, out):

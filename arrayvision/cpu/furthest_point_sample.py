@@ -1,7 +1,7 @@
 """Farthest points: a tree of boxes knows the greatest distance, so far, of the points in each. A new sample visits only boxes
 that are nearer to it than that, which soon are few; and the next sample is known at the root.
 
-By given distances, a sample takes a pass over its row.
+A few samples are found without a tree. By given distances, a sample takes a pass over its row.
 """
 
 import math
@@ -12,6 +12,8 @@ from arrayvision.cpu import kernel
 from arrayvision.cpu.threads import claim, parallel_for
 from arrayvision.cpu.tree import LAST, build
 from arrayvision.cpu.vectors import WIDE, boxes_below, first_bit, greatest, lower
+
+FEW = 24  # samples, which are sooner found than a tree is built
 
 
 @kernel(_nrt=False)
@@ -77,6 +79,52 @@ def sample_some(
         start = claim(turn, grain)
 
 
+@kernel(_nrt=False)
+def farthest(least, most):
+    """Where the greatest of many numbers is, the first of equals; `most` is room for WIDE."""
+    size = least.shape[0]
+    for k in range(WIDE):
+        most[k] = -math.inf
+    for i in range(0, size - size % WIDE, WIDE):  # WIDE maxima: LLVM finds no other vectors here
+        some = least[i : i + WIDE]
+        for k in range(WIDE):
+            most[k] = some[k] if some[k] > most[k] else most[k]
+    best = most[0]
+    for k in range(1, WIDE):
+        best = max(best, most[k])
+    for i in range(size - size % WIDE, size):
+        best = max(best, least[i])
+    found = 0
+    while least[found] != best:
+        found += 1
+    return found
+
+
+@kernel
+def sample_few(points, out, turn, grain, n):
+    """Without a tree: each sample takes a pass over the points."""
+    size = points.shape[1]
+    x, y, z = np.empty(size, points.dtype), np.empty(size, points.dtype), np.empty(size, points.dtype)
+    least, most = np.empty(size, points.dtype), np.empty(WIDE, points.dtype)
+    start = claim(turn, grain)
+    while start < n:
+        for cloud in range(start, min(start + grain, n)):
+            for i in range(size):
+                a, b, c = points[cloud, i, 0], points[cloud, i, 1], points[cloud, i, 2]
+                x[i], y[i], z[i] = a, b, c
+                least[i] = math.inf if (a - a) + (b - b) + (c - c) == 0 else -1
+            out[cloud, 0] = current = 0
+            for s in range(1, out.shape[1]):
+                a, b, c = x[current], y[current], z[current]
+                if (a - a) + (b - b) + (c - c) == 0:
+                    for i in range(size):
+                        dx, dy, dz = a - x[i], b - y[i], c - z[i]
+                        d = dx * dx + dy * dy + dz * dz
+                        least[i] = d if d < least[i] else least[i]
+                out[cloud, s] = current = farthest(least, most)
+        start = claim(turn, grain)
+
+
 @kernel
 def sample_rows(distances, out, turn, grain, n):
     size = distances.shape[1]
@@ -92,28 +140,16 @@ def sample_rows(distances, out, turn, grain, n):
                 for i in range(size):
                     d = row[i] if row[i] == row[i] else -math.inf
                     least[i] = d if d < least[i] else least[i]
-                for k in range(WIDE):
-                    most[k] = -math.inf
-                for i in range(0, size - size % WIDE, WIDE):  # WIDE maxima: LLVM finds no other vectors here
-                    some = least[i : i + WIDE]
-                    for k in range(WIDE):
-                        most[k] = some[k] if some[k] > most[k] else most[k]
-                best = most[0]
-                for k in range(1, WIDE):
-                    best = max(best, most[k])
-                for i in range(size - size % WIDE, size):
-                    best = max(best, least[i])
-                current = 0
-                while least[current] != best:
-                    current += 1
-                out[cloud, s] = current
+                out[cloud, s] = current = farthest(least, most)
         start = claim(turn, grain)
 
 
 def by_points(points, out):
     """Fill out (B, count) with samples of points (B, N, 3)."""
     clouds, size = points.shape[:2]
-    if out.size:
+    if out.size and out.shape[1] <= FEW:
+        parallel_for(sample_few, clouds, 1, points, out, cost=out.shape[1] * size)
+    elif out.size:
         flat, real = points.reshape(clouds * size, 3), points.dtype
         tree = build(flat, np.arange(clouds + 1) * size, halved=False)
         places, count = tree.lowest.size, tree.names.size

@@ -15,7 +15,8 @@ FINEST = 256  # cells along a side of the grid
 LISTED = 32  # entries in the lists, for each box
 LONG = 1 / 12  # of all boxes in an average list: from there on comparing all of them, in vectors, is sooner done
 NONE = np.int32(2**31 - 1)
-FEW = 30_000  # pairs of points and boxes that are all compared
+FEW = 30_000  # pairs of points and boxes that are all compared,
+FEW_BOXES = 20  # and boxes that are with any number of points: sooner than a point's cell is found
 
 
 @kernel
@@ -145,7 +146,7 @@ def _compare(points, boxes, every, out):
     for cloud, those, result in zip(points, boxes, out, strict=True):
         frames, reach, ground = np.empty((t, 8)), np.empty((t, 4)), np.zeros(4)
         frames_of(those, frames, reach)
-        whole = n * t <= FEW
+        whole = n * t <= FEW or t <= FEW_BOXES
         if not whole:
             ground[:2], ground[2:] = _extent(reach[:, :2]), _extent(reach[:, 2:])
             lists, starts, cells = list_boxes(frames, reach, ground, min(FINEST, int(4 * t**0.5)))

@@ -1,5 +1,8 @@
 """Neighbours in clouds of points: against SciPy and plain loops, on clouds of every bad shape; published values; NaN, ties."""
 
+import math
+import time
+
 import numpy as np
 import pytest
 
@@ -194,10 +197,14 @@ RADII = [
 ]  # under everything, ..., over everything
 
 
-@pytest.mark.parametrize("way", ["in turn", "in boxes"])
+@pytest.mark.parametrize("way", ["where they lie", "in turn", "in boxes"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_balls_on_every_cloud(way, dtype, monkeypatch):
-    """Both ways, to the bit."""
+    """All ways, to the bit."""
+    if way == "where they lie":
+        monkeypatch.setattr(cpu_ball_query, "TRIED", 0)  # as of a few centres
+    else:
+        monkeypatch.setattr(cpu_ball_query, "LAYING_TIME", -1e9)
     monkeypatch.setattr(cpu_ball_query, "SEARCH_TIME", 1e9 if way == "in turn" else -1e9)
     monkeypatch.setattr(cpu_ball_query, "FOUND_TIME", 0)
     for name, cloud in shapes(600).items():
@@ -209,6 +216,44 @@ def test_balls_on_every_cloud(way, dtype, monkeypatch):
                 np.testing.assert_array_equal(
                     found[0], first_within(points, centers, *radii, size), err_msg=f"{name}, {radii}, {size}"
                 )
+
+
+def test_the_way_to_look_into_balls_is_the_soonest(monkeypatch):
+    """As timed: of full balls the first points are looked at where they lie, and a tree is not made where most balls hold
+    little and some very much."""
+    made = []
+    build = cpu_ball_query.build
+    monkeypatch.setattr(cpu_ball_query, "build", lambda *args, **how: made.append(how) or build(*args, **how))
+    rng = np.random.default_rng(0)
+    points, centers = rng.random((1, 5000, 3)), rng.random((1, 1000, 3))
+    ops.ball_query(0, 1e9, 32, points, centers)
+    ops.ball_query(0, 1e-9, 32, points, centers[:, :1])
+    assert made == []
+    ops.ball_query(0, 0.03, 32, points, centers)
+    assert made == [dict(bare=True), dict(halved=False)]
+    ops.ball_query(0, 0.005, 200, *(10.0 ** (-8 * x) for x in (points, centers)))
+    assert made[2:] == [dict(bare=True)]
+
+
+def test_a_ball_of_equal_points_is_not_searched_through(monkeypatch):
+    """The first 32 are found in a tree of 1,000 times as many points in less than 20 times the time: it was 100 times."""
+    monkeypatch.setattr(cpu_ball_query, "LAYING_TIME", -1e9)
+    monkeypatch.setattr(cpu_ball_query, "SEARCH_TIME", -1e9)
+    search, took = cpu_ball_query.find_some, {}
+
+    def timed(*args):
+        begin = time.thread_time()
+        search(*args)
+        took[size] = min(took.get(size, math.inf), time.thread_time() - begin)
+
+    monkeypatch.setattr(
+        cpu_ball_query, "parallel_for", lambda kernel, n, grain, *args, cost: timed(*args, np.zeros(1, np.int64), n, n)
+    )
+    for size in (64, 64_000):
+        for _ in range(3):
+            found = ops.ball_query(0, 1, 32, np.ones((1, size, 3)), np.ones((1, 500, 3)))
+            np.testing.assert_array_equal(found[0], np.tile(np.arange(32), (500, 1)))
+    assert took[64_000] < 20 * took[64]
 
 
 def test_balls(backend):

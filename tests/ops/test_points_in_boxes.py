@@ -5,6 +5,7 @@ import pytest
 
 from arrayvision import ops
 from arrayvision.cases import points_in_boxes as plain
+from arrayvision.cpu import points_in_boxes as cpu_points_in_boxes
 from tests.conftest import on
 from tests.golden import cases
 
@@ -148,3 +149,15 @@ def test_one_rule_for_all_operators(backend):
 def test_bad_arguments(points, boxes, message):
     with pytest.raises(ValueError, match=message):
         ops.points_in_boxes_part(np.zeros(points), np.zeros(boxes))
+
+
+def test_few_boxes_are_all_compared(monkeypatch):
+    """With any number of points, which is sooner done than finding a cell for each."""
+    monkeypatch.setattr(cpu_points_in_boxes, "list_boxes", None)
+    rng = np.random.default_rng(0)
+    points = rng.uniform(0, 9, (1, 20_000, 3))
+    boxes = np.concatenate([rng.uniform(0, 9, (1, 3, 3)), np.ones((1, 3, 4))], 2)
+    found = ops.points_in_boxes_all(points, boxes)
+    assert 0 < found.sum() < 3000
+    first = np.where(found.any(2), found.argmax(2), -1)
+    np.testing.assert_array_equal(ops.points_in_boxes_part(points, boxes), first)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from arrayvision import ops
+from arrayvision.cpu import furthest_point_sample as cpu_sampling
 from arrayvision.cuda.furthest_point_sample import KERNELS
 from tests.conftest import on
 from tests.ops.test_neighbours import shapes
@@ -41,15 +42,24 @@ def test_reference(backend):
     np.testing.assert_array_equal(on(backend, ops.furthest_point_sample_with_dist)(distances, 3), expected)
 
 
+@pytest.mark.parametrize("way", ["by a tree", "in passes"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_every_cloud(dtype):
+def test_every_cloud(way, dtype, monkeypatch):
     """From one leaf to three levels of boxes, more samples than points included."""
+    monkeypatch.setattr(cpu_sampling, "FEW", 0 if way == "by a tree" else 2**31)
     for size in (5, 16, 17, 250, 257, 700, 5000):
         for name, cloud in shapes(max(size, 11)).items():
             points = cloud[:size].astype(dtype)
             count = min(size + 3, 300)
             found = ops.furthest_point_sample(points[None], count)
             np.testing.assert_array_equal(found[0], plain(points, count), err_msg=f"{name}, {size}")
+
+
+def test_a_few_samples_take_no_tree(monkeypatch):
+    monkeypatch.setattr(cpu_sampling, "build", None)
+    ops.furthest_point_sample(np.zeros((2, 50, 3)), 5)
+    with pytest.raises(TypeError):
+        ops.furthest_point_sample(np.zeros((2, 50, 3)), 50)
 
 
 def test_both_back_ends(backend):
