@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 
 import numpy as np
 
@@ -12,13 +11,16 @@ from arrayvision.errors import InvalidValue
 
 MOST = 2**63 - 1  # cells that a key counts
 ALONG = 2**31 - 1  # cells along an axis that int32 counts
-LARGEST = sys.float_info.max
 
 
 def numbers(function: str, argument: str, value, count: int) -> tuple[float, ...]:
     """So many finite numbers, from any sequence or array."""
     found = check.several(function, argument, value, count, f"{count} numbers")
-    return tuple(check.number(function, f"{argument}[{k}]", v, -LARGEST, LARGEST) for k, v in enumerate(found))
+    values = tuple(check.number(function, f"{argument}[{k}]", v) for k, v in enumerate(found))
+    for k, v in enumerate(values):
+        if math.isinf(v):
+            raise InvalidValue(f"{function}: {argument}[{k}] must be finite, got {v:g}")
+    return values
 
 
 def grid(function: str, voxel_size, coors_range, range_name: str = "coors_range"):

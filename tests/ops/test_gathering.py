@@ -23,7 +23,7 @@ def test_stacked_indices_out_of_range(backend):
 
 def test_counts_that_do_not_add_up(backend):
     features, indices = np.ones((5, 2)), np.zeros((3, 2), int)
-    for counts in (([2, 2], [1, 2]), ([2, 3], [9, 9]), ([-2, 7], [1, 2])):
+    for counts in (([2, 2], [1, 2]), ([2, 3], [9, 9]), ([-2, 7], [1, 2]), ([2**62] * 3 + [2**62 + 5], [3, 0, 0, 0])):
         call = lambda: on(backend, ops.grouping_operation)(features, indices, *map(np.array, counts))  # noqa: E731
         if backend == "cpu":
             with pytest.raises(ValueError, match=r"^grouping_operation: \w+_batch_cnt must"):
