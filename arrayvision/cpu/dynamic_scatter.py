@@ -5,7 +5,7 @@ import numpy as np
 from arrayvision.cpu import kernel
 from arrayvision.cpu.keys import bit_widths, fields_of, keys_for, pack, rising_runs, unpack
 from arrayvision.cpu.prefetch import AHEAD, prefetch
-from arrayvision.cpu.runs import average
+from arrayvision.cpu.runs import average, greatest
 from arrayvision.cpu.threads import claim, parallel_for
 
 
@@ -29,28 +29,17 @@ def add(feats, keys, order, starts, fields, mean, out, voxel_coors, voxels, coun
 
 @kernel
 def choose(feats, keys, order, starts, fields, out, voxel_coors, voxels, counts, argmax, turn, grain, n):
-    channels, wanted = feats.shape[1], voxels.shape[0] > 0
+    channels, wanted, by_whom = feats.shape[1], voxels.shape[0] > 0, argmax.shape[0] > 0
     start = claim(turn, grain)
     while start < n:
         for v in range(start, min(start + grain, n)):
-            first, stop = starts[v], starts[v + 1]
-            best, which = out[v], argmax[v]
+            first, stop = np.int64(starts[v]), np.int64(starts[v + 1])
             for k in range(first, stop):
                 if k + AHEAD < order.shape[0]:
                     prefetch(feats, np.int64(order[k + AHEAD]))
-                i = order[k]
-                row = feats[i]
                 if wanted:
-                    voxels[i] = v
-                if k == first:
-                    for c in range(channels):
-                        best[c], which[c] = row[c], i
-                    continue
-                for c in range(channels):
-                    value, old, held = row[c], best[c], which[c]  # without a branch, so in vectors
-                    taken = (value > old) | ((value != value) & (old == old))  # a NaN is above all
-                    best[c] = value if taken else old
-                    which[c] = i if taken else held
+                    voxels[order[k]] = v
+            greatest(feats, order, first, stop, out, argmax, v, by_whom, channels)
             unpack(keys[first], fields, voxel_coors, v)
             counts[v] = stop - first
         start = claim(turn, grain)
@@ -97,7 +86,7 @@ def group(coors):
 
 def reduce(feats, coors, groups, kind, out, voxel_coors, voxels, counts, argmax):
     """Fill out (V, C), voxel_coors (V, D), voxels (N, or 0 if not wanted) with each point's, counts (V), and for "max" argmax
-    (V, C)."""
+    (V, C), or without rows if not wanted."""
     voxels.fill(-1)
     n = len(out)
     grain, cost = max(1, 16384 // (feats.shape[1] + 1)), 2 * feats.shape[1] + 20

@@ -200,53 +200,116 @@ def gather(typingctx, x, at, line, index, weight, first, entries, leap, out, to,
     return types.none(x, n, n, index, weight, n, n, n, out, n, n), codegen
 
 
+class _Rows:
+    """Reads rows x[index[k]] of `count` numbers, first <= k < stop, in vectors, and keeps what is made of them in registers."""
+
+    def __init__(self, context, builder, kind, x, index, count):
+        self.builder, self.x, self.index, self.count = builder, x, index, count
+        self.scalar, self.align = context.get_value_type(kind), kind.bitwidth // 8
+
+    def spread(self, value, lanes):
+        """A number in each lane."""
+        undefined = ir.Constant(ir.VectorType(value.type, lanes), ir.Undefined)
+        one = self.builder.insert_element(undefined, value, ir.Constant(ir.IntType(32), 0))
+        return self.builder.shuffle_vector(
+            one, undefined, ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
+        )
+
+    def place(self, data, row, i, lanes):
+        """Where `lanes` numbers of a row begin, the first one the i-th."""
+        start = self.builder.add(self.builder.mul(self.builder.sext(row, self.count.type), self.count), i)
+        pointer = ir.VectorType(data.type.pointee, lanes).as_pointer()
+        return self.builder.bitcast(self.builder.gep(data, [start]), pointer)
+
+    def load(self, k, i, lanes):
+        """(index[k], its row's numbers from the i-th on)."""
+        row = self.builder.load(self.builder.gep(self.index, [k]))
+        return row, self.builder.load(self.place(self.x, row, i, lanes), align=self.align)
+
+    def over(self, first, stop, begin, more, end):
+        """For each vector of a row's numbers ``begin(row, values, lanes)`` with the first row's, which gives what is kept in
+        registers, ``more(kept, row, values, lanes)`` with each other row's, and ``end(kept, i, lanes)``."""
+        builder, count = self.builder, self.count
+        done = cgutils.alloca_once_value(builder, ir.Constant(count.type, 0))
+        for lanes in (LANES, 4, 1):
+            step = ir.Constant(count.type, lanes)
+            with cgutils.for_range(builder, builder.sdiv(builder.sub(count, builder.load(done)), step)):
+                i = builder.load(done)
+                kept = [cgutils.alloca_once_value(builder, v) for v in begin(*self.load(first, i, lanes), lanes)]
+                with cgutils.for_range(builder, stop, builder.add(first, ir.Constant(first.type, 1))) as loop:
+                    found = more([builder.load(k) for k in kept], *self.load(loop.index, i, lanes), lanes)
+                    for value, k in zip(found, kept, strict=True):
+                        builder.store(value, k)
+                end([builder.load(k) for k in kept], i, lanes)
+                builder.store(builder.add(i, step), done)
+
+
 @intrinsic
 def average(typingctx, x, index, first, stop, by, out, to, count):
     """out[to, c] = the sum of x[index[k], c], first <= k < stop, divided by `by`; for c < count. There is a first one.
 
-    Numbers are added in this order and in float64, in registers; one alone is as it was.
+    Numbers are added in this order and in float64; one alone is as it was.
     """
     kind = x.dtype
 
     def codegen(context, builder, signature, args):
         x, index, out = (context.make_array(signature.args[i])(context, builder, args[i]).data for i in (0, 1, 5))
         first, stop, by, to, count = (args[i] for i in (2, 3, 4, 6, 7))
-        scalar, align = context.get_value_type(kind), kind.bitwidth // 8
-        done = cgutils.alloca_once_value(builder, ir.Constant(count.type, 0))
+        rows = _Rows(context, builder, kind, x, index, count)
         divided = builder.fcmp_unordered("!=", by, ir.Constant(by.type, 1.0))
 
-        def widths(lanes):
-            vector, wide = ir.VectorType(scalar, lanes), ir.VectorType(ir.DoubleType(), lanes)
-            step = ir.Constant(count.type, lanes)
-            total, undefined = cgutils.alloca_once(builder, wide), ir.Constant(wide, ir.Undefined)
+        def wide(values, lanes):
+            return builder.fpext(values, ir.VectorType(ir.DoubleType(), lanes))
 
-            def place(data, row, i):
-                start = builder.add(builder.mul(builder.sext(row, count.type), count), i)
-                return builder.bitcast(builder.gep(data, [start]), vector.as_pointer())
+        def end(kept, i, lanes):
+            total = cgutils.alloca_once_value(builder, kept[0])
+            with builder.if_then(divided):
+                builder.store(builder.fdiv(kept[0], rows.spread(by, lanes)), total)
+            mean = builder.fptrunc(builder.load(total), ir.VectorType(rows.scalar, lanes))
+            builder.store(mean, rows.place(out, to, i, lanes), align=rows.align)
 
-            def row(k, i):
-                values = builder.load(place(x, builder.load(builder.gep(index, [k])), i), align=align)
-                return builder.fpext(values, wide)
-
-            left = builder.sdiv(builder.sub(count, builder.load(done)), step)
-            with cgutils.for_range(builder, left):
-                i = builder.load(done)
-                builder.store(row(first, i), total)
-                with cgutils.for_range(builder, stop, builder.add(first, ir.Constant(first.type, 1))) as loop:
-                    builder.store(builder.fadd(builder.load(total), row(loop.index, i)), total)
-                with builder.if_then(divided):
-                    spread = builder.shuffle_vector(
-                        builder.insert_element(undefined, by, ir.Constant(ir.IntType(32), 0)),
-                        undefined,
-                        ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes),
-                    )
-                    builder.store(builder.fdiv(builder.load(total), spread), total)
-                builder.store(builder.fptrunc(builder.load(total), vector), place(out, to, i), align=align)
-                builder.store(builder.add(i, step), done)
-
-        for lanes in (LANES, 4, 1):
-            widths(lanes)
+        rows.over(
+            first,
+            stop,
+            lambda _, values, lanes: [wide(values, lanes)],
+            lambda kept, _, values, lanes: [builder.fadd(kept[0], wide(values, lanes))],
+            end,
+        )
         return context.get_dummy_value()
 
     n = types.int64
     return types.none(x, index, n, n, types.float64, out, n, n), codegen
+
+
+@intrinsic
+def greatest(typingctx, x, index, first, stop, out, which, to, wanted, count):
+    """out[to, c] = the greatest x[index[k], c], first <= k < stop, and if wanted which[to, c] = its index[k], of equal ones the
+    first's; for c < count. There is a first one. A NaN is above all, the first one too."""
+    kind = x.dtype
+
+    def codegen(context, builder, signature, args):
+        x, index, out, which = (
+            context.make_array(signature.args[i])(context, builder, args[i]).data for i in (0, 1, 4, 5)
+        )
+        first, stop, to, wanted, count = (args[i] for i in (2, 3, 6, 7, 8))
+        rows = _Rows(context, builder, kind, x, index, count)
+
+        def more(kept, row, values, lanes):
+            best, owner = kept
+            above = builder.fcmp_ordered(">", values, best)
+            odd = builder.and_(builder.fcmp_unordered("uno", values, values), builder.fcmp_ordered("ord", best, best))
+            taken = builder.or_(above, odd)
+            return builder.select(taken, values, best), builder.select(taken, rows.spread(row, lanes), owner)
+
+        def end(kept, i, lanes):
+            builder.store(kept[0], rows.place(out, to, i, lanes), align=rows.align)
+            with builder.if_then(wanted):
+                builder.store(kept[1], rows.place(which, to, i, lanes), align=4)
+
+        rows.over(
+            first, stop, lambda row, values, lanes: [values, rows.spread(row, lanes)], more, end
+        )  # fmt: skip
+        return context.get_dummy_value()
+
+    n = types.int64
+    return types.none(x, index, n, n, out, which, n, types.boolean, n), codegen

@@ -100,7 +100,8 @@ def _scatter(feats, coors, reduce_type, wanted):
     groups, count = found
     out, voxel_coors = at.empty((count, n.C), dtype), at.empty((count, n.D), whole)
     voxels, counts = at.empty((n.N if wanted else 0,), "int32"), at.empty((count,), "int32")
-    argmax = at.empty((count if reduce_type == "max" else 0, n.C), "int32")
+    whom = reduce_type == "max" and (wanted or at.backend != "cpu")  # on a GPU maxima are found by them
+    argmax = at.empty((count if whom else 0, n.C), "int32")
     kernels.reduce(
         given, rows, groups, reduce_type, out.view, voxel_coors.view, voxels.view, counts.view, argmax.view
     )  # fmt: skip
