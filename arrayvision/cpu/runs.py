@@ -306,9 +306,7 @@ def greatest(typingctx, x, index, first, stop, out, which, to, wanted, count):
             with builder.if_then(wanted):
                 builder.store(kept[1], rows.place(which, to, i, lanes), align=4)
 
-        rows.over(
-            first, stop, lambda row, values, lanes: [values, rows.spread(row, lanes)], more, end
-        )  # fmt: skip
+        rows.over(first, stop, lambda row, values, lanes: [values, rows.spread(row, lanes)], more, end)
         return context.get_dummy_value()
 
     n = types.int64
