@@ -11,7 +11,7 @@ from arrayvision.cpu import kernel
 from arrayvision.cpu.order import sort_pairs
 from arrayvision.cpu.threads import claim, get_num_threads, parallel_for
 
-MANY = 20_000  # keys that threads sort together
+MANY = 40_000  # keys that threads sort together
 LEADING = 10  # bits of their leading digit
 BLOCK, BLOCKS = 8192, 64  # the rows of a block at least, and how many blocks there are at most
 
@@ -98,11 +98,11 @@ def sorted_rows(keys, cells):
     if n >= MANY and shift > 0 and get_num_threads() > 1:
         grain = max(BLOCK, -(-n // BLOCKS))
         counts, starts = np.empty((-(-n // grain), 1 << LEADING), np.int32), np.empty((1 << LEADING) + 1, np.int32)
-        parallel_for(count_digits, n, grain, keys, np.uint64(shift), counts)
+        parallel_for(count_digits, n, grain, keys, np.uint64(shift), counts, cost=1)
         if begin_digits(counts, starts) <= n // 2:  # else a thread would have most of the work
             placed, order = np.empty_like(keys), np.empty(n, np.int32)
-            parallel_for(place_by_digit, n, grain, keys, np.uint64(shift), counts, placed, order)
-            parallel_for(sort_digits, len(starts) - 1, 8, placed, order, starts, shift)
+            parallel_for(place_by_digit, n, grain, keys, np.uint64(shift), counts, placed, order, cost=2)
+            parallel_for(sort_digits, len(starts) - 1, 8, placed, order, starts, shift, cost=5 * n / len(starts))
             return placed, order
     return sort_in_turn(keys, size)
 
