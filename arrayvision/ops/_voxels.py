@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from arrayvision.errors import InvalidValue
 
 MOST = 2**63 - 1  # cells that a key counts
 ALONG = 2**31 - 1  # cells along an axis that int32 counts
+LARGEST = sys.float_info.max
 
 
 def numbers(function: str, argument: str, value, count: int) -> tuple[float, ...]:
@@ -18,7 +20,7 @@ def numbers(function: str, argument: str, value, count: int) -> tuple[float, ...
     found = check.several(function, argument, value, count, f"{count} numbers")
     values = tuple(check.number(function, f"{argument}[{k}]", v) for k, v in enumerate(found))
     for k, v in enumerate(values):
-        if math.isinf(v):
+        if not -LARGEST <= v <= LARGEST:  # Dynamo, which follows this, can't follow math.isinf
             raise InvalidValue(f"{function}: {argument}[{k}] must be finite, got {v:g}")
     return values
 
