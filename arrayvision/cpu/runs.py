@@ -86,6 +86,29 @@ def add_scaled(typingctx, x, at, weight, out, to, count):
 
 
 @intrinsic
+def mix(typingctx, x, at, scale, out, to, count):
+    """out[to + c] = x[at + c] + scale[c] * out[to + c] for c < count, without the product where the scale is 0, whatever it is."""
+
+    def codegen(context, builder, signature, args):
+        run = _Run(context, builder, out.dtype)
+        source, scales, target = (run.data(context, signature, args, i) for i in (0, 2, 3))
+        _, at, _, _, to, count = args
+        first = ir.Constant(count.type, 0)
+
+        def body(load, store, wide):
+            scale, new = load(scales, first), load(source, at)
+            zero = ir.Constant(scale.type, [0.0] * LANES if wide else 0.0)
+            mixed = run.plus([run.times(scale, load(target, to)), new])
+            store(builder.select(builder.fcmp_ordered("==", scale, zero), new, mixed), target, to)
+
+        run.over(count, body)
+        return context.get_dummy_value()
+
+    n = types.int64
+    return types.none(x, n, scale, out, n, n), codegen
+
+
+@intrinsic
 def blend(typingctx, x, a, b, c, d, p, q, r, s, out, to, count):
     """out[to + i] = p * x[a + i] + q * x[b + i] + r * x[c + i] + s * x[d + i] for i < count."""
     kind = out.dtype
