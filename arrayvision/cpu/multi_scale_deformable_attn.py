@@ -7,7 +7,7 @@ points, are found in one vectorized loop, and summed up in registers.
 import numpy as np
 
 from arrayvision.cpu import kernel
-from arrayvision.cpu.runs import add_scaled, dots, gather
+from arrayvision.cpu.runs import add_scaled, dots, dots_and_add, gather
 from arrayvision.cpu.threads import claim, parallel_for
 
 SUMS = {"contract", "nsz"}
@@ -154,15 +154,24 @@ def backward_some(
                         i, j, p, r = index[0, k], index[1, k], index[2, k], index[3, k]
                         if max(max(i, j), max(p, r)) < 0:
                             continue
-                        products[0, k], products[1, k], products[2, k], products[3, k] = dots(
-                            flat, at + max(i, 0) * line, at + max(j, 0) * line, at + max(p, 0) * line, at + max(r, 0) * line,
-                            given, g, channels,
-                        )  # fmt: skip
-                        for corner in range(4):
-                            if weight[corner, k] != 0:
-                                add_scaled(
-                                    given, g, weight[corner, k], sums, at + index[corner, k] * line, channels
-                                )  # fmt: skip
+                        u, v, w, z = weight[0, k], weight[1, k], weight[2, k], weight[3, k]
+                        whole = (u != 0) & (v != 0) & (w != 0) & (z != 0)
+                        i, j, p, r = max(i, 0), max(j, 0), max(p, 0), max(r, 0)
+                        if whole:
+                            a, c, d, e = dots_and_add(
+                                flat, at + i * line, at + j * line, at + p * line, at + r * line, given, g, u, v, w, z,
+                                sums, at + i * line, at + j * line, at + p * line, at + r * line, channels,
+                            )  # fmt: skip
+                        else:
+                            a, c, d, e = dots(
+                                flat, at + i * line, at + j * line, at + p * line, at + r * line, given, g, channels
+                            )
+                            for corner in range(4):
+                                if weight[corner, k] != 0:
+                                    add_scaled(
+                                        given, g, weight[corner, k], sums, at + index[corner, k] * line, channels
+                                    )
+                        products[0, k], products[1, k], products[2, k], products[3, k] = a, c, d, e
                 slopes(products, index, shares, scale, heights, widths, moves, totals)
                 for s in range(count):
                     x, part = out_locations[b, first + s, m], moves[2 * s * samples :]
