@@ -155,9 +155,8 @@ def backward_some(
                         if max(max(i, j), max(p, r)) < 0:
                             continue
                         u, v, w, z = weight[0, k], weight[1, k], weight[2, k], weight[3, k]
-                        whole = (u != 0) & (v != 0) & (w != 0) & (z != 0)
                         i, j, p, r = max(i, 0), max(j, 0), max(p, 0), max(r, 0)
-                        if whole:
+                        if (u != 0) & (v != 0) & (w != 0) & (z != 0):
                             a, c, d, e = dots_and_add(
                                 flat, at + i * line, at + j * line, at + p * line, at + r * line, given, g, u, v, w, z,
                                 sums, at + i * line, at + j * line, at + p * line, at + r * line, channels,
