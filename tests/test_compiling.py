@@ -169,15 +169,31 @@ def test_min_and_max_are_as_pythons(a, b):
 
 @kernel
 def least(a, b):
-    room = np.empty(3, np.int16)
-    return min(a, max(b, 3)) + room.shape[0]
+    room, zeros = np.empty(3, np.int16), np.zeros((2, 3), np.float32)
+    return min(a, max(b, 3)) + room.shape[0] + zeros.shape[0]
 
 
-def test_min_max_and_empty_compile_nothing_of_their_own():
+def test_min_max_empty_and_zeros_compile_nothing_of_their_own():
     """Beside what makes room for any array."""
     least._cache = NullCache()  # else another run's is found
     compiled = compilations(lambda: least.compile((types.int16, types.float32)))
     assert "least" in compiled and len(compiled) <= 2, compiled
+
+
+@kernel
+def beginnings(sizes, out, sums):
+    for k in range(sizes.shape[0]):
+        room, zeros = np.empty(sizes[k], np.float32), np.zeros((2, sizes[k]), np.float64)
+        out[k, 0], out[k, 1] = room.ctypes.data % 64, zeros.ctypes.data % 64
+        sums[k] = np.abs(zeros).sum()
+        room[:], zeros[:] = 1, 1  # which is what the next ones find in the memory
+
+
+def test_arrays_begin_at_lines_of_the_cache():
+    sizes = np.array([1, 3, 5, 17, 100, 33, 1000, 7, 20000, 9] * 3)
+    out, sums = np.ones((len(sizes), 2), np.int64), np.ones(len(sizes))
+    beginnings(sizes, out, sums)
+    assert not out.any() and not sums.any()
 
 
 @kernel

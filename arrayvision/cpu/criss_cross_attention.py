@@ -2,7 +2,8 @@
 
 A pass over columns takes a few neighbouring ones at a time, which are the lanes of all that it computes; a pass over rows
 takes a row at a time, whose pixels are the lanes. The first leaves what it has summed, the greatest energy and the sum of
-weights of each pixel; the second puts its own with that. Weights are computed anew for the gradients.
+weights of each pixel; the second puts its own with that. Weights are computed anew for the gradients. What both go through
+lies in short pieces far apart, so that of the next channels is asked for while those before are multiplied.
 """
 
 import numpy as np
@@ -10,10 +11,13 @@ import numpy as np
 from arrayvision.cpu import kernel
 from arrayvision.cpu.blocks import BYTES, LEFT, RIGHT, block_of_lanes, block_of_numbers, move
 from arrayvision.cpu.elementary import exp_down
+from arrayvision.cpu.prefetch import prefetch
+from arrayvision.cpu.runs import mix
 from arrayvision.cpu.threads import claim, parallel_for
 
 WHOLE = 12  # a multiple of LEFT and of RIGHT
 WEIGHTS = 2**20  # bytes of weights that are there at a time
+PART = 48  # rows of a column whose values stay in the nearest cache
 CHANNELS = 24  # that gradients take together, a multiple of WHOLE
 SUMS = {"contract"}
 
@@ -70,17 +74,16 @@ def row_energies(q, k, channels, wide, broad, lanes, out):
 
 @kernel(fastmath=SUMS)
 def columns(q, k, v, out, tops, totals, turn, grain, n):
+    """Heights are at least 2. A weight of (h, i, lane) lies at ((h // RIGHT * tall + i) * RIGHT + h % RIGHT) * lanes + lane."""
     depth, height, width, channels = q.shape[1], q.shape[2], q.shape[3], v.shape[1]
     lanes, tall = BYTES // out.itemsize, rounded(height, WHOLE)
     group = min(tall, max(WHOLE, WEIGHTS // (tall * BYTES) // WHOLE * WHOLE))
-    flat = out.reshape(-1)
+    many = RIGHT * lanes
+    values, flat = v.reshape(-1), out.reshape(-1)
     own, others = np.zeros(depth * tall * lanes, out.dtype), np.zeros(depth * tall * lanes, out.dtype)
     weights, slab = np.zeros(group * tall * lanes, out.dtype), np.zeros(LEFT * tall * lanes, out.dtype)
-    found, greatest, total = (
-        np.zeros(LEFT * RIGHT * lanes, out.dtype),
-        np.empty(lanes, out.dtype),
-        np.empty(lanes, out.dtype),
-    )
+    found = np.zeros(LEFT * group * lanes, out.dtype)
+    greatest, total = np.empty(many, out.dtype), np.empty(many, out.dtype)
     blocks = (width + lanes - 1) // lanes
     start = claim(turn, grain)
     while start < n:
@@ -91,40 +94,61 @@ def columns(q, k, v, out, tops, totals, turn, grain, n):
             copy_columns(k[image], 0, depth, w, count, tall, lanes, others)
             for first in range(0, height, group):
                 rows = min(group, height - first)
-                column_energies(own, others, depth, tall, first, rows, lanes, weights)
-                for h in range(rows):
-                    for x in range(lanes):
+                for h in range(0, rows, RIGHT):
+                    block = weights[h * tall * lanes : (h + RIGHT) * tall * lanes]
+                    for i in range(0, height, LEFT):
+                        block_of_lanes(
+                            others, i * lanes, lanes, tall * lanes, own, (first + h) * lanes, lanes, tall * lanes, depth,
+                            block, i * many, many, lanes, False,
+                        )  # fmt: skip
+                    for s in range(min(RIGHT, rows - h)):  # a pixel counts in its row
+                        same = block[(first + h + s) * many + s * lanes :]
+                        for x in range(lanes):
+                            same[x] = -np.inf
+                    for x in range(many):
                         greatest[x], total[x] = -np.inf, 0
                     for i in range(height):
-                        if i != first + h:
-                            energies = weights[(h * tall + i) * lanes :]
-                            for x in range(lanes):
-                                e = energies[x]
-                                greatest[x] = e if (e > greatest[x]) | (e != e) else greatest[x]
+                        energies = block[i * many : (i + 1) * many]
+                        for x in range(many):
+                            e = energies[x]
+                            greatest[x] = e if (e > greatest[x]) | (e != e) else greatest[x]
                     for i in range(height):
-                        energies = weights[(h * tall + i) * lanes :]
-                        for x in range(lanes):
+                        energies = block[i * many : (i + 1) * many]
+                        for x in range(many):
                             weight = exp_down(energies[x] - greatest[x])
-                            weight = weight if i != first + h else out.dtype.type(0)
                             energies[x] = weight
                             total[x] += weight
-                    for x in range(count):
-                        tops[image, first + h, w + x], totals[image, first + h, w + x] = greatest[x], total[x]
+                    for s in range(min(RIGHT, rows - h)):
+                        for x in range(count):
+                            tops[image, first + h + s, w + x] = greatest[s * lanes + x]
+                            totals[image, first + h + s, w + x] = total[s * lanes + x]
                 for c in range(0, channels, LEFT):
                     copy_columns(v[image], c, LEFT, w, count, tall, lanes, slab)
-                    for h in range(0, rows, RIGHT):
-                        block_of_lanes(
-                            slab, 0, tall * lanes, lanes, weights, h * tall * lanes, tall * lanes, lanes, height,
-                            found, 0, RIGHT * lanes, lanes, False,
-                        )  # fmt: skip
-                        for t in range(min(LEFT, channels - c)):
-                            for s in range(min(RIGHT, rows - h)):
-                                to = ((image * channels + c + t) * height + first + h + s) * width + w
-                                if count == lanes:
-                                    move(found, (t * RIGHT + s) * lanes, flat, to)
-                                else:
-                                    for x in range(count):
-                                        flat[to + x] = found[(t * RIGHT + s) * lanes + x]
+                    for i in range(0, height, PART):
+                        for h in range(0, rows, RIGHT):
+                            if i == 0:  # what comes next
+                                for t in range(c + LEFT, min(c + 2 * LEFT, channels)):
+                                    for s in range(min(RIGHT, rows - h)):
+                                        at = ((image * channels + t) * height + first + h + s) * width + w
+                                        prefetch(values, at)
+                                        prefetch(values, at + count - 1)
+                                        prefetch(flat, at)
+                                        prefetch(flat, at + count - 1)
+                            block_of_lanes(
+                                slab, i * lanes, tall * lanes, lanes, weights, (h * tall + i * RIGHT) * lanes, lanes, many,
+                                min(PART, height - i), found, h * lanes, group * lanes, lanes, i > 0,
+                            )  # fmt: skip
+                    for t in range(min(LEFT, channels - c)):
+                        for h in range(rows):
+                            at, to = (
+                                (t * group + h) * lanes,
+                                ((image * channels + c + t) * height + first + h) * width + w,
+                            )
+                            if count == lanes:
+                                move(found, at, flat, to)
+                            else:
+                                for x in range(count):
+                                    flat[to + x] = found[at + x]
         start = claim(turn, grain)
 
 
@@ -133,10 +157,11 @@ def rows(q, k, v, out, tops, totals, turn, grain, n):
     """Leaves logarithms of sums of exponentials in `tops`."""
     depth, height, width, channels = q.shape[1], q.shape[2], q.shape[3], v.shape[1]
     lanes = BYTES // out.itemsize
+    values, flat = v.reshape(-1), out.reshape(-1)
     wide, broad = rounded(width, max(RIGHT * lanes, WHOLE)), rounded(width, LEFT)
     own, others = np.zeros(depth * wide, out.dtype), np.zeros(depth * wide + LEFT, out.dtype)
-    weights, some = np.zeros(broad * wide, out.dtype), np.zeros(LEFT * wide, out.dtype)
-    found, before, after = np.zeros(LEFT * wide, out.dtype), np.empty(width, out.dtype), np.empty(width, out.dtype)
+    weights, some = np.zeros(broad * wide, out.dtype), np.zeros(WHOLE * wide, out.dtype)
+    found, before, after = np.zeros(WHOLE * wide, out.dtype), np.empty(width, out.dtype), np.empty(width, out.dtype)
     start = claim(turn, grain)
     while start < n:
         for task in range(start, min(start + grain, n)):
@@ -165,15 +190,25 @@ def rows(q, k, v, out, tops, totals, turn, grain, n):
                 after[x] = 1 / total[x]
                 before[x] *= after[x]
                 top[x] += np.log(total[x])
-            for c in range(0, channels, LEFT):
-                copy_row(v[image], c, LEFT, h, wide, some)
+            for j in range(width):
+                shares = weights[j * wide :]
+                for x in range(width):
+                    shares[x] *= after[x]
+            for c in range(0, channels, WHOLE):
+                copy_row(v[image], c, WHOLE, h, wide, some)
                 for w in range(0, wide, RIGHT * lanes):
-                    block_of_numbers(some, 0, wide, 1, weights, w, lanes, wide, width, found, w, wide, lanes, False)
-                for t in range(min(LEFT, channels - c)):
-                    target, part = out[image, c + t, h], found[t * wide :]
-                    for x in range(width):
-                        # What columns found is left out where it weighs nothing, whatever it is.
-                        target[x] = target[x] * before[x] + part[x] * after[x] if before[x] != 0 else part[x] * after[x]
+                    for t in range(0, WHOLE, LEFT):
+                        for s in range(c + WHOLE + t, min(c + WHOLE + t + LEFT, channels)):  # what comes next
+                            for x in range(w, min(w + RIGHT * lanes, width), lanes):
+                                at = ((image * channels + s) * height + h) * width + x
+                                prefetch(values, at)
+                                prefetch(flat, at)
+                        block_of_numbers(
+                            some, t * wide, wide, 1, weights, w, lanes, wide, width, found, t * wide + w, wide, lanes, False
+                        )  # fmt: skip
+                for t in range(min(WHOLE, channels - c)):
+                    # What columns found is left out where it weighs nothing, whatever it is.
+                    mix(found, t * wide, before, flat, ((image * channels + c + t) * height + h) * width, width)
         start = claim(turn, grain)
 
 
@@ -184,8 +219,11 @@ def forward(q, k, v, out, logs):
     images, depth, h, w = q.shape
     lanes = BYTES // out.itemsize
     totals, each = np.empty_like(logs), 0.03 * h * w * (depth + v.shape[1])
-    tasks = images * -(-w // lanes)
-    parallel_for(columns, tasks, 1, q, k, v, out, logs, totals, cost=each * h * min(lanes, w) / max(w, 1))
+    if h > 1:
+        tasks = images * -(-w // lanes)
+        parallel_for(columns, tasks, 1, q, k, v, out, logs, totals, cost=each * h * min(lanes, w) / max(w, 1))
+    else:
+        logs[...], totals[...] = -np.inf, 0
     parallel_for(rows, images * h, 1, q, k, v, out, logs, totals, cost=each)
 
 

@@ -12,7 +12,7 @@ from arrayvision.cpu import kernel
 from arrayvision.cpu.bilinear import channels_last
 from arrayvision.cpu.products import ROWS, lanes, panels, product, rounded
 from arrayvision.cpu.roi_bins import transpose_all
-from arrayvision.cpu.runs import add_scaled, blend, dots
+from arrayvision.cpu.runs import add_scaled, blend, dots, dots_and_add
 from arrayvision.cpu.threads import claim, parallel_for
 from arrayvision.cpu.transposes import transpose
 
@@ -179,31 +179,32 @@ def spread(x, at, line, index, weight, shares, scale, grad, row, columns, stride
     one, zero = weight.dtype.type(1), weight.dtype.type(0)
     for k in range(index.shape[1]):
         i, j, p, q = index[0, k], index[1, k], index[2, k], index[3, k]
-        a, b, c, d = dots(
-            x, at + max(i, 0) * line, at + max(j, 0) * line, at + max(p, 0) * line, at + max(q, 0) * line, grad, k * row, width
-        )  # fmt: skip
-        a, b, c, d = a if i >= 0 else zero, b if j >= 0 else zero, c if p >= 0 else zero, d if q >= 0 else zero
+        u, v, w, z = weight[0, k], weight[1, k], weight[2, k], weight[3, k]
+        to = k * stride
+        if (u != 0) & (v != 0) & (w != 0) & (z != 0):
+            e, f, g, h = at + i * line, at + j * line, at + p * line, at + q * line
+            a, b, c, d = dots_and_add(
+                x, e, f, g, h, grad, k * row, u, v, w, z, sums, i * width, j * width, p * width, q * width, width
+            )
+            blend(x, e, f, g, h, u, v, w, z, columns, to, width)
+        else:
+            a, b, c, d = dots(
+                x, at + max(i, 0) * line, at + max(j, 0) * line, at + max(p, 0) * line, at + max(q, 0) * line, grad, k * row, width
+            )  # fmt: skip
+            a, b, c, d = a if i >= 0 else zero, b if j >= 0 else zero, c if p >= 0 else zero, d if q >= 0 else zero
+            for t in range(width):
+                columns[to + t] = 0
+            for corner in range(4):
+                share, pixel = weight[corner, k], index[corner, k]
+                if share != 0:
+                    add_scaled(x, at + pixel * line, share, columns, to, width)
+                    add_scaled(grad, k * row, share, sums, pixel * width, width)
         fy, fx = shares[0, k], shares[1, k]
         m = scale[k] if max(max(i, j), max(p, q)) >= 0 else zero
         found[0, k] = m * ((one - fx) * (c - a) + (fx * (d - b) if fx > 0 else zero))
         found[1, k] = m * ((one - fy) * (b - a) + (fy * (d - c) if fy > 0 else zero))
         value = (one - fy) * ((one - fx) * a + (fx * b if fx > 0 else zero))
         found[2, k] = value + (fy * ((one - fx) * c + (fx * d if fx > 0 else zero)) if fy > 0 else zero)
-        w = weight[0, k], weight[1, k], weight[2, k], weight[3, k]
-        if w[0] != 0 and w[1] != 0 and w[2] != 0 and w[3] != 0:
-            blend(
-                x, at + i * line, at + j * line, at + p * line, at + q * line, w[0], w[1], w[2], w[3],
-                columns, k * stride, width,
-            )  # fmt: skip
-        else:
-            for i in range(width):
-                columns[k * stride + i] = 0
-            for corner in range(4):
-                if weight[corner, k] != 0:
-                    add_scaled(x, at + index[corner, k] * line, weight[corner, k], columns, k * stride, width)
-        for corner in range(4):
-            if weight[corner, k] != 0:
-                add_scaled(grad, k * row, weight[corner, k], sums, index[corner, k] * width, width)
 
 
 @kernel

@@ -7,10 +7,11 @@ points, are found in one vectorized loop, and summed up in registers.
 import numpy as np
 
 from arrayvision.cpu import kernel
-from arrayvision.cpu.runs import add_scaled, dots, gather
+from arrayvision.cpu.runs import add_scaled, dots, dots_and_add, gather
 from arrayvision.cpu.threads import claim, parallel_for
 
 SUMS = {"contract", "nsz"}
+SAMPLES = 128  # whose places are found in one loop
 
 
 @kernel(fastmath=SUMS)
@@ -80,50 +81,109 @@ def zero_some(out, size, turn, grain, n):
 
 
 @kernel(fastmath=SUMS)
-def backward_some(grad, value, locations, weights, levels, out, out_locations, out_weights, turn, grain, n):
-    """A task for each head of an image, whose pixels' gradients (zeros, before) it alone adds to; locations (B, Q, heads, samples * 2) and
-    weights (B, Q, heads, samples), the others as in `forward_some`."""
+def slopes(products, index, shares, scale, heights, widths, moves, totals):
+    """The gradients of locations (moves, two for each sample) and weights (totals), from products (4, samples) of the result's
+    gradient and the four pixels; index and shares are as `places` gave them."""
+    one, zero = scale.dtype.type(1), scale.dtype.type(0)
+    for k in range(scale.shape[0]):
+        a = products[0, k] if index[0, k] >= 0 else zero
+        b = products[1, k] if index[1, k] >= 0 else zero
+        c = products[2, k] if index[2, k] >= 0 else zero
+        d = products[3, k] if index[3, k] >= 0 else zero
+        touched = (index[0, k] & index[1, k] & index[2, k] & index[3, k]) >= 0
+        fy, fx, factor = shares[0, k], shares[1, k], scale[k] if touched else zero
+        across, down = b - a, d - c
+        down = fy * down if fy > 0 else zero
+        moves[2 * k] = factor * widths[k] * ((one - fy) * across + down)
+        across, down = c - a, d - b
+        down = fx * down if fx > 0 else zero
+        moves[2 * k + 1] = factor * heights[k] * ((one - fx) * across + down)
+        b, d = fx * b if fx > 0 else zero, fx * d if fx > 0 else zero
+        below = fy * ((one - fx) * c + d)
+        totals[k] = (one - fy) * ((one - fx) * a + b) + (below if fy > 0 else zero)
+
+
+@kernel(fastmath=SUMS)
+def backward_some(
+    grad, value, locations, weights, levels, some, together, out, out_locations, out_weights, turn, grain, n
+):
+    """A task for each head of an image, whose pixels' gradients it alone adds to; locations (B, Q, heads, samples * 2) and weights
+    (B, Q, heads, samples), `levels` what `places` wants to know of the samples of `some` queries, the others as in `forward_some`.
+
+    If `together`, the head's pixels and their gradients are laid side by side: with other heads' between them they would share
+    a few lines of the caches. Else gradients must be zeros before.
+    """
     keys, heads, channels = value.shape[1:]
     queries, samples = weights.shape[1], weights.shape[3]
     heights, widths, starts, lines = levels
-    kind = value.dtype
-    index, weight, shares = np.empty((4, samples), np.int32), np.empty((4, samples), kind), np.empty((2, samples), kind)
-    ones, one, zero = np.ones(samples, kind), kind.type(1), kind.type(0)
-    flat, given, sums = value.reshape(-1), grad.reshape(-1), out.reshape(-1)
+    kind, many, room = value.dtype, some * samples, keys * channels if together else 0
+    index, weight, shares = np.empty((4, many), np.int32), np.empty((4, many), kind), np.empty((2, many), kind)
+    products, moves, scale = np.empty((4, many), kind), np.zeros(2 * many, kind), np.zeros(many, kind)
+    totals, ones, zero = np.empty(many, kind), np.ones(many, kind), kind.type(0)
+    pixels, shifts, given = np.empty(room, kind), np.empty(room, kind), grad.reshape(-1)
+    flat, sums = (pixels, shifts) if together else (value.reshape(-1), out.reshape(-1))
     start = claim(turn, grain)
     while start < n:
         for task in range(start, min(start + grain, n)):
             b, m = task // heads, task % heads
             at, line = (b * keys * heads + m) * channels, heads * channels
-            for q in range(queries):
-                g = ((b * queries + q) * heads + m) * channels
-                places(locations[b, q, m], ones, heights, widths, starts, lines, index, weight, shares)
-                for k in range(samples):
-                    i, j, p, r = index[0, k], index[1, k], index[2, k], index[3, k]
-                    found = out_locations[b, q, m, 2 * k : 2 * k + 2]
-                    if max(max(i, j), max(p, r)) < 0:
-                        found[0] = found[1] = out_weights[b, q, m, k] = zero
-                        continue
-                    a, c, d, e = dots(
-                        flat, at + max(i, 0) * line, at + max(j, 0) * line, at + max(p, 0) * line, at + max(r, 0) * line,
-                        given, g, channels,
-                    )  # fmt: skip
-                    a, c, d, e = (
-                        a if i >= 0 else zero,
-                        c if j >= 0 else zero,
-                        d if p >= 0 else zero,
-                        e if r >= 0 else zero,
-                    )
-                    fy, fx, scale = shares[0, k], shares[1, k], weights[b, q, m, k]
-                    found[0] = scale * widths[k] * ((one - fy) * (c - a) + (fy * (e - d) if fy > 0 else zero))
-                    found[1] = scale * heights[k] * ((one - fx) * (d - a) + (fx * (e - c) if fx > 0 else zero))
-                    total = (one - fy) * ((one - fx) * a + (fx * c if fx > 0 else zero))
-                    total += fy * ((one - fx) * d + (fx * e if fx > 0 else zero)) if fy > 0 else zero
-                    out_weights[b, q, m, k] = total
-                    for corner in range(4):
-                        w = weight[corner, k] * scale
-                        if weight[corner, k] != 0 and w != 0:  # 0 times NaN is NaN
-                            add_scaled(given, g, w, sums, at + index[corner, k] * line, channels)
+            if together:
+                at, line = 0, channels
+                for s in range(keys):
+                    x, part, shift = value[b, s, m], pixels[s * channels :], shifts[s * channels :]
+                    for c in range(channels):
+                        part[c], shift[c] = x[c], zero
+            for first in range(0, queries, some):
+                count = min(some, queries - first)
+                for s in range(count):
+                    x, part = locations[b, first + s, m], moves[2 * s * samples :]
+                    for k in range(2 * samples):
+                        part[k] = x[k]
+                    x, part = weights[b, first + s, m], scale[s * samples :]
+                    for k in range(samples):
+                        part[k] = x[k]
+                places(moves, ones, heights, widths, starts, lines, index, weight, shares)
+                for corner in range(4):
+                    part = weight[corner]
+                    for k in range(many):
+                        share = part[k]
+                        part[k] = share * scale[k] if share != 0 else zero  # 0 times NaN is NaN
+                for s in range(count):
+                    g = ((b * queries + first + s) * heads + m) * channels
+                    for k in range(s * samples, (s + 1) * samples):
+                        i, j, p, r = index[0, k], index[1, k], index[2, k], index[3, k]
+                        if max(max(i, j), max(p, r)) < 0:
+                            continue
+                        u, v, w, z = weight[0, k], weight[1, k], weight[2, k], weight[3, k]
+                        i, j, p, r = max(i, 0), max(j, 0), max(p, 0), max(r, 0)
+                        if (u != 0) & (v != 0) & (w != 0) & (z != 0):
+                            a, c, d, e = dots_and_add(
+                                flat, at + i * line, at + j * line, at + p * line, at + r * line, given, g, u, v, w, z,
+                                sums, at + i * line, at + j * line, at + p * line, at + r * line, channels,
+                            )  # fmt: skip
+                        else:
+                            a, c, d, e = dots(
+                                flat, at + i * line, at + j * line, at + p * line, at + r * line, given, g, channels
+                            )
+                            for corner in range(4):
+                                if weight[corner, k] != 0:
+                                    add_scaled(
+                                        given, g, weight[corner, k], sums, at + index[corner, k] * line, channels
+                                    )
+                        products[0, k], products[1, k], products[2, k], products[3, k] = a, c, d, e
+                slopes(products, index, shares, scale, heights, widths, moves, totals)
+                for s in range(count):
+                    x, part = out_locations[b, first + s, m], moves[2 * s * samples :]
+                    for k in range(2 * samples):
+                        x[k] = part[k]
+                    x, part = out_weights[b, first + s, m], totals[s * samples :]
+                    for k in range(samples):
+                        x[k] = part[k]
+            if together:
+                for s in range(keys):
+                    x, part = out[b, s, m], shifts[s * channels :]
+                    for c in range(channels):
+                        x[c] = part[c]
         start = claim(turn, grain)
 
 
@@ -154,11 +214,13 @@ def backward(grad, value, shapes, starts, locations, weights, out, out_locations
     batch, queries, heads, levels, points = weights.shape
     channels, n, samples = value.shape[3], batch * heads, levels * points
     moves, shares = (batch, queries, heads, samples * 2), (batch, queries, heads, samples)
-    size = 65536
-    parallel_for(zero_some, -(-out.size // size), 4, out.reshape(-1), size, cost=5000)
+    size, some, together = 65536, max(1, SAMPLES // max(samples, 1)), queries * samples > value.shape[1]
+    if not together:
+        parallel_for(zero_some, -(-out.size // size), 4, out.reshape(-1), size, cost=5000)
     if n:
         parallel_for(
             backward_some, n, 1, grad, value, locations.reshape(moves), weights.reshape(shares),
-            _levels(shapes, starts, points, value.dtype), out, out_locations.reshape(moves), out_weights.reshape(shares),
+            tuple(np.tile(a, some) for a in _levels(shapes, starts, points, value.dtype)), some, together,
+            out, out_locations.reshape(moves), out_weights.reshape(shares),
             cost=queries * samples * (10 + 0.5 * channels),
         )  # fmt: skip

@@ -10,11 +10,11 @@ AHEAD = 16  # rows: what a processor can wait for at once
 
 @intrinsic
 def prefetch(typingctx, rows, i):
-    """Ask for the beginning of rows[i], of two axes; nothing is read, and i is not checked."""
+    """Ask for the beginning of rows[i]; nothing is read, and i is not checked."""
 
     def codegen(context, builder, signature, args):
         array = context.make_array(signature.args[0])(context, builder, args[0])
-        start = [args[1], context.get_constant(types.intp, 0)]
+        start = [args[1], *[context.get_constant(types.intp, 0)] * (signature.args[0].ndim - 1)]
         address = cgutils.get_item_pointer(context, builder, signature.args[0], array, start, wraparound=False)
         byte, number = ir.PointerType(ir.IntType(8)), ir.IntType(32)
         ask = cgutils.get_or_insert_function(

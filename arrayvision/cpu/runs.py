@@ -86,6 +86,29 @@ def add_scaled(typingctx, x, at, weight, out, to, count):
 
 
 @intrinsic
+def mix(typingctx, x, at, scale, out, to, count):
+    """out[to + c] = x[at + c] + scale[c] * out[to + c] for c < count, without the product where the scale is 0, whatever it is."""
+
+    def codegen(context, builder, signature, args):
+        run = _Run(context, builder, out.dtype)
+        source, scales, target = (run.data(context, signature, args, i) for i in (0, 2, 3))
+        _, at, _, _, to, count = args
+        first = ir.Constant(count.type, 0)
+
+        def body(load, store, wide):
+            scale, new = load(scales, first), load(source, at)
+            zero = ir.Constant(scale.type, [0.0] * LANES if wide else 0.0)
+            mixed = run.plus([run.times(scale, load(target, to)), new])
+            store(builder.select(builder.fcmp_ordered("==", scale, zero), new, mixed), target, to)
+
+        run.over(count, body)
+        return context.get_dummy_value()
+
+    n = types.int64
+    return types.none(x, n, scale, out, n, n), codegen
+
+
+@intrinsic
 def blend(typingctx, x, a, b, c, d, p, q, r, s, out, to, count):
     """out[to + i] = p * x[a + i] + q * x[b + i] + r * x[c + i] + s * x[d + i] for i < count."""
     kind = out.dtype
@@ -107,22 +130,28 @@ def blend(typingctx, x, a, b, c, d, p, q, r, s, out, to, count):
     return types.none(x, n, n, n, n, kind, kind, kind, kind, out, n, n), codegen
 
 
-@intrinsic
-def dots(typingctx, x, a, b, c, d, y, at, count):
-    """The sums of y[at + i] * x[start + i], i < count, for the starts a, b, c and d."""
-    kind = y.dtype
-
+def _dots(adding):
     def codegen(context, builder, signature, args):
+        """Of (x, four starts, y, at, count) or, `adding`, of (x, four starts, y, at, four weights, out, count)."""
+        kind = signature.args[5].dtype
         run = _Run(context, builder, kind)
         source, other = run.data(context, signature, args, 0), run.data(context, signature, args, 5)
-        starts, at, count = args[1:5], args[6], args[7]
+        starts, at, count = args[1:5], args[6], args[-1]
         vectors = [cgutils.alloca_once_value(builder, ir.Constant(run.vector, [0.0] * LANES)) for _ in starts]
         scalars = [cgutils.alloca_once_value(builder, ir.Constant(run.scalar, 0.0)) for _ in starts]
+        if adding:
+            weights, target, places = args[7:11], run.data(context, signature, args, 11), args[12:16]
+            spread = [run.spread(weight) for weight in weights]
 
         def body(load, store, wide):
             y = load(other, at)
             for start, total in zip(starts, vectors if wide else scalars, strict=True):
                 builder.store(run.plus([builder.load(total), run.times(y, load(source, start))]), total)
+            if adding:
+                scaled = [run.times(weight, y) for weight in (spread if wide else weights)]
+                sums = [run.plus([load(target, to), term]) for to, term in zip(places, scaled, strict=True)]
+                for to, total in zip(places, sums, strict=True):
+                    store(total, target, to)
 
         run.over(count, body)
         name = f"llvm.vector.reduce.fadd.v{LANES}f{kind.bitwidth}"
@@ -135,8 +164,21 @@ def dots(typingctx, x, a, b, c, d, y, at, count):
         ]
         return context.make_tuple(builder, signature.return_type, totals)
 
+    return codegen
+
+
+@intrinsic
+def dots(typingctx, x, a, b, c, d, y, at, count):
+    """The sums of y[at + i] * x[start + i], i < count, for the starts a, b, c and d."""
     n = types.int64
-    return types.UniTuple(kind, 4)(x, n, n, n, n, y, n, n), codegen
+    return types.UniTuple(y.dtype, 4)(x, n, n, n, n, y, n, n), _dots(False)
+
+
+@intrinsic
+def dots_and_add(typingctx, x, a, b, c, d, y, at, p, q, r, s, out, e, f, g, h, count):
+    """As `dots`; and out[e + i] += p * y[at + i], out[f + i] += q * y[at + i] and so on, for four runs of `out` that are apart."""
+    n, kind = types.int64, y.dtype
+    return types.UniTuple(kind, 4)(x, n, n, n, n, y, n, kind, kind, kind, kind, out, n, n, n, n, n), _dots(True)
 
 
 @intrinsic

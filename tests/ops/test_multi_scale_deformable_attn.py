@@ -112,6 +112,24 @@ def test_a_sample_without_a_place_is_zero(bad, backend):
     assert not found[1][0, 1, 0, 1, 0].any() and found[2][1, 2, 1, 0, 1] == 0
 
 
+def test_gradients_of_many_queries_are_those_of_few(backend):
+    """Many sample more pixels than there are, and are taken a block at a time, of which the last isn't full; NaN stays where it is."""
+    given = in_dtype(inputs(2, 50, 3, 8, ((4, 5), (1, 2), (3, 1)), 2), np.float64)
+    given[2][0, 7, 0, 1, 0], given[2][1, 30, 1, 0, 1, 1] = 1000, np.nan
+    given[3][0, 7, 0, 1, 0] = np.nan  # of a sample without a place
+    grad = np.random.default_rng(1).standard_normal((2, 50, 24))
+    grad[1, 49] = np.nan
+    found = gradients(backend, grad, given)
+    parts = []
+    for first in range(0, 50, 2):
+        some = slice(first, first + 2)
+        parts.append(gradients(backend, grad[:, some].copy(), [*given[:2], *(x[:, some].copy() for x in given[2:])]))
+    expected = sum(part[0] for part in parts), *(np.concatenate([part[i] for part in parts], 1) for i in (1, 2))
+    assert np.isnan(found[0][1]).any() and not np.isnan(found[0][0]).any() and not np.isnan(found[2][:, :49]).any()
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_weights_that_are_not_finite(bad, backend):
     """Their samples are NaN or infinite, but where they have no place; nothing is read or written outside."""
