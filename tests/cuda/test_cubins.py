@@ -35,7 +35,7 @@ FRAMES = {  # larger ones, at most, and why
     ("rotated_boxes", "rank_few"): SINES,
     ("rotated_boxes", "suppress_few"): SINES,
     ("rotated_boxes", "aligned_pairs"): SINES,
-    ("rotated_boxes", "all_pairs"): SINES,
+    ("rotated_boxes", "all_pairs"): 128,  # the same, or corners where Pairs don't tell
     ("rotated_feature_align", "align"): SINES,
     ("rotated_feature_align", "spread_aligned"): SINES,
 }
