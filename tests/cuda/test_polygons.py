@@ -192,3 +192,25 @@ def test_pairs_give_the_overlaps_of_boxes_in_space(monkeypatch):
         assert some.sum() > 200
         np.testing.assert_allclose(out, expected, rtol=2**-23, atol=1e-12)
         assert (out != expected)[some].mean() < 1e-3
+
+
+def test_points_almost_on_a_side_are_inside_as_in_doubles(monkeypatch):
+    """Middles of sides, which are outside, and the nearest floats beside them; of large and of tiny quadrilaterals too."""
+    rng = np.random.default_rng(0)
+    polygons = np.concatenate(
+        [
+            rng.integers(-40, 40, (20, 8)) * 0.5,
+            quads(make(20, 1)) + rng.uniform(-1e3, 1e3, (20, 1)),
+            quads(make(5, 2)) * 1e-20,
+            quads(make(5, 3)) * 1e25,
+        ]
+    ).astype(np.float32)
+    sides = polygons.reshape(-1, 4, 2)
+    middles = (sides / 2 + np.roll(sides, 1, 1) / 2).reshape(-1, 2)
+    beside = np.nextafter(middles, rng.choice([-np.inf, np.inf], middles.shape).astype(np.float32))
+    points = np.concatenate([middles, beside, sides.reshape(-1, 2), rng.uniform(-40, 40, (60, 2)).astype(np.float32)])
+    expected = ops.points_in_polygons(points, polygons)
+    monkeypatch.setattr(array, "EMULATED", True)
+    np.testing.assert_array_equal(ops.points_in_polygons(points, polygons), expected)
+    on, off = (ops.points_in_polygons(x, polygons[np.arange(len(x)) // 4]).diagonal() for x in (middles, beside))
+    assert not on[:80].any() and 0.2 < off.mean() < 0.8  # halves of small whole numbers are exact
