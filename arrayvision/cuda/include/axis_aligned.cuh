@@ -5,6 +5,7 @@
 template <class A> struct __align__(16) AxisAligned {
   A x1, y1, x2, y2, area;  // the area is NaN where it isn't finite or no side is positive: such a box overlaps nothing
   static constexpr int columns = 4;
+  static constexpr bool costly = false;  // to compare
   using Rough = AxisAligned;  // all that is compared
 
   template <class T> __device__ void load(const T* box, A offset) {

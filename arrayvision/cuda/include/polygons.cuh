@@ -231,6 +231,7 @@ template <class S, class R> struct Candidate {
   R known;
   S shape;
   static constexpr int columns = S::columns;
+  static constexpr bool costly = true;  // to compare: their hulls are first
 
   template <class T> __device__ void load(const T* box, double sense) {
     shape.load(box, sense);

@@ -72,6 +72,17 @@ template <class Order> __device__ inline void sort_shared(int size, Order order)
   __syncthreads();
 }
 
+// Of the boxes that are named by bits, those whose hulls touch mine. Threads of a warp then compare each its own, at a time, where
+// boxes are costly to compare: a thread whose boxes lie apart would wait for its neighbours' at every one.
+template <class Row, class Rough> __device__ inline unsigned touching(Row& row, int from, unsigned bits, const Rough& mine) {
+  unsigned found = 0;
+  for (; bits; bits &= bits - 1) {
+    const int k = __ffs(int(bits)) - 1;
+    if (!row[from + k].hull.apart(mine.hull)) found |= 1u << k;
+  }
+  return found;
+}
+
 // Which of a word's boxes are kept: a warp's lane has two of them, the lane-th and the 32nd after it, which are still `open`, or
 // not, and the words of those that overlap these two too much and come before them.
 __device__ inline uint64_t resolve_word(uint64_t low, uint64_t high, bool open[2], bool good[2]) {
@@ -122,7 +133,9 @@ __global__ void __launch_bounds__(suppress::BLOCK) find_overlaps(int n, int band
     for (int w = 0; w < WORD / WARP; ++w) {
       const int before = mine - top - w * WARP;  // rows of these 32 that come before mine
       if (before <= 0) break;
-      for (unsigned bits = before < WARP ? open[w] & ((1u << before) - 1) : open[w]; bits; bits &= bits - 1) {
+      unsigned bits = before < WARP ? open[w] & ((1u << before) - 1) : open[w];
+      if constexpr (Box::costly) bits = touching(row, w * WARP, bits, own_box);
+      for (; bits; bits &= bits - 1) {
         const int k = w * WARP + __ffs(int(bits)) - 1;
         if ((!labelled || label[k] == own) && above(row[k], own_box, boxes[start + top + k], boxes[j], threshold, extra))
           found |= uint64_t(1) << k;
@@ -208,11 +221,22 @@ __global__ void __launch_bounds__(suppress::BLOCK) strike_later(int n, int band,
   if (j >= n || atomicMin(owner + j, ALIVE) < rank[0]) return;  // left out, or struck by a better one; other blocks write too
   const typename Box::Rough mine = boxes[j].rough();
   const int64_t own = labelled ? labels[j] : 0;
-  for (int k = 0; k < some; ++k)
-    if ((!labelled || label[k] == own) && above(better[k], mine, boxes[rank[k]], boxes[j], threshold, extra)) {
-      atomicMin(owner + j, rank[k]);
-      break;
-    }
+  if constexpr (Box::costly) {
+    for (int from = 0; from < some; from += WARP)
+      for (unsigned bits = touching(better, from, some - from < WARP ? (1u << (some - from)) - 1 : 0xffffffffu, mine); bits; bits &= bits - 1) {
+        const int k = from + __ffs(int(bits)) - 1;
+        if ((!labelled || label[k] == own) && above(better[k], mine, boxes[rank[k]], boxes[j], threshold, extra)) {
+          atomicMin(owner + j, rank[k]);
+          return;
+        }
+      }
+  } else {
+    for (int k = 0; k < some; ++k)
+      if ((!labelled || label[k] == own) && above(better[k], mine, boxes[rank[k]], boxes[j], threshold, extra)) {
+        atomicMin(owner + j, rank[k]);
+        break;
+      }
+  }
 }
 
 template <class T, class Key>
