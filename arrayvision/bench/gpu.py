@@ -2,7 +2,7 @@
 
 It needs torch, NumPy and NVRTC: first correctness (every operator's cases on memory that held NaN before, sizes round a
 block's, 16-bit types, streams, a captured graph, threads), then the host's microseconds a call, then medians by events beside
-torchvision and mmcv where they can be imported: of the work on the GPU alone ("warm"), of the same with the L2 cache flushed
+torchvision, mmcv and spconv where they can be imported: of the work on the GPU alone ("warm"), of the same with the L2 cache flushed
 before ("cold"), and from the call to its end where the GPU has nothing else to do ("lone"), which holds the host's part too.
 The file is written after each case, so what was measured stays if the time is up. Without a GPU `--emulated` runs the same at
 small sizes, in the emulator, whose times mean nothing: a test does so, lest the script be broken on the day.
@@ -564,6 +564,43 @@ def in_space(place: Place, same) -> Iterator[Timed]:
     yield same("points_in_boxes_all", "points_in_boxes_all", cloud[None, :, :3].contiguous(), solid[None])
     yield same("boxes_iou3d", "boxes_iou3d", solid, solid)
     yield same("nms3d", "nms3d", solid, scores, 0.3)
+    yield from sparse(place)
+
+
+def sparse(place: Place) -> Iterator[Timed]:
+    """A submanifold convolution, with the search for its pairs, beside spconv's and torch's own operations."""
+    torch, spconv = place.torch, peer("spconv.pytorch")
+    from arrayvision.cases.sparse_conv import surface
+    from arrayvision.torch_bridge import ops as bridge
+
+    shape, side, channels = (48, 256, 256), place.size(245, 12), place.size(64, 8)
+    sites = place.tensor(surface(np.random.default_rng(0), side))
+    features = torch.randn(len(sites), channels, device=place.device)
+    layer = bridge.SubMConv3d(channels, channels, 3, bias=False).to(place.device)
+    taps = layer.weight.detach().reshape(27, channels, channels)
+
+    def composed():
+        """Neighbours' keys are looked up among sorted ones; then a product for each tap."""
+        z, y, x = sites[:, 1:].long().unbind(1)
+        keys = (z * 258 + y + 1) * 258 + x + 1
+        ordered, order = keys.sort()
+        out = torch.zeros_like(features)
+        for k, tap in enumerate(taps):
+            step = ((k // 9 - 1) * 258 + k // 3 % 3 - 1) * 258 + k % 3 - 1
+            at = torch.searchsorted(ordered, keys + step).clamp(max=len(keys) - 1)
+            to = (ordered[at] == keys + step).nonzero()[:, 0]
+            out.index_add_(0, to, features[order[at[to]]] @ tap)
+        return out
+
+    def of(library, convolution):
+        return lambda: convolution(library.SparseConvTensor(features, sites, list(shape), 1)).features
+
+    peers = {"torch, tap by tap": composed}
+    with torch.no_grad():
+        if spconv is not None:
+            theirs = spconv.SubMConv3d(channels, channels, 3, bias=False).to(place.device)
+            peers["spconv"] = of(spconv, theirs)
+        yield Timed(f"SubMConv3d, {len(sites):,} sites", of(bridge, layer), peers)
 
 
 def copy_bandwidth(place: Place) -> float:

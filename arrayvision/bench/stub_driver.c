@@ -18,7 +18,7 @@ int cuDriverGetVersion(int* v) { *v = version; return 0; }
 int cuGetErrorName(int e, const char** s) { *s = e == 218 ? "CUDA_ERROR_INVALID_PTX" : "CUDA_ERROR_INVALID_VALUE"; return 0; }
 int cuGetErrorString(int e, const char** s) { *s = e == 218 ? "a PTX JIT compilation failed" : "invalid argument"; return 0; }
 int cuDeviceGet(int* d, int ordinal) { if (ordinal < 0 || ordinal > 7) return 101; *d = ordinal; return 0; }
-int cuDeviceGetAttribute(int* v, int attribute, int device) { *v = attribute == 75 ? arch / 10 : attribute == 97 ? 101376 : arch % 10; return 0; }
+int cuDeviceGetAttribute(int* v, int attribute, int device) { *v = attribute == 75 ? arch / 10 : attribute == 97 ? 101376 : attribute == 87 ? (arch % 10 ? 64 : 2) : arch % 10; return 0; }
 int cuDevicePrimaryCtxRetain(void** c, int d) { if (!primary[d]) primary[d] = malloc(1); *c = primary[d]; return 0; }
 int cuCtxGetCurrent(void** c) { *c = current; return 0; }
 int cuCtxSetCurrent(void* c) { current = c; return 0; }

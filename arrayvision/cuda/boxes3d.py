@@ -2,7 +2,7 @@
 
 from arrayvision.cuda.runtime import empty, running_sum
 
-MEMBERS = ["count_members", "list_members"]
+MEMBERS = ["round_points", "count_members", "list_members"]
 BLOCK = 256
 
 
@@ -13,7 +13,9 @@ def members(kernels, boxes, points):
     examples, per = boxes.shape[:2]
     n = examples * per
     counts = empty(boxes, (n,), "int32")
-    args = per, points.shape[1], boxes, points, counts
+    about = empty(points, points.shape, "float32")
+    kernels.launch("round_points", examples * points.shape[1] * 3, examples * points.shape[1] * 3, points, about)
+    args = per, points.shape[1], boxes, points, about, counts
     kernels.launch("count_members", (n,), *args, block=BLOCK)
     ends = running_sum(counts)
     total = int(ends[n - 1]) if n else 0  # the one wait for the GPU

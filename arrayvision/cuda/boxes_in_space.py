@@ -6,8 +6,15 @@ from arrayvision.cuda.runtime import empty
 from arrayvision.cuda.types import FLOATS, c_type
 
 BLOCK, ROWS = (constant("boxes_in_space.cu", name) for name in ("BLOCK", "ROWS"))
+MOST = 8192  # blocks; of more, each goes through several strips: its own boxes' sines are taken once
+_NARROW = [T for T in FLOATS if T != "double"]  # results that need no more than Pairs
 KERNELS = runtime.Kernels(
-    "boxes_in_space.cu", [f"{kernel}<{T}>" for kernel in ("from_above", "all_pairs") for T in FLOATS]
+    "boxes_in_space.cu",
+    [
+        *(f"from_above<{T}>" for T in FLOATS),
+        *(f"all_pairs<{T}, double>" for T in FLOATS),
+        *(f"all_pairs<{T}, pairs::Pair>" for T in _NARROW),
+    ],
 )
 
 
@@ -22,8 +29,10 @@ def from_above(boxes, turned=True):
 def overlaps(first, second, measure, out):
     """Fill out (M, N) with what boxes (M, 7) or (M, 5) share with others: areas, or IoUs seen from above, or in space."""
     (m, n), p, q = out.shape, from_above(first), from_above(second)
-    grid = -(-n // BLOCK), min(-(-m // ROWS), 65535)
-    KERNELS.launch(f"all_pairs<{c_type(first)}>", grid, m, n, *p, *q, measure, out, block=BLOCK)
+    kind, blocks = c_type(first), -(-n // BLOCK)
+    grid = blocks, min(-(-m // ROWS), max(1, MOST // max(blocks, 1)), 65535)
+    number = "pairs::Pair" if kind in _NARROW and runtime.slow_doubles(first) else "double"
+    KERNELS.launch(f"all_pairs<{kind}, {number}>", grid, m, n, *p, *q, measure, out, block=BLOCK)
 
 
 def nms(boxes, scores, threshold, turned):

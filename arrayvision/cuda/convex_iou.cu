@@ -5,19 +5,28 @@ constexpr int BLOCK = 128;  // threads: boxes of the second set
 constexpr int ROWS = 4;  // of the first set, that a block holds in shared memory at a time
 constexpr double ALIKE = 1e-12;
 
-template <class T> __global__ void __launch_bounds__(BLOCK) all_pairs(int64_t n, int64_t k, const T* pointsets, const T* polygons, T* out) {
+// Pairs whose axis-aligned hulls lie apart, as floats tell, touch no double.
+template <class T> __global__ void __launch_bounds__(BLOCK, 6) all_pairs(int64_t n, int64_t k, const T* pointsets, const T* polygons, T* out) {
   __shared__ __align__(8) unsigned char memory[ROWS * sizeof(hulls::Hull<9>)];
   hulls::Hull<9>* const row = reinterpret_cast<hulls::Hull<9>*>(memory);
   const int64_t j = first();
+  __shared__ polygons::Hull row_hull[ROWS];
   hulls::Hull<4> mine;
-  if (j < k) mine.load_row(polygons + 8 * j);
+  polygons::Hull hull;
+  if (j < k) {
+    mine.load_row(polygons + 8 * j);
+    hull.set(mine);
+  }
   for (int64_t top = int64_t(blockIdx.y) * ROWS; top < n; top += int64_t(gridDim.y) * ROWS) {
     const int rows = int(n - top < ROWS ? n - top : ROWS);
-    if (threadIdx.x < rows) row[threadIdx.x].load_row(pointsets + 18 * (top + threadIdx.x));
+    if (threadIdx.x < rows) {
+      row[threadIdx.x].load_row(pointsets + 18 * (top + threadIdx.x));
+      row_hull[threadIdx.x].set(row[threadIdx.x]);
+    }
     __syncthreads();
     if (j < k)
       for (int i = 0; i < rows; ++i) {
-        const double inter = hulls::hull_overlap(row[i], mine);
+        const double inter = hull.apart(row_hull[i]) ? 0.0 : hulls::hull_overlap(row[i], mine);
         out[(top + i) * k + j] = T(acc_t<T>(inter > 0 ? inter / (row[i].area + mine.area - inter) : 0.0));
       }
     __syncthreads();  // before the next strip takes the rows' place

@@ -7,6 +7,8 @@ REGISTERS = 65536  # of a multiprocessor, and the most that a block may have
 
 # Attributes in sections .nv.info (of all functions, each value after its symbol's number) and .nv.info.NAME
 _MAX_THREADS, _FRAME_SIZE, _MIN_STACK_SIZE, _REGISTER_COUNT = 0x05, 0x11, 0x12, 0x2F
+_CUDA = 190  # the machine of CUDA's ELF files
+_NEW_FLAGS = 65  # the version of their layout from which on flags have the architecture 8 bits higher
 _NO_CONTENT = 8  # the type of sections that have a size, but no bytes in the file
 _SIZED = 4  # the format of an attribute whose value has a length of its own; others' is two bytes
 
@@ -100,6 +102,17 @@ def instructions(content: bytes) -> dict[str, Instructions]:
                 counts[_KINDS[kind]] += 1
         found[name.removeprefix(".text.")] = Instructions(**counts)
     return found
+
+
+def is_cubin(content: bytes) -> bool:
+    """Whether it is an ELF file of CUDA's."""
+    return content[:5] == b"\x7fELF\x02" and struct.unpack_from("<H", content, 18)[0] == _CUDA
+
+
+def architecture(content: bytes) -> int:
+    """Which one it is for, 90 for 9.0."""
+    (flags,) = struct.unpack_from("<I", content, 48)
+    return flags >> 8 & 0xFF if content[7] >= _NEW_FLAGS else flags & 0xFF
 
 
 def usage(content: bytes) -> dict[str, Usage]:

@@ -16,6 +16,7 @@ import threading
 _POINTER, _INT, _UNSIGNED = ctypes.c_void_p, ctypes.c_int, ctypes.c_uint
 _MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_*
 _SHARED = 97  # CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
+_RATIO = 87  # CU_DEVICE_ATTRIBUTE_SINGLE_TO_DOUBLE_PRECISION_PERF_RATIO
 _MOST_SHARED = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
 USUAL_SHARED = 48 << 10  # what a kernel may take without asking
 _SIGNATURES = {
@@ -46,18 +47,20 @@ class DriverError(RuntimeError):
 
 
 class Device:
-    """A GPU: its primary context, which torch and CuPy use too, its architecture, and bytes of shared memory that a block may ask for."""
+    """A GPU: its primary context, which torch and CuPy use too, its architecture, bytes of shared memory that a block may ask for, and
+    how many times as fast as doubles floats are."""
 
     def __init__(self, driver, ordinal):
         number, found = _INT(), _INT()
         driver.call("cuDeviceGet", ctypes.byref(number), ordinal)
         parts = []
-        for attribute in (_MAJOR, _MINOR, _SHARED):
+        for attribute in (_MAJOR, _MINOR, _SHARED, _RATIO):
             driver.call("cuDeviceGetAttribute", ctypes.byref(found), attribute, number)
             parts.append(found.value)
         context = _POINTER()
         driver.call("cuDevicePrimaryCtxRetain", ctypes.byref(context), number)  # for good: kernels lie in it
         self.ordinal, self.context, self.arch, self.shared = ordinal, context.value, 10 * parts[0] + parts[1], parts[2]
+        self.ratio = parts[3]
 
 
 class Driver:

@@ -53,6 +53,34 @@ __device__ inline double block_sum(double mine) {
   return threadIdx.x ? 0 : sums[0];
 }
 
+// A thread's sum. That of floats has another float for what is rounded off (A. Neumaier, "Rundungsfehleranalyse einiger Verfahren zur
+// Summation endlicher Summen", 1974), since a double for each number would take most of the time where doubles are slow; what floats
+// can't hold goes to a double.
+template <class A> struct Sum {
+  A sum = 0;
+  template <int N> __device__ void add(const A (&x)[N]) {
+    for (int k = 0; k < N; ++k) sum += x[k];
+  }
+  __device__ double value() const { return sum; }
+};
+template <> struct Sum<float> {
+  float sum = 0, rest = 0;
+  double large = 0;
+  template <int N> __device__ void add(const float (&x)[N]) {
+    const float before = sum, rest_before = rest;
+#pragma unroll
+    for (int k = 0; k < N; ++k) {
+      const float total = sum + x[k], part = total - sum;
+      rest += (sum - (total - part)) + (x[k] - part), sum = total;
+    }
+    if (finite(sum)) return;
+    large += double(before) + double(rest_before);
+    for (int k = 0; k < N; ++k) large += double(x[k]);
+    sum = rest = 0;
+  }
+  __device__ double value() const { return large + (double(sum) + double(rest)); }
+};
+
 // Where an element is: its column, its row's own column (no column for a label of none) and weight. Elements come in turn.
 template <class T, class Index> struct Place {
   const loops::FastDivider<Index> by_classes;
@@ -99,22 +127,24 @@ __global__ void __launch_bounds__(BLOCK) sigmoid_each(Index size, bool aligned, 
 template <class T, class Index>
 __global__ void __launch_bounds__(BLOCK) sigmoid_sums(Index size, bool aligned, uint64_t classes, const T* x, const int64_t* target, acc_t<T> gamma,
                              acc_t<T> alpha, bool weighted, const T* weight, double* sums) {
-  double mine = 0;
+  Sum<acc_t<T>> mine;
   Place<T, Index> at(classes, target, weighted, weight);
   for (Index t = loops::thread<Index>();; t += loops::threads<Index>()) {
     const loops::Run<T, Index> run(size, aligned, t);
     if (!run.count) break;
     const auto values = run.load(x);
     at.begin(run.start);
+    acc_t<T> losses[run.most];
 #pragma unroll
     for (int k = 0; k < run.most; ++k) {
       const acc_t<T> loss = sigmoid_loss(acc_t<T>(values.at[k]), at.column == at.own, gamma, alpha) * at.share;
-      if (k < run.count) mine += double(loss);
+      losses[k] = k < run.count ? loss : acc_t<T>(0);
       at.next(k + 1 < run.count);
     }
+    mine.add(losses);
   }
-  mine = block_sum(mine);
-  if (threadIdx.x == 0) sums[blockIdx.x] = mine;
+  const double all = block_sum(mine.value());
+  if (threadIdx.x == 0) sums[blockIdx.x] = all;
 }
 
 // `each`: grad has an element for each loss; else one, of the sum.

@@ -6,7 +6,7 @@
 // Most boxes don't touch, and of those that do few are near the threshold: only these take the division that decides. The
 // threshold is at least 0.
 template <class A>
-__device__ inline bool above(const AxisAligned<A>& p, const AxisAligned<A>& q, A threshold, A offset) {
+__device__ inline bool above(const AxisAligned<A>& p, const AxisAligned<A>& q, const AxisAligned<A>&, const AxisAligned<A>&, A threshold, A offset) {
   const A inter = p.shared_with(q, offset);
   if (!(inter > 0)) return false;
   const A whole = p.area + q.area - inter, limit = threshold * whole;

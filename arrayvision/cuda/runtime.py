@@ -381,6 +381,14 @@ def shared_memory(like) -> int:
     return driver.driver().device(library.ordinal(library.device(like))).shared
 
 
+def slow_doubles(like) -> bool:
+    """Whether the device of `like` has a double for dozens of floats: all but those that are made for computing centres."""
+    if isinstance(like, np.ndarray):  # in the emulator
+        return False
+    library = array.library_of(like)
+    return driver.driver().device(library.ordinal(library.device(like))).ratio > 4
+
+
 def argsort(keys):
     """The stable order of integers, as int64."""
     return array.library_of(keys).argsort(keys)

@@ -1,13 +1,15 @@
 """What compiled kernels take of a GPU, read from the code: what can't be launched, or spills, shows without one."""
 
+import json
 import re
+import shutil
 import subprocess
 
 import pytest
 
 from arrayvision import warmup
 from arrayvision.bench import cubins
-from arrayvision.cuda import cubin, runtime
+from arrayvision.cuda import cubin, nvrtc, runtime
 
 SPILLED = 32  # bytes a thread: a few registers, differently with each architecture and version of the compiler
 SINES = 80  # the digits of pi by which sin and cos reduce a huge angle, and a few registers
@@ -35,7 +37,7 @@ FRAMES = {  # larger ones, at most, and why
     ("rotated_boxes", "rank_few"): SINES,
     ("rotated_boxes", "suppress_few"): SINES,
     ("rotated_boxes", "aligned_pairs"): SINES,
-    ("rotated_boxes", "all_pairs"): SINES,
+    ("rotated_boxes", "all_pairs"): 128,  # the same, or corners where Pairs don't tell
     ("rotated_feature_align", "align"): SINES,
     ("rotated_feature_align", "spread_aligned"): SINES,
 }
@@ -140,6 +142,75 @@ def test_instructions_are_those_of_the_disassembler(arch):
             assert (here.loads, here.stores, here.barriers) == tuple(names.count(x) for x in ("LDG", "STG", "BAR"))
     loops = cubins.loops("nms", arch)
     assert loops.keys() == symbols.keys() and 0 < loops["compose"] < found[symbols["compose"]].all
+
+
+PEER = (
+    "template <class T> __global__ void __launch_bounds__(96) twice(T* x) { x[threadIdx.x] *= 2; }\n"
+    "template __global__ void twice<double>(double*);\n"
+    "__global__ void shared(float* x) {\n"
+    "  __shared__ float all[64];\n"
+    "  all[threadIdx.x] = x[threadIdx.x];\n"
+    "  __syncthreads();\n"
+    "  x[threadIdx.x] = all[63 - threadIdx.x];\n"
+    "}\n"
+)
+
+
+def check_peer(found, file):
+    name = f"{file}: twice<double>" if f"{file}: twice<double>" in found else f"{file}: _Z5twiceIdEvPT_"
+    twice = found[name]
+    assert twice["doubles"] == 1 and twice["loaded"] == twice["stored"] == 8 and twice["barriers"] == 0
+    (other,) = (row for key, row in found.items() if key.startswith(f"{file}: ") and "shared" in key)
+    assert other["shared"] == 256 and other["barriers"] == 1 and other["doubles"] == 0
+    assert len(found) == 2
+
+
+def test_another_library_is_read_beside_ours(tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    for arch in (75, 90, 120):
+        content, _ = nvrtc.compile(PEER, "peer.cu", ["twice<double>", "shared"], ("-std=c++17",), arch)
+        assert cubin.is_cubin(content) and cubin.architecture(content) == arch
+        (folder / f"peer-{arch}.cubin").write_bytes(content)
+    (folder / "notes.txt").write_text("not code")
+    check_peer(cubins.peers(folder, 90, 256), "peer-90")
+    check_peer(cubins.peers(folder / "peer-75.cubin", 75, 256), "peer-75")
+    assert cubins.peers(folder, 90, 256)["peer-90: shared"]["occupancy"] == 1
+    out = tmp_path / "both.json"
+    for arch in ("90", "75"):
+        given = ["cubins", "tin_shift", "--arch", arch, "--peer", str(folder), "--out", str(out)]
+        monkeypatch.setattr("sys.argv", given)
+        cubins.main()
+        printed = capsys.readouterr().out
+        assert "tin_shift: copy_groups<float, 4," in printed and f"peer-{arch}: " in printed
+    written = json.loads(out.read_text())
+    assert set(written["architectures"]) == {"sm_75", "sm_90"}
+    for arch, sides in written["architectures"].items():
+        assert len(sides["ours"]) == len(warmup.cuda_kernels("tin_shift").expressions) and len(sides["peer"]) == 2
+        assert {len(row) for rows in sides.values() for row in rows.values()} == {len(written["fields"])}, arch
+    monkeypatch.setattr("sys.argv", ["cubins", "tin_shift", "--peer", str(folder), "--only", "float|shared"])
+    cubins.main()
+    printed = capsys.readouterr().out
+    assert "copy_groups<float" in printed and "peer-90: shared" in printed
+    assert "copy_groups<double" not in printed and "peer-90: twice" not in printed
+    monkeypatch.setattr("sys.argv", ["cubins", "tin_shift", "--arch", "80", "--peer", str(folder)])
+    with pytest.raises(SystemExit):
+        cubins.main()
+    assert "no code for sm_80 in" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(
+    shutil.which("nvcc") is None or cubins.tool("cuobjdump") is None,
+    reason="needs nvcc and cuobjdump, of CUDA's toolkit",
+)
+def test_objects_of_another_library_are_taken_apart(tmp_path):
+    source = tmp_path / "peer.cu"
+    source.write_text(PEER)
+    codes = [f"-gencode=arch=compute_{arch},code=sm_{arch}" for arch in (80, 90)]
+    subprocess.run(["nvcc", *codes, "-c", str(source), "-o", str(tmp_path / "peer.o")], check=True)
+    for arch in (80, 90):
+        check_peer(cubins.peers(tmp_path / "peer.o", arch, 256), "peer")
+    assert cubins.peers(tmp_path / "peer.o", 75, 256) == {}
 
 
 def test_a_kernel_that_takes_too_much_does_not_fit():

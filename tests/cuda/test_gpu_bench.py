@@ -37,6 +37,14 @@ def test_all_of_it(place, tmp_path, capsys):
     assert "checks passed, 0 failed" in printed and "nms of 50,000, clustered" in printed
 
 
+def test_a_submanifold_convolution_is_that_of_its_peer(place):
+    (case,) = gpu.sparse(place)
+    with place.torch.no_grad():
+        ours, theirs = case.ours(), case.peers["torch, tap by tap"]()
+    assert ours.abs().max() > 0.1
+    np.testing.assert_allclose(ours.numpy(), theirs.numpy(), atol=1e-5)
+
+
 def test_what_fails_is_told_and_the_rest_goes_on(place, monkeypatch, tmp_path, capsys):
     def broken(*args, **kwargs):
         raise ValueError("broken on purpose")

@@ -277,6 +277,19 @@ def test_much_shared_memory_is_asked_for(own, cupy):
     assert cupy.counts()[2] == before + 1 and asked == [1024, 64 << 10]
 
 
+def test_slow_doubles_are_asked_of_the_driver(cupy):
+    """Of the card itself, for code that was compiled for one with fast doubles may run on it."""
+    boxes = np.random.default_rng(0).uniform(1, 9, (40, 5)).astype(np.float32)
+    expected = ops.box_iou_rotated(boxes, boxes)
+    gpu = driver.driver().device(0)
+    assert gpu.ratio == 2
+    for ratio, shape in ((2, "Rotated"), (64, "RotatedPairs")):
+        gpu.ratio = ratio
+        out = ops.box_iou_rotated(FakeArray(boxes), FakeArray(boxes))
+        assert cupy.launched[-1][0] == f"all_pairs<float, polygons::{shape}>"
+        np.testing.assert_allclose(out.host, expected, rtol=2**-23, atol=1e-12)
+
+
 def test_load_loads_whole_and_once(own, cupy):
     """Before a graph is captured: CUDA else loads a function at its first launch, which ends the capture."""
     kernels = own(PUT + "\n__global__ void other(int* out) { *out = 2; }", "put", "other")

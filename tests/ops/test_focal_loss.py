@@ -281,3 +281,18 @@ def test_gradient_of_a_wrong_shape():
         ops.sigmoid_focal_loss_backward(np.ones(3), x, target)
     with pytest.raises(ValueError, match=r"grad must have shape \(3,\), got \(3, 2\)"):
         ops.softmax_focal_loss_backward(np.ones((3, 2)), x, target, reduction="none")
+
+
+def test_sums_of_floats_are_those_of_doubles(backend):
+    """Of many, of which each is far below the sum; and of some that are too large for floats together."""
+    rng = np.random.default_rng(0)
+    x, target = rng.normal(-3, 2, (3000, 80)).astype(np.float32), rng.integers(0, 81, 3000)
+    loss = on(backend, ops.sigmoid_focal_loss)
+    each = loss(x, target, reduction="none").astype(np.float64)
+    assert loss(x, target, reduction="sum") == np.float32(each.sum())
+    x, target = np.array([[3e38], [3e38], [1]] * 40, np.float32), np.ones(120, int)
+    np.testing.assert_allclose(loss(x, target, reduction="mean"), 1.5e38, rtol=1e-6)
+    x[1] = np.inf
+    assert loss(x, target, reduction="mean") == np.inf
+    x[2] = np.nan
+    assert np.isnan(loss(x, target, reduction="mean"))

@@ -542,6 +542,8 @@ inline float __expf(float x) { return std::exp(x); }
 inline float __logf(float x) { return std::log(x); }
 inline float __fdividef(float a, float b) { return a / b; }
 inline float __fmul_rn(float a, float b) { volatile float r = a * b; return r; }
+inline float __double2float_rd(double x) { float r = float(x); return double(r) > x ? std::nextafter(r, -INFINITY) : r; }
+inline float __double2float_ru(double x) { float r = float(x); return double(r) < x ? std::nextafter(r, INFINITY) : r; }
 inline float __fadd_rn(float a, float b) { volatile float r = a + b; return r; }
 inline int __popc(unsigned x) { return __builtin_popcount(x); }
 inline int __popcll(unsigned long long x) { return __builtin_popcountll(x); }

@@ -29,4 +29,22 @@ struct Frame {
   }
 };
 
+// A coordinate in floats; a larger one than there are becomes the largest.
+template <class T> __device__ inline float near(T value) { return float(acc_t<T>(value)); }
+__device__ inline float near(double value) { return float(value != value ? value : min(max(value, -double(FLT_MAX)), double(FLT_MAX))); }
+
+// A box in floats, grown by more than their rounding: what is outside of it is outside of the box.
+struct __align__(16) Rough {
+  float x, y, z, reach, height;
+  __device__ explicit Rough(const Frame& box)
+      : x(near(box.x)), y(near(box.y)), z(near(box.z + box.hz)),
+        reach(float((box.hx + box.hy) * GROWN + (fabs(box.x) + fabs(box.y)) * (GROWN - 1))),
+        height(float(box.hz * GROWN + fabs(box.z + box.hz) * (GROWN - 1))) {}
+  // Nothing that is not a number says so. All three are compared, without branches.
+  __device__ bool misses(const float (&p)[3]) const { return (fabs(p[0] - x) > reach) | (fabs(p[1] - y) > reach) | (fabs(p[2] - z) > height); }
+
+ private:
+  static constexpr double GROWN = 1 + 1e-6;
+};
+
 }  // namespace boxes3d

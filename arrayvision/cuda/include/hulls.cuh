@@ -58,7 +58,7 @@ __device__ inline double twice_area(const Point* points, const int* chosen, int 
   return total;
 }
 
-template <int MOST> struct Hull : polygons::Shape {
+template <int MOST> struct Hull : polygons::Shape<double> {
   int count;
   Point corner[MOST];  // relative to the centre
 

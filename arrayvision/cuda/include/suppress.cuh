@@ -9,7 +9,8 @@
 // As many boxes as one block's memory holds are done by `suppress_few`, in one launch; some thousand are sorted by one block
 // (`rank_few`), which writes for the rest what `score_keys`, a sort and `prepare` write for more.
 //
-// The namespace of a Box has a function above(box, box, threshold, extra), which tells whether their IoU exceeds the threshold.
+// A Box has a Rough, what most comparisons ask of it, and the namespace of a Box has a function above(rough, rough, box, box,
+// threshold, extra), which tells whether the IoU of two boxes exceeds the threshold.
 #pragma once
 #include "prelude.cuh"
 
@@ -71,6 +72,17 @@ template <class Order> __device__ inline void sort_shared(int size, Order order)
   __syncthreads();
 }
 
+// Of the boxes that are named by bits, those whose hulls touch mine. Threads of a warp then compare each its own, at a time, where
+// boxes are costly to compare: a thread whose boxes lie apart would wait for its neighbours' at every one.
+template <class Row, class Rough> __device__ inline unsigned touching(Row& row, int from, unsigned bits, const Rough& mine) {
+  unsigned found = 0;
+  for (; bits; bits &= bits - 1) {
+    const int k = __ffs(int(bits)) - 1;
+    if (!row[from + k].hull.apart(mine.hull)) found |= 1u << k;
+  }
+  return found;
+}
+
 // Which of a word's boxes are kept: a warp's lane has two of them, the lane-th and the 32nd after it, which are still `open`, or
 // not, and the words of those that overlap these two too much and come before them.
 __device__ inline uint64_t resolve_word(uint64_t low, uint64_t high, bool open[2], bool good[2]) {
@@ -97,7 +109,7 @@ __global__ void __launch_bounds__(suppress::BLOCK) find_overlaps(int n, int band
   using namespace suppress;
   const int top = blockIdx.y * WORD, mine = blockIdx.x * BLOCK + threadIdx.x, start = band * size;
   if (top >= int(blockIdx.x + 1) * BLOCK || kept_before[band] >= most) return;
-  __shared__ Held<Box, WORD> row;
+  __shared__ Held<typename Box::Rough, WORD> row;
   __shared__ int64_t label[WORD];
   __shared__ unsigned open[WORD / WARP];
   if (threadIdx.x < WORD) {
@@ -105,7 +117,7 @@ __global__ void __launch_bounds__(suppress::BLOCK) find_overlaps(int n, int band
     bool alive = false;
     if (i < n && top + int(threadIdx.x) < size) {
       alive = owner[i] == ALIVE;
-      row[threadIdx.x] = boxes[i];
+      row[threadIdx.x] = boxes[i].rough();
       if (labelled) label[threadIdx.x] = labels[i];
     }
     const unsigned all = __ballot_sync(0xffffffffu, alive);
@@ -116,14 +128,17 @@ __global__ void __launch_bounds__(suppress::BLOCK) find_overlaps(int n, int band
   if (mine >= size || j >= n) return;
   uint64_t found = 0;
   if (owner[j] == ALIVE) {
-    const Box box = boxes[j];
+    const typename Box::Rough own_box = boxes[j].rough();
     const int64_t own = labelled ? labels[j] : 0;
     for (int w = 0; w < WORD / WARP; ++w) {
       const int before = mine - top - w * WARP;  // rows of these 32 that come before mine
       if (before <= 0) break;
-      for (unsigned bits = before < WARP ? open[w] & ((1u << before) - 1) : open[w]; bits; bits &= bits - 1) {
+      unsigned bits = before < WARP ? open[w] & ((1u << before) - 1) : open[w];
+      if constexpr (Box::costly) bits = touching(row, w * WARP, bits, own_box);
+      for (; bits; bits &= bits - 1) {
         const int k = w * WARP + __ffs(int(bits)) - 1;
-        if ((!labelled || label[k] == own) && above(row[k], box, threshold, extra)) found |= uint64_t(1) << k;
+        if ((!labelled || label[k] == own) && above(row[k], own_box, boxes[start + top + k], boxes[j], threshold, extra))
+          found |= uint64_t(1) << k;
       }
     }
   }
@@ -193,24 +208,35 @@ __global__ void __launch_bounds__(suppress::BLOCK) strike_later(int n, int band,
   const int64_t from = kept_before[band] + int64_t(blockIdx.y) * CHUNK, to = kept_before[band + 1];
   if (from >= to || to >= most) return;
   const int some = int(to - from < CHUNK ? to - from : CHUNK);
-  __shared__ Held<Box, CHUNK> better;
+  __shared__ Held<typename Box::Rough, CHUNK> better;
   __shared__ int64_t label[CHUNK];
   __shared__ int rank[CHUNK];
   for (int k = threadIdx.x; k < some; k += BLOCK) {
     rank[k] = ranks[from + k];
-    better[k] = boxes[rank[k]];
+    better[k] = boxes[rank[k]].rough();
     if (labelled) label[k] = labels[rank[k]];
   }
   __syncthreads();
   const int64_t j = int64_t(band + 1) * size + first();
   if (j >= n || atomicMin(owner + j, ALIVE) < rank[0]) return;  // left out, or struck by a better one; other blocks write too
-  const Box box = boxes[j];
+  const typename Box::Rough mine = boxes[j].rough();
   const int64_t own = labelled ? labels[j] : 0;
-  for (int k = 0; k < some; ++k)
-    if ((!labelled || label[k] == own) && above(better[k], box, threshold, extra)) {
-      atomicMin(owner + j, rank[k]);
-      break;
-    }
+  if constexpr (Box::costly) {
+    for (int from = 0; from < some; from += WARP)
+      for (unsigned bits = touching(better, from, some - from < WARP ? (1u << (some - from)) - 1 : 0xffffffffu, mine); bits; bits &= bits - 1) {
+        const int k = from + __ffs(int(bits)) - 1;
+        if ((!labelled || label[k] == own) && above(better[k], mine, boxes[rank[k]], boxes[j], threshold, extra)) {
+          atomicMin(owner + j, rank[k]);
+          return;
+        }
+      }
+  } else {
+    for (int k = 0; k < some; ++k)
+      if ((!labelled || label[k] == own) && above(better[k], mine, boxes[rank[k]], boxes[j], threshold, extra)) {
+        atomicMin(owner + j, rank[k]);
+        break;
+      }
+  }
 }
 
 template <class T, class Key>
@@ -310,7 +336,8 @@ __global__ void __launch_bounds__(suppress::FEW_THREADS) suppress_few(int n, con
           for (int c = 0; c < 2; ++c) {
             const int k = c * WARP + lane, row = top + k;
             if (row < at && rows >> k & 1 && alive[row])
-              over[c] = (!labelled || label[row] == label[at]) && above(box[row], box[at], threshold, extra);
+              over[c] = (!labelled || label[row] == label[at]) &&
+                        above(box[row].rough(), box[at].rough(), box[row], box[at], threshold, extra);
           }
         const uint64_t bits = ballot(over[0], over[1]);
         if (lane > 0) continue;
