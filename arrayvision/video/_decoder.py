@@ -28,8 +28,12 @@ NEAR = 16  # frames forward that are decoded rather than jumped over
 _GENPTS = 1  # AVFMT_FLAG_GENPTS: FFmpeg makes up times that the container lacks
 _PROGRESSIVE = 1  # AV_FIELD_PROGRESSIVE
 _B = 3  # AV_PICTURE_TYPE_B
+_THREADS = 8  # frames decoded at once, at most
+_DELAYED = 15  # frames that FFmpeg's decoder of H.264 can hold back
 _TYPED = {"mpeg1video", "mpeg2video", "mpeg4", "msmpeg4", "msmpeg4v2", "flv", "h263", "vc1", "wmv3", "rv30", "rv40"}
+_MARKED = {"h264", "mpeg4", "rv30", "rv40"}  # decoded by frame threads, which mark frames as damaged
 _PACKED = re.compile(rb"DivX\d+(Build|b)\d+p")
+_RESYNC = re.compile(rb"\0\0[^\1\0]")  # between pieces of a picture of MPEG-4 that are decoded on their own
 
 _decoders: weakref.WeakSet[Decoder] = weakref.WeakSet()
 
@@ -46,6 +50,14 @@ if hasattr(os, "register_at_fork"):
 
 class _Damage(Exception):
     """Decode again without frame threads, whose errors don't tell which packet they are of."""
+
+
+class _Late(Exception):
+    """Frames were not held back for as long as other frame threads may still mark them."""
+
+
+class _Brief(Exception):
+    """So few packets were sent that frame threads may still mark frames when they come at the end."""
 
 
 class _Doubt(Exception):
@@ -133,7 +145,10 @@ class Decoder:
 
     def __init__(self, source: str, table: Table | None = None):
         self.source, self.table = source, table
-        self._careful = False  # after an error: without frame threads
+        self._careful = False  # after an error: without threads
+        self._brief = False  # without threads, since few packets are left
+        self._threads = 1  # frames that are decoded at once, where these are held back
+        self._reorder = 2  # how far frames are out of order, as far as is known
         self._strict: bool | None = None  # whether decoders are asked to tell of all errors; None if that isn't settled
         self._vouched = False  # whether packets carry checksums: one that was right came
         self._timed = True  # whether the container's times are believed
@@ -174,10 +189,37 @@ class Decoder:
         for stream in self._container.streams:
             if stream is not self._stream:
                 stream.discard = av.stream.Discard.all
-        self._context.thread_type = "SLICE" if self._careful else "AUTO"
+        self._begin(0, self._read())
+        self._context.thread_type = "AUTO"
         if self._strict is not False and self._context.name in _checks.STRICT:
             self._context.options = {"err_detect": "crccheck+bitstream+buffer+explode"}
-        self._begin(0, self._read())
+        self._threads = 1
+        if self._careful or self._brief:
+            # Not several for slices either: FFmpeg's decoders then don't look whether all of a frame came.
+            self._context.thread_count = 1
+        elif self._context.name in _MARKED:
+            self._mark_in_time()
+
+    def _mark_in_time(self) -> None:
+        """Let frame threads mark no frame as damaged too late.
+
+        A frame is often given out by the thread of a later packet, with the marks that it has when that thread has
+        finished. Its own thread may still be at work then.
+        """
+        context = self._context
+        if context.name == "h264":
+            # Packet k is begun when k - threads is finished. So a frame has all its marks that is held back so long.
+            self._threads = context.thread_count = max(min(os.cpu_count() or 1, _THREADS, _DELAYED - self._reorder), 1)
+            if self._threads > 1:
+                context.options = {"has_b_frames": str(self._reorder + self._threads)}
+            return
+        # An error comes in its packet's turn. But that pieces of a picture lack between others is only a mark.
+        head = list(itertools.islice(self._packets, 1))
+        self._packets = itertools.chain(head, self._packets)
+        if context.name != "mpeg4" or any(_RESYNC.search(memoryview(packet)) for packet in head):
+            context.thread_count = 1
+        else:
+            context.options = {"err_detect": "explode"}
 
     def close(self) -> None:
         """Let the file go."""
@@ -233,6 +275,8 @@ class Decoder:
         self._sent: set[int] = set()  # places of packets whose frames are still to come
         self._ended = False
         self._alone: set[int] = set()  # places of packets of which no other frame is predicted
+        self._recent: deque[int] = deque()  # places of packets whose frames other threads may still mark
+        self._sends = 0  # how many packets were sent
         self._count = _Count(gaps=not self.indexed)
 
     def _read(self) -> Iterator[Any]:
@@ -286,6 +330,11 @@ class Decoder:
         if self.table is not None and not self._fields and self.table.number(place) >= self._least:
             self._sent.add(place)
         self._place = packet.pts = place
+        if self._threads > 1:
+            self._sends += 1
+            self._recent.append(place)
+            if len(self._recent) >= 2 * self._threads + self._fields:
+                self._recent.popleft()
         if self._check is not None or self._sound is not None:
             self._examine(packet)
         return True
@@ -355,6 +404,8 @@ class Decoder:
 
     def _decoded(self, packet: Any) -> Iterator[tuple[int, Any]]:
         """The frames that come when a packet is sent, with their places."""
+        if packet is None and 0 < self._sends < self._threads + self._reorder:
+            raise _Brief
         try:
             frames = self._context.decode(packet)
         except av.error.EOFError:
@@ -363,9 +414,11 @@ class Decoder:
             if self._careful and self._place == 0 and self._strict is None:
                 raise _Doubt from None
             if packet is not None or not self._careful:
-                self._damaged(self._place, self._context.name == "libdav1d")  # which has an error for each that lacks
+                self._damaged(self._place, False)
             return
         for frame in frames:
+            if packet is not None and frame.pts in self._recent:
+                raise _Late
             if frame.is_corrupt:
                 self._damaged(frame.pts, self._context.name in _TYPED and frame.pict_type == _B)
             if frame.pts is not None:
@@ -393,6 +446,12 @@ class Decoder:
                 return self._take(number) if self.numbered else self._take_counted(number)
             except _Damage:
                 self._careful = True
+                self._restart()
+            except _Late:
+                self._reorder += 1
+                self._restart()
+            except _Brief:
+                self._brief = True
                 self._restart()
             except _Doubt:
                 self._strict = not self._peculiar()
@@ -457,6 +516,9 @@ class Decoder:
         """Go to a key frame, or to one before it."""
         table: Any = self.table
         place = int(table.keys[group])
+        if self._brief and len(table) - place >= _DELAYED:
+            self._brief = False
+            self._restart()
         for goal in self._goals(group):
             try:
                 self._container.seek(goal, stream=self._stream)
@@ -634,6 +696,8 @@ class Decoder:
                         damaged.add(place)
                     came += [frame.pts for frame in frames if frame.pts is not None]
                     damaged |= {frame.pts for frame in frames if frame.is_corrupt and frame.pts is not None}
+                    if damaged and not self._careful:
+                        raise _Damage
                 return came, damaged
             except _Damage:
                 self._careful = True
@@ -644,7 +708,8 @@ class Decoder:
             last = len(packets) - REORDER
             return [place for before, after, _ in missing for place in (before, after) if max(before, after) < last]
         if self._kind != "mpegts":
-            return _table.holes(self._pieces(), 0 if _names.is_address(self.source) else os.path.getsize(self.source))
+            size = 0 if _names.is_address(self.source) else os.path.getsize(self.source)
+            return _table.holes(self._pieces(), size, 0.06 if self._kind in ("asf", "rm") else 0.01)
         result = []
         for before, after, _ in missing:
             at = packets.position[max(min(before, after) - REORDER, 0) : max(before, after) + REORDER]

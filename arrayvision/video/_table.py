@@ -342,7 +342,7 @@ def gaps(packets: Packets) -> list[tuple[int, int, int]]:
     return [(int(order[at]), int(order[at + 1]), round(float(steps[at]) / step) - 1) for at in wide.tolist()]
 
 
-def holes(pieces: array, size: int) -> list[int]:
+def holes(pieces: array, size: int, headers: float) -> list[int]:
     """The places after which bytes of the file belong to no packet, more than headers take, or an index at the end.
 
     Parameters
@@ -351,12 +351,14 @@ def holes(pieces: array, size: int) -> list[int]:
         Of all packets, also those of sound: position, size, and the place of the video's last packet before.
     size : int
         The file's.
+    headers : float
+        How much of a packet containers that cut it to pieces may need for theirs.
     """
     table = np.frombuffer(pieces, np.int64).reshape(-1, 3)
     table = table[np.argsort(table[:, 0], kind="stable")]
     between = np.diff(table[:, 0]) - table[:-1, 1]
     usual = max(float(np.median(between)), 0) if len(between) else 0
-    places = table[:-1, 2][between > max(48, 2 * usual) + 0.06 * table[:-1, 1]].tolist()
+    places = table[:-1, 2][between > max(48, 2 * usual) + headers * table[:-1, 1]].tolist()
     if len(table) and size - table[-1, :2].sum() > max(512, size / 50):
         places.append(int(table[-1, 2]))
     return places

@@ -106,8 +106,6 @@ class VideoReader:
       nearly all but single bytes, HEVC with hashes, FFV1 of version 3, PNG and DV all of it; VP8, VP9, AV1, HEVC, Theora,
       WMV, MS-MPEG4, Motion JPEG, FFV1 of version 1 and GIF take many bytes for other pictures; raw video, Huffyuv, Ut Video
       and JPEG 2000 any.
-    - FFmpeg's threads rarely mark a frame of H.264 as damaged too late, when it was given; once an error was seen, they are
-      not used.
     - Raw streams (.h264, .hevc, .m2v) and MPEG program streams (.mpg, .vob) don't number frames. What is behind a packet
       that is seen to be damaged is an error to the end. A packet that vanished unseen shifts the numbers behind it; so do
       damaged blocks of GIF, NUT and ASF that still look like some.

@@ -110,7 +110,7 @@ def numbers(name):
     return [i for i in range(count) if name != "uneven.mkv" or i % 7 != 3]
 
 
-def encode(path, codec, options, count=COUNT, times=None, muxer=None):
+def encode(path, codec, options, count=COUNT, times=None, muxer=None, pictures=None):
     """Write a clip with PyAV.
 
     Parameters
@@ -127,14 +127,18 @@ def encode(path, codec, options, count=COUNT, times=None, muxer=None):
         When each is shown, in 25ths of a second; one after another by default.
     muxer : dict, optional
         Options of the container.
+    pictures : list of array, optional
+        (H, W, 3) BGR, in place of frames that carry their number.
     """
     with av.open(str(path), "w", options=(muxer or {}) | {"fflags": "+bitexact"}) as out:
         stream = out.add_stream(codec, 25, options={name: str(value) for name, value in options.items()})
         formats = stream.codec_context.codec.video_formats
         stream.width, stream.height = (720, 576) if codec == "dvvideo" else (W, H)
+        if pictures is not None:
+            stream.height, stream.width = pictures[0].shape[:2]
         stream.pix_fmt = formats[0].name if formats and codec != "dvvideo" else "yuv420p"
         for i in range(count):
-            img = frame(i)
+            img = frame(i) if pictures is None else pictures[i]
             if codec == "dvvideo":
                 img = np.pad(np.kron(img, np.ones((6, 4, 1), np.uint8)), ((0, 0), (0, 80), (0, 0)))
             picture = av.VideoFrame.from_ndarray(img, "bgr24")
