@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from arrayvision.cpu import kernel
-from arrayvision.cpu.addresses import numbers_at, room_at
+from arrayvision.cpu.addresses import listed, longs_at, numbers_at, room_at
 from arrayvision.cpu.threads import claim, parallel_for
 
 ROWS = 16  # that are transposed together
@@ -89,10 +89,11 @@ def pool(x, vertical, rising, out, turn, grain, n):
 
 
 @kernel
-def pool_at(x, out, n, height, width, vertical, rising):
-    """All of them without threads, at addresses."""
-    shape = n, height, width
-    pool(numbers_at(x, shape), vertical, rising, room_at(out, shape), np.zeros(1, np.int64), n, n)
+def pool_at(x, out, how):
+    """All of them without threads, at addresses; at `how` is what `small` says."""
+    numbers = longs_at(how, (5,))
+    shape, vertical, rising = (numbers[0], numbers[1], numbers[2]), numbers[3] != 0, numbers[4] != 0
+    pool(numbers_at(x, shape), vertical, rising, room_at(out, shape), np.zeros(1, np.int64), shape[0], shape[0])
 
 
 @kernel
@@ -123,8 +124,8 @@ def along_maxima(moving, x, pooled, vertical, rising, back, out, turn, grain, n)
 
 
 def small(shape, mode):
-    """What `pool_at` takes beside addresses."""
-    return math.prod(shape[:2]), *shape[2:], *_runs(mode)
+    """The address of the numbers that `pool_at` reads, and the array that they are in."""
+    return listed(math.prod(shape[:2]), *shape[2:], *_runs(mode))
 
 
 def _runs(mode):
