@@ -10,6 +10,7 @@ import numpy as np
 from arrayvision.cpu import kernel
 from arrayvision.cpu.addresses import listed, longs_at, numbers_at, room_at
 from arrayvision.cpu.threads import claim, parallel_for
+from arrayvision.cpu.transposes import transpose
 
 ROWS = 16  # that are transposed together
 
@@ -55,23 +56,6 @@ def carry_columns(tangent, x, pooled, rising, out):
 
 
 @kernel
-def transpose(rows, columns):
-    """The rows there are into columns."""
-    for i in range(rows.shape[0]):
-        row = rows[i]
-        for k in range(row.shape[0]):
-            columns[k, i] = row[k]
-
-
-@kernel
-def transpose_back(columns, rows):
-    for i in range(rows.shape[0]):
-        row = rows[i]
-        for k in range(row.shape[0]):
-            row[k] = columns[k, i]
-
-
-@kernel
 def pool(x, vertical, rising, out, turn, grain, n):
     height, width = x.shape[1:]
     a, b = np.zeros((width, ROWS), out.dtype), np.empty((width, ROWS), out.dtype)
@@ -84,7 +68,8 @@ def pool(x, vertical, rising, out, turn, grain, n):
             for y in range(0, height, ROWS):
                 transpose(x[plane, y : y + ROWS], a)
                 pool_columns(a, rising, b)
-                transpose_back(b, out[plane, y : y + ROWS])
+                rows = out[plane, y : y + ROWS]
+                transpose(b[:, : rows.shape[0]], rows)
         start = claim(turn, grain)
 
 
@@ -119,7 +104,8 @@ def along_maxima(moving, x, pooled, vertical, rising, back, out, turn, grain, n)
                     collect_columns(a, b, c, rising, d)
                 else:
                     carry_columns(a, b, c, rising, d)
-                transpose_back(d, out[plane, y : y + ROWS])
+                rows = out[plane, y : y + ROWS]
+                transpose(d[:, : rows.shape[0]], rows)
         start = claim(turn, grain)
 
 
