@@ -136,8 +136,8 @@ class NumPy:
         """The caller's array of a result that was computed from `plain` ones."""
         return array
 
-    def usual(self, given, integers):
-        """Addresses of usual arrays and their shapes, see `quick`; None for others, and for other libraries' arrays."""
+    def quick(self, plan, given, more, integers):
+        """What `quick` below returns; None for other libraries' arrays too."""
         places, shapes = [], []
         for x in given:
             if x is None:
@@ -154,12 +154,15 @@ class NumPy:
                 return None
             places += x.__array_interface__["data"][0], size
             shapes.append(x.shape)
-        return places, shapes
-
-    def room(self, shape):
-        """A float32 result of a small call, and its address."""
-        array = np.empty(shape, _FLOAT32)
-        return array, array.__array_interface__["data"][0]
+        try:
+            call = plan(*shapes, *more)
+        except TypeError:  # what can't be remembered, such as an array in a number's place, or is of a wrong kind
+            return None
+        if call is None:
+            return None
+        kernel, shape, sizes, _ = call
+        out = np.empty(shape, _FLOAT32)
+        return None if kernel(*places, out.__array_interface__["data"][0], *sizes) is False else out
 
     # -- what launches of CUDA kernels need; on NumPy arrays, in the emulator --
     def argsort(self, x):
@@ -205,7 +208,7 @@ class Torch(NumPy):
         self._plain = (torch.Tensor, torch.nn.Parameter)
         self._gpu: dict = {}
         self._float32 = torch.float32
-        self.usual = _usual_tensors(torch)
+        self.quick = _quick_with_tensors(torch)
         self._strided, self._dual = torch.strided, torch.autograd.forward_ad
         self.pointer = torch.Tensor.data_ptr  # which a method of ours would take twice as long to call
         self._recording, self._wrapped = torch.is_grad_enabled, torch._C._functorch.is_functorch_wrapped_tensor
@@ -320,10 +323,6 @@ class Torch(NumPy):
     def given_back(self, array):
         return self.torch.from_numpy(array)
 
-    def room(self, shape):
-        array = self.torch.from_numpy(np.empty(shape, _FLOAT32))
-        return array, array.data_ptr()
-
     def fetched(self, x):
         return x.cpu().numpy()
 
@@ -351,25 +350,27 @@ class Torch(NumPy):
         return self.torch.are_deterministic_algorithms_enabled()
 
 
-def _usual_tensors(torch):
-    """`NumPy.usual` for tensors, with all names at hand."""
+def _quick_with_tensors(torch):
+    """`NumPy.quick` for tensors, with all names at hand: looking one up takes as long as most of what is asked here."""
     tensor, parameter, float32, long = torch.Tensor, torch.nn.Parameter, torch.float32, {torch.int32: 4, torch.int64: 8}
     dual, recording = torch.autograd.forward_ad, torch.is_grad_enabled
+    empty, from_numpy, single = np.empty, torch.from_numpy, _FLOAT32
 
-    def usual(given, integers):
+    def quick(plan, given, more, integers):
         if dual._current_level >= 0:
             return None
         places, shapes = [], []
         try:
             for x in given:
-                if x is None:
+                kind = type(x)
+                if kind is not tensor and kind is not parameter:
+                    if x is not None:
+                        return None
                     places.append(0)
                     shapes.append(None)
                     continue
-                kind = type(x)
                 if (
-                    (kind is not tensor and kind is not parameter)
-                    or x.dtype is not float32
+                    x.dtype is not float32
                     or not x.is_cpu
                     or not x.is_contiguous()
                     or (x.requires_grad and recording())
@@ -388,11 +389,16 @@ def _usual_tensors(torch):
                     return None
                 places += x.data_ptr(), size
                 shapes.append(x.shape)
-        except RuntimeError:  # sparse, or traced by torch.func: without memory of its own
+            call = plan(*shapes, *more)
+        except (RuntimeError, TypeError):  # sparse, or traced by torch.func: without memory of its own; or as above
             return None
-        return places, shapes
+        if call is None:
+            return None
+        kernel, shape, sizes, _ = call
+        out = from_numpy(empty(shape, single))
+        return None if kernel(*places, out.data_ptr(), *sizes) is False else out
 
-    return usual
+    return quick
 
 
 class CuPy(NumPy):
@@ -620,9 +626,10 @@ def quick(plan, given, *more, integers=None):
     Parameters
     ----------
     plan : callable
-        ``plan(*shapes, *more)``, with a cache (`functools.lru_cache`, typed, for True is 1): ``(kernel, shape, sizes)``, what
-        is called and with what, and the result's shape; None for more than `SMALL` numbers, and where shapes don't fit or
-        something else is to be checked. A TypeError counts as None.
+        ``plan(*shapes, *more)``, with a cache (`functools.lru_cache`, typed, for True is 1): ``(kernel, shape, sizes, kept)``:
+        what is called and with what, the result's shape, and what memory there are addresses of among `sizes`. None where
+        shapes don't fit or something else is to be checked, and for more than `SMALL` numbers where threads need arrays. A
+        TypeError counts as None.
     given : sequence of arrays
         Float32 ones; None for one left out, whose shape is None and address 0.
     *more
@@ -637,19 +644,7 @@ def quick(plan, given, *more, integers=None):
         addresses are theirs and how many bytes one of them has.
     """
     library = _of_type.get(type(given[0]))
-    usual = None if EMULATED or library is None else library.usual(given, integers)
-    if usual is None:
-        return None
-    places, shapes = usual
-    try:
-        call = plan(*shapes, *more)
-    except TypeError:  # what can't be remembered, such as an array in a number's place, or is of a wrong kind
-        return None
-    if call is None:
-        return None
-    kernel, shape, sizes = call
-    out, place = library.room(shape)
-    return None if kernel(*places, place, *sizes) is False else out
+    return None if EMULATED or library is None else library.quick(plan, given, more, integers)
 
 
 SMALL = 16384  # numbers of a result: more are worth threads, and take longer than the checks

@@ -3,6 +3,7 @@
 What `arrayvision.array.quick` finds usual is contiguous: float32, or integers of 4 or 8 bytes.
 """
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -12,7 +13,7 @@ from numba.np.arrayobj import make_array, populate_array
 from arrayvision.cpu import kernel
 
 
-def _array_at(kind, address, shape):
+def _array_at(kind, address, shape, *like):
     def codegen(context, builder, signature, args):
         array = make_array(kind)(context, builder)
         size = context.get_abi_sizeof(context.get_data_type(kind.dtype))
@@ -25,7 +26,7 @@ def _array_at(kind, address, shape):
         )
         return array._getvalue()
 
-    return kind(address, shape), codegen
+    return kind(address, shape, *like), codegen
 
 
 @intrinsic
@@ -41,6 +42,18 @@ def room_at(typingctx, address, shape):
 
 
 @intrinsic
+def alike_at(typingctx, address, shape, like):
+    """As `numbers_at`, of the dtype of a number or of another array."""
+    return _array_at(types.Array(getattr(like, "dtype", like), shape.count, "C", readonly=True), address, shape, like)
+
+
+@intrinsic
+def room_alike_at(typingctx, address, shape, like):
+    """The same, to be filled."""
+    return _array_at(types.Array(getattr(like, "dtype", like), shape.count, "C"), address, shape, like)
+
+
+@intrinsic
 def ints_at(typingctx, address, shape):
     """As `numbers_at`, of int32."""
     return _array_at(types.Array(types.int32, shape.count, "C", readonly=True), address, shape)
@@ -50,6 +63,12 @@ def ints_at(typingctx, address, shape):
 def longs_at(typingctx, address, shape):
     """As `numbers_at`, of int64."""
     return _array_at(types.Array(types.int64, shape.count, "C", readonly=True), address, shape)
+
+
+def listed(*numbers):
+    """The address of whole numbers, and the array that they are in: handing over one number takes as long as adding a hundred."""
+    there = np.array(numbers, np.int64)
+    return there.ctypes.data, there
 
 
 @kernel

@@ -1,22 +1,26 @@
 """Biases and activations, and their derivatives: a thread takes a piece of a row, which stays in the first cache.
 
-With e = exp(-|t|), the sigmoid function of |t| is 1 / (1 + e), and of -|t| e / (1 + e): nothing overflows or cancels.
+The sigmoid function of t is 1 / (1 + exp(-t)): where that overflows, it is 0. Derivatives need it beside 1: with e = exp(-|t|), it
+is 1 / (1 + e) of |t|, and e / (1 + e) of -|t|, and nothing cancels.
 """
 
 import functools
+import math
 
 import numpy as np
 
 from arrayvision.cpu import kernel
-from arrayvision.cpu.addresses import numbers_at, room_at
-from arrayvision.cpu.elementary import exp_parts, log1p_unit
+from arrayvision.cpu.addresses import alike_at, longs_at, room_alike_at
+from arrayvision.cpu.elementary import exp_any, exp_parts, log1p_unit
 from arrayvision.cpu.threads import claim, parallel_for
 
 SUMS = {"contract"}
 PIECE = 4096  # elements
 LONG = 256  # a row with one bias is as long as this, or many rows are taken for one, with their biases along it
+SHORT = 16  # where runs of one bias, or of all, are shorter than this, biases are written out first
+SINGLE = np.dtype(np.float32)
+ORDERED = 10  # numbers of `_how` that are no constants
 SMALL = 16384  # elements that one call does without threads
-NOTHING = np.zeros(1, np.float32)  # which stands for a bias that isn't given
 ZERO, ONE, TWO, MOST = np.float32(0), np.float32(1), np.float32(2), np.float32(3e38)  # take the other operand's type
 INFINITY = np.float32(np.inf)
 LINES, EXPONENTIAL, TANH, SIGMOID, SOFTPLUS, SWISH = range(6)  # as `ops.bias_act.KINDS` numbers them
@@ -35,10 +39,20 @@ def bounded(t):
 
 
 @kernel(fastmath=SUMS)
-def activate(kind, above, below, gain, clamp, x, b, out):
-    """out = gain * act(x + b), clamped, of the kinds that take exponentials."""
+def activate(kind, above, below, floor, gain, clamp, x, b, out):
+    """out = gain * act(x + b), clamped."""
     n = out.shape[0]
-    if kind == EXPONENTIAL:
+    if kind == LINES:
+        up, down = gain * above, gain * below
+        if up == down and clamp > MOST:
+            for i in range(n):
+                out[i] = (x[i] + b) * up
+        else:
+            for i in range(n):
+                t = x[i] + b
+                t = floor if t < floor else t
+                out[i] = clamped(t * (up if t > ZERO else down), clamp)
+    elif kind == EXPONENTIAL:
         for i in range(n):
             t = x[i] + b
             _, less = exp_parts(-abs(t))
@@ -54,13 +68,83 @@ def activate(kind, above, below, gain, clamp, x, b, out):
             t = x[i] + b
             e, _ = exp_parts(-abs(t))
             out[i] = clamped(gain * ((ZERO if t < ZERO else t) + log1p_unit(e)), clamp)
+    elif kind == SIGMOID:
+        for i in range(n):
+            out[i] = clamped(gain / (ONE + exp_any(-(x[i] + b))), clamp)
     else:
-        alone = kind == SIGMOID
         for i in range(n):
             t = x[i] + b
-            e, _ = exp_parts(-abs(t))
-            v = ONE if alone else bounded(t) if t < ZERO else t  # infinity times 0 is 0
-            out[i] = clamped(gain * (v * (e if t < ZERO else ONE) / (ONE + e)), clamp)
+            t = -MOST if t < -MOST else t  # infinity times 0 is 0
+            out[i] = clamped(gain * (t / (ONE + exp_any(-t))), clamp)
+
+
+@kernel
+def add(x, biases, inner, place, out):
+    """out = x plus biases, each `inner` times in turn, of which x begins at a place: where one begins, unless `inner` is 1."""
+    n, channel = out.shape[0], place // inner
+    width = inner if inner > 1 else min(biases.shape[0] - place, n)
+    rows = n // width
+    values, sums = alike_at(x.ctypes.data, (rows, width), x), room_alike_at(out.ctypes.data, (rows, width), x)
+    if inner > 1:
+        for row in range(rows):
+            b, source, target = biases[channel], values[row], sums[row]
+            for k in range(width):
+                target[k] = source[k] + b
+            channel += 1
+            channel = 0 if channel == biases.shape[0] else channel
+        return
+    own, rest, last = biases[place:], x[rows * width :], out[rows * width :]
+    for row in range(rows):
+        source, target = values[row], sums[row]
+        for k in range(width):
+            target[k] = source[k] + own[k]
+    for k in range(last.shape[0]):
+        last[k] = rest[k] + own[k]
+
+
+@kernel
+def written_out(biases, inner, size):
+    """Each of the biases `inner` times in turn, over and over."""
+    out = np.empty(size, biases.dtype)
+    for k in range(size):
+        out[k] = biases[k // inner % biases.shape[0]]
+    return out
+
+
+@kernel
+def pieces(x, bias, out, like, how):
+    """Arrays of like's dtype at addresses, flat, in rows that are taken in pieces; at `how` is what `_how` says. A row has one of the
+    biases, in turn, if it is as long as `inner`; else it has all of them, each `inner` times, over and over."""
+    numbers, constants, none = longs_at(how, (ORDERED,)), alike_at(how + 8 * ORDERED, (8,), like), like * ZERO
+    total, channels, inner, pattern, kind = numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]
+    length, size, grain, n = numbers[5], numbers[6], numbers[7], numbers[8]
+    above, below, floor, gain, clamp = constants[0], constants[1], constants[2], constants[6], constants[7]
+    source, target, biases = (
+        alike_at(x, (total,), like),
+        room_alike_at(out, (total,), like),
+        alike_at(bias, (channels,), like),
+    )
+    along = length > inner
+    linear = (kind == LINES) & (gain * above == ONE) & (gain * below == ONE) & (clamp > MOST)
+    if pattern:
+        biases, inner = written_out(biases, inner, pattern), 1
+    room = np.empty(size, source.dtype) if along and not linear else target
+    per_row, turn = (length + size - 1) // size, longs_at(how + 72, (1,))
+    start = 0 if grain >= n else claim(turn, grain)
+    while start < n:
+        for k in range(start, min(start + grain, n)):
+            row, at = k // per_row, k % per_row * size
+            first, last = row * length + at, min(row * length + min(at + size, length), total)
+            values, results = source[first:last], target[first:last]
+            if along:
+                sums = results if linear else room[: last - first]
+                add(values, biases, inner, at % (biases.shape[0] * inner), sums)
+                if not linear:
+                    activate(kind, above, below, floor, gain, clamp, sums, none, results)
+            else:
+                b = biases[row % channels] if channels else none
+                activate(kind, above, below, floor, gain, clamp, values, b, results)
+        start = n if grain >= n else claim(turn, grain)
 
 
 @kernel(forceinline=True)
@@ -104,135 +188,123 @@ def differentiate(kind, high, decay, share, gain, even, odd, grad, x, b, memory,
 
 
 @kernel(fastmath=SUMS)
-def piece(kind, order, numbers, even, odd, grad, x, b, memory, out):
+def derivative(kind, order, numbers, even, odd, grad, x, b, memory, out):
     """A piece of `out`, from pieces of x (plus b) and of grad."""
     above, below, floor, high, decay, share, gain, clamp = numbers
     n = out.shape[0]
     if kind == LINES:
-        up, down = gain * above, gain * below
-        if order == 0 and up == down and clamp > MOST:
-            for i in range(n):
-                out[i] = (x[i] + b) * up
-        elif order == 0:
-            for i in range(n):
-                t = x[i] + b
-                t = floor if t < floor else t
-                out[i] = clamped(t * (up if t > ZERO else down), clamp)
-        else:
-            factor = ONE if order == 1 else ZERO
-            for i in range(n):
-                t = x[i] + b
-                slope = up if t > ZERO else down
-                out[i] = ZERO if abs(t * slope) > clamp else factor * slope * grad[i]
-    elif order == 0:
-        activate(kind, above, below, gain, clamp, x, b, out)
+        up, down, factor = gain * above, gain * below, ONE if order == 1 else ZERO
+        for i in range(n):
+            t = x[i] + b
+            slope = up if t > ZERO else down
+            out[i] = ZERO if abs(t * slope) > clamp else factor * slope * grad[i]
     else:
         differentiate(kind, high, decay, share, gain, even, odd, grad, x, b, memory, out)
         if clamp < MOST:
             acted = memory[1, :n]
-            activate(kind, above, below, gain, INFINITY, x, b, acted)
+            activate(kind, above, below, floor, gain, INFINITY, x, b, acted)
             for i in range(n):
                 out[i] = ZERO if abs(acted[i]) > clamp else out[i]
 
 
 @kernel
-def repeated(bias, inner, size):
-    """A bias for each of `size` places, each `inner` times in turn, over and over."""
-    out, period = np.empty(size, bias.dtype), bias.shape[0] * inner
-    if inner == 1:
-        once = out[: min(period, size)]
-        for c in range(once.shape[0]):
-            once[c] = bias[c]
-    else:
-        for c in range(bias.shape[0]):
-            places = out[min(c * inner, size) : min((c + 1) * inner, size)]
-            for k in range(places.shape[0]):
-                places[k] = bias[c]
-    for start in range(period, size, period):
-        places, before = out[start : min(start + period, size)], out[start - period :]
-        for k in range(places.shape[0]):
-            places[k] = before[k]
-    return out
-
-
-@kernel
-def pieces(grad, x, bias, inner, kind, order, constants, out, length, size, turn, grain, n):
-    """x, out: flat, in rows of this length, taken in pieces of this size. A row has one of the biases, in turn, if it is as
-    long as `inner`; else it has all of them, each `inner` times, over and over."""
+def derivatives(grad, x, biases, inner, pattern, kind, order, constants, out, length, size, turn, grain, n):
+    """As `pieces`, of arrays; no biases for none."""
     total, each, along = x.shape[0], (constants.shape[0] - 8) // 2, length > inner
     numbers = (
         constants[0], constants[1], constants[2], constants[3], constants[4], constants[5], constants[6], constants[7],
     )  # fmt: skip
-    even, odd = constants[8 : 8 + each], constants[8 + each :]
+    even, odd, none = constants[8 : 8 + each], constants[8 + each :], constants.dtype.type(0)
     per_row = (length + size - 1) // size
-    places = repeated(bias, inner, min(length, max(size, bias.shape[0] * inner))) if along else bias
+    if pattern:
+        biases, inner = written_out(biases, inner, pattern), 1
     memory = np.empty((4, size), x.dtype)
     start = claim(turn, grain)
     while start < n:
         for k in range(start, min(start + grain, n)):
             row, at = k // per_row, k % per_row * size
             first, last = row * length + at, min(row * length + min(at + size, length), total)
-            source = x[first:last]
+            sums, b = x[first:last], none
             if along:
-                sums, own, b = memory[0, : last - first], places[at % places.shape[0] :], x.dtype.type(0)
-                for i in range(last - first):
-                    sums[i] = source[i] + own[i]
-            else:
-                sums, b = source, bias[row % bias.shape[0]]
-            piece(kind, order, numbers, even, odd, grad[first:last], sums, b, memory, out[first:last])
+                sums = memory[0, : last - first]
+                add(x[first:last], biases, inner, at % (biases.shape[0] * inner), sums)
+            elif biases.shape[0]:
+                b = biases[row % biases.shape[0]]
+            derivative(kind, order, numbers, even, odd, grad[first:last], sums, b, memory, out[first:last])
         start = claim(turn, grain)
 
 
 @functools.lru_cache(256)
 def _constants(form, gain, clamp, dtype):
-    """What is the same for all pieces, and None as a bias."""
+    """What is the same for all pieces."""
     numbers = form.above, form.below, form.floor, form.high, form.decay, form.share, gain, clamp
     with np.errstate(over="ignore"):  # what the dtype doesn't hold becomes infinite
-        constants, nothing = np.array([*numbers, *form.even, *form.odd]).astype(dtype), np.zeros(1, dtype)
-    nothing.setflags(write=False)  # as biases are: kernels are compiled once for both
-    return constants, nothing
-
-
-@kernel
-def pieces_at(x, bias, out, nothing, total, biases, inner, kind, constants, length, size, n):
-    """All of them without threads, of x + bias without a gradient, at addresses; with `nothing` for a bias at 0."""
-    source, own = numbers_at(x, (total,)), numbers_at(bias if bias != 0 else nothing, (biases,))
-    turn = np.zeros(1, np.int64)
-    pieces(source, source, own, inner, kind, 0, constants, room_at(out, (total,)), length, size, turn, n, n)
+        return np.array([*numbers, *form.even, *form.odd]).astype(dtype)
 
 
 def _cut(total, channels, inner, biased, most=PIECE):
-    """How many places a bias has, the length of rows and of pieces, and how many pieces there are."""
-    period, length, size = channels * inner, inner, most
+    """How many places a bias has, how many places of biases are written out, the length of rows and of pieces, and how many
+    pieces there are. Pieces begin where a bias begins, or what was written out."""
+    period, pattern, length, size = channels * inner, 0, inner, most
     if not biased:
         inner, length = total, total
-    elif inner < LONG and period < most:  # pieces of whole periods
-        length, size = total, most // period * period
     elif inner < LONG:
-        length = period
+        if inner < SHORT and (inner > 1 or channels < SHORT):
+            pattern = -(-min(LONG, total) // period) * period
+        step = max(period, pattern)
+        length, size = (total, most // step * step) if step < most else (period, most // inner * inner)
     size = min(size, length)
-    return inner, length, size, -(-total // length) * -(-length // size)
+    return inner, pattern, length, size, -(-total // length) * -(-length // size)
 
 
-def small(parts, biased, form, gain, clamp):
-    """What `pieces_at` takes beside addresses, for x (N, C, size) of these parts: worth remembering."""
+@functools.lru_cache(256)
+def _how(parts, biased, form, gain, clamp, dtype):
+    """What `pieces` reads for x (N, C, size) of these parts: numbers, among them a 0 from which turns are claimed; constants."""
     outer, channels, inner = parts
     total = outer * channels * inner
-    inner, length, size, n = _cut(total, channels, inner, biased, 1024)
-    constants, _ = _constants(form, gain, clamp, np.dtype(np.float32))
-    return NOTHING.ctypes.data, total, channels if biased else 1, inner, form.kind, constants, length, size, n
+    inner, pattern, length, size, n = _cut(total, channels, inner, biased, 1024 if total <= SMALL else PIECE)
+    grain = n if total <= SMALL else max(1, 16384 // size)
+    numbers = total, channels if biased else 0, inner, pattern, form.kind, length, size, grain, n, 0
+    constants = _constants(form, gain, clamp, dtype)[:8]
+    return np.concatenate([np.array(numbers, np.int64).view(np.uint8), constants.view(np.uint8)])
+
+
+def filling(parts, biased, form, gain, clamp, dtype=SINGLE):
+    """What fills a result, and what it takes behind the addresses of x, the bias (or 0) and the result, and an array that this
+    refers to: worth remembering."""
+    how, like = _how(parts, biased, form, gain, clamp, dtype), dtype.type(0)
+    if math.prod(parts) <= SMALL:
+        return pieces, (like, how.ctypes.data), how
+    return _spread, (like, how, form.kind), how
+
+
+def _spread(x, bias, out, like, how, kind):
+    """Over threads, which claim pieces from a copy of their own."""
+    own = how.copy()
+    size, grain, n = own[48:72].view(np.int64).tolist()
+    parallel_for(_claiming, n, grain, x, bias, out, like, own, cost=_cost(kind, 0, size))
+
+
+def _claiming(x, bias, out, like, how, *_):
+    pieces(x, bias, out, like, how.ctypes.data)
+
+
+def _cost(kind, order, size):
+    """Nanoseconds of a piece."""
+    return size * (0.1 if kind == LINES and order == 0 else 0.2 if kind == LINES or order == 0 else 0.6)
 
 
 def bias_act(grad, x, bias, form, gain, clamp, out):
     """Fill out (N, C, size) with the activation of x plus bias (C,) or None; or, given grad, with its derivative times that."""
-    total = x.size
-    if total == 0:
+    if x.size == 0:
         return
-    constants, nothing = _constants(form, gain, clamp, x.dtype)
-    inner, length, size, n = _cut(total, x.shape[1], x.shape[2], bias is not None)
+    if grad is None:
+        fill, sizes, _kept = filling(x.shape, bias is not None, form, gain, clamp, x.dtype)
+        fill(x.ctypes.data, 0 if bias is None else bias.ctypes.data, out.ctypes.data, *sizes)
+        return
+    inner, pattern, length, size, n = _cut(x.size, x.shape[1], x.shape[2], bias is not None)
     arguments = (
-        (x if grad is None else grad).reshape(-1), x.reshape(-1), nothing if bias is None else bias, inner, form.kind,
-        form.order, constants, out.reshape(-1), length, size,
+        grad.reshape(-1), x.reshape(-1), x.reshape(-1)[:0] if bias is None else bias, inner, pattern, form.kind, form.order,
+        _constants(form, gain, clamp, x.dtype), out.reshape(-1), length, size,
     )  # fmt: skip
-    cost = size * (0.2 if form.kind == LINES else 0.4 if form.order == 0 else 0.6)
-    parallel_for(pieces, n, max(1, 16384 // size), *arguments, cost=cost)
+    parallel_for(derivatives, n, max(1, 16384 // size), *arguments, cost=_cost(form.kind, form.order, size))

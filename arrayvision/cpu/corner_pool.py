@@ -8,8 +8,9 @@ import math
 import numpy as np
 
 from arrayvision.cpu import kernel
-from arrayvision.cpu.addresses import numbers_at, room_at
+from arrayvision.cpu.addresses import listed, longs_at, numbers_at, room_at
 from arrayvision.cpu.threads import claim, parallel_for
+from arrayvision.cpu.transposes import transpose
 
 ROWS = 16  # that are transposed together
 
@@ -55,23 +56,6 @@ def carry_columns(tangent, x, pooled, rising, out):
 
 
 @kernel
-def transpose(rows, columns):
-    """The rows there are into columns."""
-    for i in range(rows.shape[0]):
-        row = rows[i]
-        for k in range(row.shape[0]):
-            columns[k, i] = row[k]
-
-
-@kernel
-def transpose_back(columns, rows):
-    for i in range(rows.shape[0]):
-        row = rows[i]
-        for k in range(row.shape[0]):
-            row[k] = columns[k, i]
-
-
-@kernel
 def pool(x, vertical, rising, out, turn, grain, n):
     height, width = x.shape[1:]
     a, b = np.zeros((width, ROWS), out.dtype), np.empty((width, ROWS), out.dtype)
@@ -84,15 +68,17 @@ def pool(x, vertical, rising, out, turn, grain, n):
             for y in range(0, height, ROWS):
                 transpose(x[plane, y : y + ROWS], a)
                 pool_columns(a, rising, b)
-                transpose_back(b, out[plane, y : y + ROWS])
+                rows = out[plane, y : y + ROWS]
+                transpose(b[:, : rows.shape[0]], rows)
         start = claim(turn, grain)
 
 
 @kernel
-def pool_at(x, out, n, height, width, vertical, rising):
-    """All of them without threads, at addresses."""
-    shape = n, height, width
-    pool(numbers_at(x, shape), vertical, rising, room_at(out, shape), np.zeros(1, np.int64), n, n)
+def pool_at(x, out, how):
+    """All of them without threads, at addresses; at `how` is what `small` says."""
+    numbers = longs_at(how, (5,))
+    shape, vertical, rising = (numbers[0], numbers[1], numbers[2]), numbers[3] != 0, numbers[4] != 0
+    pool(numbers_at(x, shape), vertical, rising, room_at(out, shape), np.zeros(1, np.int64), shape[0], shape[0])
 
 
 @kernel
@@ -118,13 +104,14 @@ def along_maxima(moving, x, pooled, vertical, rising, back, out, turn, grain, n)
                     collect_columns(a, b, c, rising, d)
                 else:
                     carry_columns(a, b, c, rising, d)
-                transpose_back(d, out[plane, y : y + ROWS])
+                rows = out[plane, y : y + ROWS]
+                transpose(d[:, : rows.shape[0]], rows)
         start = claim(turn, grain)
 
 
 def small(shape, mode):
-    """What `pool_at` takes beside addresses."""
-    return math.prod(shape[:2]), *shape[2:], *_runs(mode)
+    """The address of the numbers that `pool_at` reads, and the array that they are in."""
+    return listed(math.prod(shape[:2]), *shape[2:], *_runs(mode))
 
 
 def _runs(mode):

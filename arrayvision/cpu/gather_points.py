@@ -4,7 +4,7 @@ in the order of the indices by the one thread that holds a cloud's channels."""
 import numpy as np
 
 from arrayvision.cpu import kernel
-from arrayvision.cpu.addresses import indices_at, numbers_at, room_at
+from arrayvision.cpu.addresses import indices_at, listed, longs_at, numbers_at, room_at
 from arrayvision.cpu.threads import claim, parallel_for
 
 CHANNELS = 16  # of a task that adds gradients of stacked clouds
@@ -27,8 +27,11 @@ def gather_some(features, indices, out, turn, grain, n):
 
 
 @kernel
-def gather_at(features, indices, size, out, batch, channels, points, count):
-    """All of them without threads, at addresses; whether the indices, of so many bytes each, are within [0, points)."""
+def gather_at(features, indices, size, out, how):
+    """All of them without threads, at addresses; whether the indices, of so many bytes each, are within [0, points). At `how` are
+    the numbers of `small`."""
+    numbers = longs_at(how, (4,))
+    batch, channels, points, count = numbers[0], numbers[1], numbers[2], numbers[3]
     at = np.empty(batch * count, np.int32)
     fit = indices_at(indices, size, points, at)
     if fit:
@@ -36,6 +39,11 @@ def gather_at(features, indices, size, out, batch, channels, points, count):
         n = batch * channels
         gather_some(source, at.reshape(batch, count), target, np.zeros(1, np.int64), n, n)
     return fit
+
+
+def small(batch, channels, points, count):
+    """The address of the numbers that `gather_at` reads, and the array that they are in."""
+    return listed(batch, channels, points, count)
 
 
 @kernel

@@ -6,7 +6,7 @@ A mask's number `m` over the pixel `u` of its row belongs to the pixel `w = u + 
 import numpy as np
 
 from arrayvision.cpu import kernel
-from arrayvision.cpu.addresses import numbers_at, room_at
+from arrayvision.cpu.addresses import listed, longs_at, numbers_at, room_at
 from arrayvision.cpu.threads import claim, parallel_for
 
 
@@ -48,8 +48,10 @@ def lay(x, collect, out, turn, grain, n):
 
 
 @kernel
-def lay_at(x, out, count, height, width, h, w, collect):
-    """All of them without threads, at addresses."""
+def lay_at(x, out, how):
+    """All of them without threads, at addresses; at `how` are the numbers of `small`."""
+    numbers = longs_at(how, (6,))
+    count, height, width, h, w, collect = numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5] != 0
     source, target, n = numbers_at(x, (count, height, width, h, w)), room_at(out, (count, h, w, h, w)), count * h * h
     lay(source, collect, target, np.zeros(1, np.int64), n, n)
 
@@ -85,6 +87,11 @@ def take(grad, collect, out, turn, grain, n):
                 for k in range(last, w):
                     target[k] = 0
         start = claim(turn, grain)
+
+
+def small(count, height, width, h, w, collect):
+    """The address of the numbers that `lay_at` reads, and the array that they are in."""
+    return listed(count, height, width, h, w, collect)
 
 
 def forward(x, collect, out):

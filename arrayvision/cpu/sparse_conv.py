@@ -546,22 +546,42 @@ def backward_bias(grad, out):
 # ---- maxima ------------------------------------------------------------------------------------------------------------
 @kernel
 def choose(x, owners, others, bounds, out, argmax, rows, turn, grain, n):
+    """Maxima, and where they are if `argmax` has rows for that."""
     b = claim(turn, grain)
-    channels = x.shape[1]
+    channels, told, found = x.shape[1], argmax.shape[0] > 0, np.empty(rows, np.bool_)
+    lowest = out.dtype.type(0 if told else -np.inf)
     while b < n:
-        for i in range(b * rows, min((b + 1) * rows, out.shape[0])):
-            best, which = out[i], argmax[i]
+        begin = b * rows
+        for i in range(begin, min(begin + rows, out.shape[0])):
+            best = out[i]
+            found[i - begin] = told
             for c in range(channels):
-                best[c], which[c] = 0, -1
+                best[c] = lowest
+            if told:
+                which = argmax[i]
+                for c in range(channels):
+                    which[c] = -1
         for k in range(bounds.shape[0]):
             for p in range(bounds[k, b], bounds[k, b + 1]):
-                source = others[p]
-                row, best, which = x[source], out[owners[p]], argmax[owners[p]]
+                source, owner = others[p], owners[p]
+                row, best = x[source], out[owner]
+                if told:
+                    which = argmax[owner]
+                    for c in range(channels):
+                        value, old, held = row[c], best[c], which[c]  # without a branch, so in vectors
+                        taken = (held < 0) | (value > old) | ((value != value) & (old == old))  # a NaN is above all
+                        best[c] = value if taken else old
+                        which[c] = source if taken else held
+                else:
+                    found[owner - begin] = True
+                    for c in range(channels):
+                        value, old = row[c], best[c]
+                        best[c] = value if (value > old) | (value != value) else old
+        for i in range(begin, min(begin + rows, out.shape[0])):
+            if not found[i - begin]:
+                best = out[i]
                 for c in range(channels):
-                    value, old, held = row[c], best[c], which[c]  # without a branch, so in vectors
-                    taken = (held < 0) | (value > old) | ((value != value) & (old == old))  # a NaN is above all
-                    best[c] = value if taken else old
-                    which[c] = source if taken else held
+                    best[c] = 0
         b = claim(turn, grain)
 
 
@@ -585,7 +605,7 @@ def spread(grad, argmax, owners, others, bounds, out, rows, turn, grain, n):
 
 
 def pool(x, pairs, counts, out, argmax):
-    """Fill out (M, C) with maxima of the rows that pairs give, and argmax with where they are."""
+    """Fill out (M, C) with maxima of the rows that pairs give, and argmax (M, C) with where they are, unless it has no rows."""
     if 0 in out.shape:
         return
     size, channels = out.shape

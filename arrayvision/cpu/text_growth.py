@@ -12,27 +12,38 @@ from arrayvision.cpu.prefetch import AHEAD, prefetch
 SPAN = 16  # most of a map has no label: so many pixels are passed over at a time
 
 
+@kernel(inline="always")
+def all_are(flat, pixel, label):
+    """Whether SPAN pixels have a label."""
+    other, first = np.int32(0), np.uint64(pixel)
+    for x in range(np.uint64(SPAN)):
+        other |= flat[first + x] ^ label
+    return other == 0
+
+
 @kernel
 def find_runs(labels, counts, runs):
-    """Fill `runs` with the first pixel of each run of one label in a row, its end and its row; how many there are. Each label's
-    pixels are added to `counts`."""
-    flat, columns, count = labels.reshape(-1), labels.shape[1], 0
+    """Fill `runs` with the first pixel of each run of one label in a row, its end and its row; how many there are, of which there may
+    be no room for some. Each label's pixels are added to `counts`."""
+    flat, columns, count, none = labels.reshape(-1), labels.shape[1], 0, np.int32(0)
     for y in range(labels.shape[0]):
         pixel, end = y * columns, (y + 1) * columns
         while pixel < end:
-            block, some = flat[pixel : min(pixel + SPAN, end)], 0
-            for x in range(block.shape[0]):
-                some |= block[x]
-            if some == 0:
+            if pixel + SPAN <= end and all_are(flat, pixel, none):
                 pixel += SPAN
                 continue
-            while flat[pixel] == 0:
+            while pixel < end and flat[pixel] == 0:
                 pixel += 1
+            if pixel == end:
+                break
             start, label = pixel, flat[pixel]
+            while pixel + SPAN <= end and all_are(flat, pixel, label):
+                pixel += SPAN
             while pixel < end and flat[pixel] == label:
                 pixel += 1
             counts[label] += pixel - start
-            runs[count, 0], runs[count, 1], runs[count, 2] = start, pixel, y
+            if count < runs.shape[0]:
+                runs[count, 0], runs[count, 1], runs[count, 2] = start, pixel, y
             count += 1
     return count
 
@@ -52,13 +63,15 @@ def begin(labels, mask, out, free):
 
 
 @kernel
-def leave_out(areas, least, mask, out, free):
+def leave_out(areas, least, mask, runs, out, free):
     """Take labels of fewer than `least` pixels away again."""
-    for y in range(out.shape[0]):
-        row, inner, allowed = out[y], free[y + 1, 1:], mask[y]
-        for x in range(row.shape[0]):
-            if row[x] > 0 and areas[row[x]] < least:
-                row[x], inner[x] = 0, allowed[x]
+    for r in range(runs.shape[0]):
+        y = runs[r, 2]
+        start, size = runs[r, 0] - y * out.shape[1], runs[r, 1] - runs[r, 0]
+        if areas[out[y, start]] < least:
+            own, inner, allowed = out[y, start:], free[y + 1, start + 1 :], mask[y, start:]
+            for x in range(size):
+                own[x], inner[x] = 0, allowed[x]
 
 
 @kernel
@@ -91,12 +104,25 @@ def mean_embeddings(embedding, labels, runs, areas, centers):
     """The mean embedding of each label's pixels, a run of them at a time; NaN for a label without any."""
     flat, vectors = labels.reshape(-1), embedding.reshape(-1, embedding.shape[2])
     for r in range(runs.shape[0]):
-        label, run = flat[runs[r, 0]], vectors[runs[r, 0] : runs[r, 1]]
-        for d in range(run.shape[1]):
+        label, run, d = flat[runs[r, 0]], vectors[runs[r, 0] : runs[r, 1]], 0
+        while d + 4 <= run.shape[1]:  # four sums, of which none waits for another
+            a = b = c = e = 0.0
+            for k in range(run.shape[0]):
+                a += run[k, d]
+                b += run[k, d + 1]
+                c += run[k, d + 2]
+                e += run[k, d + 3]
+            centers[label, d] += a
+            centers[label, d + 1] += b
+            centers[label, d + 2] += c
+            centers[label, d + 3] += e
+            d += 4
+        while d < run.shape[1]:
             total = 0.0
             for k in range(run.shape[0]):
                 total += run[k, d]
             centers[label, d] += total
+            d += 1
     for label in range(centers.shape[0]):
         for d in range(centers.shape[1]):
             centers[label, d] /= areas[label]
@@ -120,12 +146,18 @@ def expand_alike(embedding, runs, centers, limit, contour, free, out, queue):
         label, soon = labels[pixel], np.int64(queue[min(head + AHEAD, count - 1), 1])
         prefetch(vectors, soon - columns)
         prefetch(vectors, soon + columns)
+        center = centers[label]
         for by, move in ((-1, -1), (1, 1), (-width, -columns), (width, columns)):
             if left[place + by]:
-                first, distance = (pixel + move) * size, 0.0
-                for d in range(size):
-                    apart = centers[label, d] - numbers[first + d]
-                    distance += apart * apart
+                first, distance = np.uint64((pixel + move) * size), 0.0
+                if size == 4:  # as published models have it
+                    v, w = center[0] - numbers[first], center[1] - numbers[first + np.uint64(1)]
+                    y, z = center[2] - numbers[first + np.uint64(2)], center[3] - numbers[first + np.uint64(3)]
+                    distance = v * v + w * w + y * y + z * z
+                else:
+                    for d in range(size):
+                        apart = center[d] - numbers[first + np.uint64(d)]
+                        distance += apart * apart
                 near = distance < limit  # without a branch, which would be predicted wrong as often as not
                 left[place + by] = not near
                 labels[pixel + move] = label if near else 0
@@ -144,9 +176,15 @@ def list_pixels(labels, score, runs, names, total, ends, rows):
         part = rows[first : first + end - start]
         for k in range(part.shape[0]):
             part[k, 0], part[k, 1] = across[k], name
-        for k in range(own.shape[0]):
+        a = b = c = 0.0  # four sums, as above
+        for k in range(own.shape[0] // 4):
+            summed += own[4 * k]
+            a += own[4 * k + 1]
+            b += own[4 * k + 2]
+            c += own[4 * k + 3]
+        for k in range(own.shape[0] // 4 * 4, own.shape[0]):
             summed += own[k]
-        total[label] += summed
+        total[label] += (summed + a) + (b + c)
         ends[label] = first + end - start
 
 
@@ -160,8 +198,12 @@ def name_labels(labels, names, rows):
 
 def _runs(labels, count):
     """The numbers of pixels of labels below `count`, and the runs of one label in a row: first pixel, end and row."""
-    areas, runs = np.zeros(count, np.int64), np.empty((labels.size, 3), np.int32)
-    return areas, runs[: find_runs(labels, areas, runs)]
+    areas, runs = np.zeros(count, np.int64), np.empty((64 + labels.size // 16, 3), np.int32)
+    found = find_runs(labels, areas, runs)  # few, unless labels are noise; pages that nobody writes to cost time too
+    if found > len(runs):
+        areas[:], runs = 0, np.empty((found, 3), np.int32)
+        find_runs(labels, areas, runs)
+    return areas, runs[:found]
 
 
 def _room(labels):
@@ -175,8 +217,8 @@ def expand(mask, labels, count, least, grow, out):
     free, queue = _room(labels)
     areas, runs = _runs(labels, count)
     begin(labels, mask, out, free)
-    if least > 1 and areas[1:].min(initial=least) < least:
-        leave_out(areas, least, mask, out, free)
+    if least > 1:
+        leave_out(areas, least, mask, runs, out, free)
     if grow:
         expand_all(runs, free, out, queue)
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from arrayvision import check
-from arrayvision.array import SMALL, _kernels, arrays, quick
+from arrayvision.array import _kernels, arrays, quick
 from arrayvision.errors import InvalidKind, InvalidValue
 from arrayvision.typing import Array
 
@@ -142,11 +142,10 @@ def _bias_act(name, given, bias, dim, act, alpha, gain, clamp, order=0):
 
 
 @functools.lru_cache(1024, typed=True)  # True is no axis, and 1 is
-def _small(shape, biases, dim, act, alpha, gain, clamp):
-    """What a kernel takes for a call of few numbers in usual arrays, with a bias of that shape or None; None where there is
-    something to check, or more numbers."""
+def _plan(shape, biases, dim, act, alpha, gain, clamp):
+    """What a kernel takes for a call of usual arrays, with a bias of that shape or None; None where there is something to check."""
     known, total = ACTIVATIONS.get(act) if type(act) is str else None, math.prod(shape)
-    if known is None or not 0 < total <= SMALL:
+    if known is None or not total:
         return None
     parts = 1, 1, total
     if biases is not None:
@@ -156,10 +155,13 @@ def _small(shape, biases, dim, act, alpha, gain, clamp):
     alpha = known[0] if alpha is None else alpha
     gain = known[1] if gain is None else gain
     clamp = math.inf if clamp is None else clamp
-    if not ({type(alpha), type(gain), type(clamp)} <= _NUMBERS and clamp >= 0):
+    if not {type(alpha), type(gain), type(clamp)} <= _NUMBERS:
         return None
-    kernels = _kernels("cpu", "bias_act")
-    return kernels.pieces_at, tuple(shape), kernels.small(parts, biases is not None, form(act, alpha, 0), gain, clamp)
+    name = "bias_act"
+    alpha, gain = check.number(name, "alpha", alpha), check.number(name, "gain", gain)
+    clamp = check.number(name, "clamp", clamp, 0)
+    fill, sizes, kept = _kernels("cpu", "bias_act").filling(parts, biases is not None, form(act, alpha, 0), gain, clamp)
+    return fill, tuple(shape), sizes, kept
 
 
 def bias_act(
@@ -216,7 +218,7 @@ def bias_act(
     >>> bias_act(np.array([[1.0, -2, 3]]), np.array([0.0, 1, 1]), act="lrelu", gain=1)
     array([[ 1. , -0.2,  4. ]])
     """
-    out = quick(_small, (input, bias), dim, act, alpha, gain, clamp)
+    out = quick(_plan, (input, bias), dim, act, alpha, gain, clamp)
     if out is not None:
         return out
     return _bias_act("bias_act", dict(input=input), bias, dim, act, alpha, gain, clamp)

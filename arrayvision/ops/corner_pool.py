@@ -68,7 +68,8 @@ def _small(shape, mode):
     if len(shape) != 4 or not 0 < math.prod(shape) <= SMALL or mode not in MODES:
         return None
     kernels = _kernels("cpu", "corner_pool")
-    return kernels.pool_at, tuple(shape), kernels.small(shape, mode)
+    place, kept = kernels.small(shape, mode)
+    return kernels.pool_at, tuple(shape), (place,), kept
 
 
 def corner_pool_backward(grad: Array, input: Array, pooled: Array, mode: str) -> Array:

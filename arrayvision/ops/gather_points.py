@@ -56,7 +56,9 @@ def _small(shape, indices):
     (batch, channels, points), count = shape, indices[1]
     if not 0 < batch * channels * count <= SMALL or not 0 < points < 2**31:
         return None
-    return _kernels("cpu", "gather_points").gather_at, (batch, channels, count), (batch, channels, points, count)
+    kernels = _kernels("cpu", "gather_points")
+    place, kept = kernels.small(batch, channels, points, count)
+    return kernels.gather_at, (batch, channels, count), (place,), kept
 
 
 def gather_points_backward(grad: Array, indices: Array, input_shape: Sequence[int]) -> Array:

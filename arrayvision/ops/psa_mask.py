@@ -83,7 +83,9 @@ def _small(shape, psa_type, mask_size):
     result = n, h * w, h, w
     if height * width != m or not 0 < math.prod(result) <= SMALL:
         return None
-    return _kernels("cpu", "psa_mask").lay_at, result, (n, height, width, h, w, collect)
+    kernels = _kernels("cpu", "psa_mask")
+    place, kept = kernels.small(n, height, width, h, w, collect)
+    return kernels.lay_at, result, (place,), kept
 
 
 def psa_mask_backward(grad: Array, psa_type: str | int, mask_size: int | tuple[int, int] | None = None) -> Array:

@@ -416,7 +416,7 @@ def sparse_max_pool(features: Array, pairs: Array, counts: Array, size: int) -> 
     array([[-1.],
            [ 5.]])
     """
-    return sparse_max_pool_with_argmax(features, pairs, counts, size)[0]
+    return _max_pool(features, pairs, counts, size, False)[0].result()
 
 
 def sparse_max_pool_with_argmax(features: Array, pairs: Array, counts: Array, size: int) -> tuple[Array, Array]:
@@ -439,15 +439,21 @@ def sparse_max_pool_with_argmax(features: Array, pairs: Array, counts: Array, si
     TypeError, ValueError
         As `sparse_conv`.
     """
+    out, argmax = _max_pool(features, pairs, counts, size, True)
+    return out.result(), argmax.result()
+
+
+def _max_pool(features, pairs, counts, size, told):
+    """Maxima, and where they are if that is to be told; a GPU's kernels find it in any case."""
     name = "sparse_max_pool"
     at = arrays(name, features=features, pairs=pairs, counts=counts)
     n = at.sizes(features="N C", pairs="2 P", counts="K")
     size = _size(name, size)
     dtype = at.floats(features=features)
     given, numbers = _pairs(at, pairs, counts, n.N, size)
-    out, argmax = at.empty((size, n.C), dtype), at.empty((size, n.C), "int32")
+    out, argmax = at.empty((size, n.C), dtype), at.empty((size if told or at.backend == "cuda" else 0, n.C), "int32")
     at.kernels("sparse_conv").pool(at.read(features, dtype), given, numbers, out.view, argmax.view)
-    return out.result(), argmax.result()
+    return out, argmax
 
 
 def sparse_max_pool_backward(grad: Array, argmax: Array, pairs: Array, counts: Array, rows: int) -> Array:

@@ -70,7 +70,7 @@ def test_infinite_values_and_nan(act, backend):
 
 SHAPES = [
     ((3, 5), 1), ((3, 5), 0), ((1009, 3), 1), ((7, 2, 9), 1), ((2, 3, 5000), 1), ((2, 3, 5000), 2), ((5, 6000), 1), ((4, 70, 64), 1),
-    ((1, 1, 1), 1), ((9000,), 0), ((2, 3, 4, 5), 3),
+    ((1, 1, 1), 1), ((9000,), 0), ((2, 3, 4, 5), 3), ((3, 9000), 1), ((2, 1500, 4), 1), ((2, 200, 49), 1), ((700, 16, 3), 1),
 ]  # fmt: skip
 
 
@@ -155,6 +155,13 @@ X, BIAS = np.zeros((2, 3, 4)), np.zeros(3)
         ("bias_act", dict(clamp="1"), TypeError, "clamp must be a number, got str"),
         ("bias_act", dict(gain=1j), TypeError, "gain must be a number, got complex"),
         ("bias_act", dict(alpha=float("nan")), ValueError, "alpha must be a number, got nan"),
+        (
+            "bias_act",
+            dict(input=X.astype(np.float32), bias=None, alpha=float("nan")),
+            ValueError,
+            "alpha must be a number, got nan",
+        ),
+        ("bias_act", dict(input=X.astype(np.float32), bias=None, gain=10**400), ValueError, "that a float holds"),
         ("bias_act", dict(input=3.0), TypeError, "input must be an array"),
         ("bias_act", dict(input=None), TypeError, "input must be an array, got None"),
         ("fused_bias_leakyrelu", dict(bias=None), TypeError, "bias must be an array, got None"),

@@ -123,7 +123,8 @@ def test_bits_on_any_number_of_threads():
                 out = ops.sparse_conv(x, weight, weight[0, 0], pairs, counts, len(outs))
                 results = outs, pairs, counts, out, *ops.sparse_conv_backward(out, x, weight, out[0], pairs, counts)
                 pooled, argmax = ops.sparse_max_pool_with_argmax(x, pairs, counts, len(outs))
-                results += pooled, argmax, ops.sparse_max_pool_backward(pooled, argmax, pairs, counts, len(x))
+                results += ops.sparse_max_pool(x, pairs, counts, len(outs)), pooled, argmax
+                results += (ops.sparse_max_pool_backward(pooled, argmax, pairs, counts, len(x)),)
                 found.append([a.tobytes() for a in results])
     finally:
         set_num_threads(before)
@@ -188,6 +189,9 @@ def test_the_gradient_of_a_maximum_goes_to_the_first_of_equals_and_nan_is_above_
     np.testing.assert_array_equal(outs, [[0, 0, 0]])
     np.testing.assert_array_equal(out, [[5, np.nan, -1]])
     np.testing.assert_array_equal(argmax, [[1, 2, 1]])
+    for low in (x, np.where(x == -1, -np.inf, x).astype(np.float32)):  # a path of its own
+        expected = on(backend, ops.sparse_max_pool_with_argmax)(low, pairs, counts, 1)[0]
+        np.testing.assert_array_equal(on(backend, ops.sparse_max_pool)(low, pairs, counts, 1), expected)
     grad = np.array([[1, 2, 3]], np.float32)
     back = on(backend, ops.sparse_max_pool_backward)(grad, argmax, pairs, counts, 3)
     np.testing.assert_array_equal(back, [[0, 0, 0], [1, 0, 3], [0, 2, 0]])
@@ -199,6 +203,7 @@ def test_what_has_no_pair(backend):
     out, argmax = on(backend, ops.sparse_max_pool_with_argmax)(x, none, zeros, 2)
     np.testing.assert_array_equal(out, np.zeros((2, 2)))
     np.testing.assert_array_equal(argmax, np.full((2, 2), -1))
+    np.testing.assert_array_equal(on(backend, ops.sparse_max_pool)(x, none, zeros, 2), np.zeros((2, 2)))
     bias = np.array([1, 2, 3], np.float32)
     out = on(backend, ops.sparse_conv)(x, np.ones((4, 2, 3), np.float32), bias, none, zeros, 2)
     np.testing.assert_array_equal(out, [bias, bias])

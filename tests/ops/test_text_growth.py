@@ -129,6 +129,21 @@ def test_pixel_group_random(shape, dtype, backend):
             assert got[0] == pytest.approx(wanted[0], rel=1e-12)
 
 
+@pytest.mark.parametrize("size", [1, 3, 4, 6])
+def test_labels_that_change_from_pixel_to_pixel(size):
+    """There are more runs of one label than kernels make room for at first; and embeddings are of any size."""
+    masks, _, contour, _, embedding, score = scene(40, 50, 0, size=size)
+    labels = np.random.default_rng(1).integers(0, 5, (40, 50)).astype(np.int32)
+    labels[:, 30:] = np.minimum(labels[:, 30:], 1) * 4
+    least = int(np.median(np.bincount(labels.ravel())[1:]))
+    np.testing.assert_array_equal(ops.contour_expand_labels(masks, labels, least, 4), grown(masks, labels, least))
+    expected = grouped(masks[0], embedding, labels, contour, 5, 0.7)
+    out = ops.pixel_group(score, masks[0], embedding, labels, contour, 5, 0.7)
+    for mine, theirs in zip(out, listed(score, expected, 5), strict=True):
+        assert mine[1:] == theirs[1:]
+        np.testing.assert_allclose(mine[0], theirs[0], rtol=1e-6)
+
+
 @pytest.mark.parametrize("name", ["numpy", "torch", "jax", "array_api_strict"])
 def test_kinds_of_labels_and_masks(name, backend):
     """Any numbers that are whole, any flags; in any layout."""
