@@ -28,5 +28,5 @@ def environment():
 
 if __name__ == "__main__":
     arguments = sys.argv[1:] or ["tests/ops", "-m", "not alone and not cuda", "-k", "emulated"]
-    command = [sys.executable, "-m", "pytest", "-p", "no:xdist", *arguments]
+    command = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "worksteal", *arguments]
     sys.exit(subprocess.run(command, env=environment()).returncode)

@@ -84,6 +84,29 @@ def test_an_error_in_any_thread_reaches_the_caller():
     np.testing.assert_array_equal(run(), expected())
 
 
+@pytest.mark.skipif(threads._processor() < 0, reason="the system doesn't tell which processor a thread runs on")
+@pytest.mark.skipif(threads._allowed() < 2, reason="helpers have no other processor")
+def test_helpers_keep_off_the_processor_of_their_caller(monkeypatch):
+    threads._before_fork()  # helpers of earlier tests end
+    threads._lock.release()
+    monkeypatch.setattr(threads, "SELDOM", 0)
+    whole = os.sched_getaffinity(0)
+    try:
+        np.testing.assert_array_equal(run(), expected())
+        (helper,) = threads._helpers
+        for processor in sorted(whole)[:2] * 2:
+            os.sched_setaffinity(0, {processor})
+            np.testing.assert_array_equal(run(), expected())
+            assert os.sched_getaffinity(helper.native_id) == whole - {processor}
+        os.sched_setaffinity(helper.native_id, {processor})  # by someone who knows better
+        threads._keep_off(processor)
+        assert os.sched_getaffinity(helper.native_id) == {processor}
+    finally:
+        os.sched_setaffinity(0, whole)
+        threads._before_fork()
+        threads._lock.release()
+
+
 def test_sixteen_threads_at_once():
     set_num_threads(3)
     wanted, wrong = expected(), []

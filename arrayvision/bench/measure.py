@@ -113,7 +113,9 @@ def run(case: Case, seconds: float = 2.0) -> dict:
         start = time.perf_counter()
         results[name] = call()
         once[name] = time.perf_counter() - start
-    agrees = {n: case.agree(results["arrayvision"], r) for n, r in results.items() if case.agree and n != "arrayvision"}
+    agrees = {
+        n: bool(case.agree(results["arrayvision"], r)) for n, r in results.items() if case.agree and n != "arrayvision"
+    }
     del results
     megabytes = memory(case.ours) if case.before is None else None
     total = sum(once.values())

@@ -14,6 +14,8 @@ many threads, forks and interpreter shutdown can't deadlock. Ctrl-C is seen when
 """
 
 import _thread
+import contextlib
+import ctypes
 import functools
 import math
 import os
@@ -21,6 +23,7 @@ import pathlib
 import queue
 import sys
 import threading
+import time
 from collections import deque
 
 import numpy as np
@@ -140,6 +143,7 @@ def _work(kernel, args, tickets, errors):
 
 
 def _start(count):
+    global _kept_off
     with _lock:
         while len(_helpers) < count:
             thread = threading.Thread(target=_help, args=(_queue,), daemon=True, name="arrayvision")
@@ -148,6 +152,58 @@ def _start(count):
             except RuntimeError:  # the interpreter is shutting down, or no more threads: the caller does it all
                 return
             _helpers.append(thread)
+            _kept_off = -1, 0
+            mother = _masks.get(
+                threading.get_native_id()
+            )  # a helper that calls for helpers, whose processors they inherit
+            if mother is not None:
+                _masks[thread.native_id] = mother
+
+
+# ---- where helpers run ---------------------------------------------------------------------------------------------
+FEW = 15  # helpers that are moved when their caller moves: each takes a microsecond
+SELDOM = 10_000_000  # nanoseconds between two moves, lest two callers move them to and fro
+_kept_off = -1, 0  # the processor that helpers keep off, and since when
+_masks: dict[
+    int, tuple[set, set]
+] = {}  # of helpers: the processors it may use as the system said, and those it was given
+
+
+def _processor():
+    """The number of the processor that the caller runs on, or -1 where the system doesn't tell."""
+    return -1
+
+
+if sys.platform == "linux":
+    with contextlib.suppress(OSError, AttributeError):  # a C library without it
+        _processor = ctypes.PyDLL(None).sched_getcpu
+
+
+def _keep_off(processor):
+    """Let helpers run on any processor but their caller's.
+
+    Threads of other libraries' pools, torch's OpenMP among them, wait for their next work by spinning for milliseconds. To
+    the scheduler all processors are busy then, and it wakes a helper where the helper ran last, which may be its caller's:
+    the two take turns there, and two threads are worth one.
+    """
+    global _kept_off
+    now = time.monotonic_ns()
+    if now - _kept_off[1] < SELDOM:
+        return
+    with _lock:
+        _kept_off = processor, now
+        for helper in _helpers if len(_helpers) <= FEW else ():
+            number = helper.native_id
+            with contextlib.suppress(OSError):  # the processors were taken away, or the thread has ended
+                may = os.sched_getaffinity(number)
+                whole, given = _masks.get(number, (may, may))
+                if may != given:  # someone else has moved it
+                    whole = may
+                wanted = whole - {processor}
+                if len(wanted) >= len(_helpers) and wanted != may:
+                    os.sched_setaffinity(number, wanted)
+                    may = wanted
+                _masks[number] = whole, may
 
 
 def _before_fork():
@@ -158,6 +214,7 @@ def _before_fork():
     for thread in _helpers:
         thread.join()
     _helpers.clear()
+    _masks.clear()
 
 
 def _in_child():
@@ -192,6 +249,9 @@ def parallel_for(kernel, n, grain, *args, cost=math.inf):
         return kernel(*args)
     if len(_helpers) < count:
         _start(count)
+    processor = _processor()
+    if processor != _kept_off[0]:
+        _keep_off(processor)
     locks = [_thread.allocate_lock() for _ in range(count)]
     for lock in locks:
         lock.acquire()

@@ -15,6 +15,7 @@ def place(monkeypatch):
     if emulator.sanitize:
         pytest.skip("times and races are no matter of the sanitizers")
     monkeypatch.setattr(array, "EMULATED", True)
+    monkeypatch.setattr(emulator, "races", True)  # the build that other tests have
     return gpu.Place(emulated=True)
 
 

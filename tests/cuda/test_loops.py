@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from arrayvision import array, cases, ops
+from arrayvision import cases, ops
 from arrayvision.cuda import emulator, loops, roi_bins, runtime
 from tests.conftest import use
 
@@ -136,7 +136,7 @@ def test_parts_are_all_items_in_turn(monkeypatch):
 @pytest.mark.parametrize("dtype", (np.float16, np.float32, np.float64))
 def test_runs_of_elements_are_the_same_wherever_arrays_begin(classes, dtype, monkeypatch):
     """Loads of 16 bytes where arrays begin at multiples of that, and of single elements where they don't."""
-    monkeypatch.setattr(array, "EMULATED", True)
+    use("emulated", monkeypatch)
     rng = np.random.default_rng(0)
     labels, bias = np.arange(13) % classes, rng.standard_normal(classes).astype(dtype)
     room = np.empty(13 * classes * 2 + 16, dtype)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from arrayvision import array, ops
-from tests.conftest import on
+from arrayvision import ops
+from tests.conftest import on, use
 
 FEATURES = np.arange(12.0).reshape(2, 2, 3) + 1
 BAD = (-1, 3, 2**31 - 1, -(2**31))
@@ -68,7 +68,7 @@ def test_scores_in_a_fixed_order(monkeypatch):
     score = rng.random((2, 5, 4, 3)), rng.random((2, 3, 3, 7)), rng.random((2, 3, 3, 7)), rng.integers(0, 3, (2, 5, 4))
     given = rng.random((2, 7, 5, 4)), *score
     expected = ops.assign_score_withk_backward(*given)
-    monkeypatch.setattr(array, "EMULATED", True)
+    use("emulated", monkeypatch)
     torch.use_deterministic_algorithms(True)
     try:
         found = ops.assign_score_withk_backward(*map(torch.from_numpy, given))

@@ -7,7 +7,7 @@ from arrayvision import array, ops
 from arrayvision.cases.multi_scale_deformable_attn import inputs, plain
 from arrayvision.cuda import multi_scale_deformable_attn as on_cuda
 from tests import golden
-from tests.conftest import Library, on
+from tests.conftest import Library, on, use
 
 NAMES = ("value", "value_spatial_shapes", "sampling_locations", "attention_weights")
 
@@ -58,7 +58,7 @@ def test_any_number_of_channels(channels, dtype, backend):
 
 def test_sixteen_bytes_at_a_time(monkeypatch):
     """A head that begins at no multiple of 16 bytes is read number by number, with the same result."""
-    monkeypatch.setattr(array, "EMULATED", True)
+    use("emulated", monkeypatch)
     given = in_dtype(inputs(1, 3, 2, 8, ((3, 4), (2, 2)), 2), np.float32)
     launched = []
     launch = on_cuda.KERNELS.launch

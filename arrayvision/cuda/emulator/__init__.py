@@ -39,7 +39,7 @@ FLAGS = [
 ]
 SANITIZE = [
     "-O1",
-    "-g",
+    "-g1",
     "-fsanitize=address,undefined,float-cast-overflow",
     "-fno-sanitize-recover=all",
     "-fno-omit-frame-pointer",
