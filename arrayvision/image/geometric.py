@@ -334,6 +334,8 @@ def imrescale(
     h, w = img.shape[:2]
     if h < 1 or w < 1:
         raise ValueError(f"imrescale: img must have pixels, got shape {tuple(img.shape)}")
+    if max(h, w) > 1 << 30:
+        raise ValueError(f"imrescale: img must be at most {1 << 30} pixels wide and high, got shape {tuple(img.shape)}")
     size, factor = rescale_size((w, h), scale, return_scale=True)
     resized = imresize(img, size, interpolation=interpolation, backend=backend)
     return (resized, factor) if check.flag("imrescale", "return_scale", return_scale) else resized

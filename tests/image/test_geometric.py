@@ -324,3 +324,11 @@ def test_layouts_and_inputs_kept(name):
     for layout, view in views(img):
         np.testing.assert_array_equal(function(view), wanted, err_msg=layout)
         np.testing.assert_array_equal(view, photo(), err_msg=layout)
+
+
+@pytest.mark.parametrize("shape", [(1, 2**31 + 5, 3), (2**31 + 5, 1, 3)])
+def test_imrescale_of_sides_that_opencv_cannot_count(shape):
+    """The error is about what the caller gave, not about a helper's argument."""
+    img = np.broadcast_to(np.zeros((1, 1, 1), np.uint8), shape)
+    with pytest.raises(ValueError, match=r"^imrescale: img must"):
+        image.imrescale(img, (8, 8))
