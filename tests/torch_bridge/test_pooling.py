@@ -277,6 +277,12 @@ def test_simple_roi_align(aligned):
         expected = torch.nn.functional.grid_sample(x[int(image)][None], grid, align_corners=not aligned)
         torch.testing.assert_close(out[k], expected[0], rtol=1e-6, atol=1e-6)
     module = ops.SimpleRoIAlign(SIZE, 0.5, aligned)
+    beyond = torch.cat(
+        [rois, rois + torch.tensor([0, -9.0, -5, 9, 5]), rois * torch.tensor([1, 1, 1, torch.inf, torch.nan])]
+    )
+    for regions in (rois, beyond[:8], beyond):  # without gradients another sampler runs
+        torch.testing.assert_close(module(x.detach(), regions), module(x, regions).detach(), equal_nan=True)
+    assert torch.autograd.gradgradcheck(lambda x: module(x, rois), x)
     assert torch.autograd.gradcheck(lambda x: module(x, rois), x)
     compiled = torch.compile(lambda x: module(x, rois).sin().sum(), fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(

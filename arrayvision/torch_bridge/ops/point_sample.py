@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from arrayvision import check
 from arrayvision.errors import InvalidKind, InvalidValue
 from arrayvision.ops import _roi
-from arrayvision.torch_bridge.library import check_tensors, result_dtype
+from arrayvision.torch_bridge.library import check_tensors, result_dtype, unrecorded
 from arrayvision.torch_bridge.ops._modules import shown
 
 
@@ -355,6 +355,14 @@ def _sample_rois(features, rois, points, align_corners):
                 f"SimpleRoIAlign: rois[{k}] has batch index {float(first[k]):g}, which must be within [0, {batch})"
             )
     image = first.long().clamp(0, max(batch - 1, 0))[:, None, None]
+    if (
+        features.dtype in (torch.float32, torch.float64)
+        and features.is_cpu
+        and features.numel()
+        and unrecorded(features, rois)
+        and bool((points.abs() < 1e6).all())  # so neither NaN nor out of the sampler's integers
+    ):
+        return _sample_images(features, image[:, 0, 0], points, align_corners)
     flat = features.permute(0, 2, 3, 1).reshape(batch * height * width, channels)
     total = 0
     for dy in (0, 1):
@@ -367,3 +375,17 @@ def _sample_rois(features, rois, points, align_corners):
             value = flat[(image * height + row) * width + column]
             total = total + value * torch.where(inside, weight, weight * 0)[..., None]
     return total.permute(0, 3, 1, 2)
+
+
+def _sample_images(features, image, points, align_corners):
+    """The same, one image after the other, by torch's sampler: on the CPU it is faster, but has no second derivatives, and
+    what it is called with depends on the values of the regions."""
+    count, rows, columns, _ = points.shape
+    out = features.new_empty((count, features.shape[1], rows, columns))
+    grid = 2 * points - 1
+    for b in image.unique().tolist():
+        mine = (image == b).nonzero()[:, 0]
+        at = grid[mine].reshape(1, -1, columns, 2)
+        values = F.grid_sample(features[b : b + 1], at, align_corners=align_corners)
+        out[mine] = values.reshape(-1, len(mine), rows, columns).transpose(0, 1)
+    return out
