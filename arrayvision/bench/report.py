@@ -76,6 +76,10 @@ def report(names=(), out: str | None = None, seconds: float = 2.0) -> None:
                 continue
             row = run(case, seconds)
             results.append(row)
+            if out:  # after each, lest an error in a later one loses them
+                path = pathlib.Path(out)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(json.dumps({"machine": about, "results": results}, indent=1) + "\n")
             peers = "  ".join(
                 f"{n} {row['milliseconds'][n]:.3f} ({r:.1f}x{'' if row['agree'].get(n, True) else ', RESULTS DIFFER'})"
                 for n, r in row["ratios"].items()
@@ -89,7 +93,3 @@ def report(names=(), out: str | None = None, seconds: float = 2.0) -> None:
                 f"{case.name:58} {row['milliseconds']['arrayvision']:10.4f} {held:13}  {peers}  {goal}{mark}",
                 flush=True,
             )
-    if out:
-        path = pathlib.Path(out)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"machine": about, "results": results}, indent=1) + "\n")

@@ -67,7 +67,8 @@ def test_as_on_arrays(case):
 def test_gradients(case, backend):
     if backend == "cuda":
         pytest.skip("tensors of the CPU")
-    assert torch.autograd.gradcheck(function(case), tensors(case), nondet_tol=0)
+    # In the emulator along one direction: kernels of the CPU, which others are compared with, along all.
+    assert torch.autograd.gradcheck(function(case), tensors(case), nondet_tol=0, fast_mode=backend == "emulated")
     if backend == "cpu":
         for k in range(len(case.wrt)):  # one alone
             args = [x.detach().requires_grad_(i == k) for i, x in enumerate(tensors(case))]
