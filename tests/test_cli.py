@@ -2,10 +2,12 @@
 
 import importlib
 import inspect
+import json
 import os
 import pkgutil
 import subprocess
 import sys
+import types
 
 import cv2
 import numpy as np
@@ -14,7 +16,7 @@ from numba.core.dispatcher import Dispatcher
 
 import arrayvision.cpu
 from arrayvision import cli, demo, warmup
-from arrayvision.bench import measure
+from arrayvision.bench import measure, report
 
 
 def run(*arguments, **kwargs):
@@ -125,6 +127,28 @@ if __name__ == "__main__":
 def test_bench(capsys):
     assert cli.main(["bench", "bbox_overlaps, 1 x 1, NumPy"]) == 0
     assert "bbox_overlaps, 1 x 1, NumPy" in capsys.readouterr().out
+
+
+def test_bench_without_optional_packages(capsys, monkeypatch, tmp_path):
+    """Cases that need a package are left out, the others are timed and kept."""
+
+    def cases():
+        yield measure.Case("first", lambda: 1)
+        raise ImportError("No module named 'cv2'")
+
+    names = [*report.modules()]
+    assert "arrayvision.bench.video" in names and "arrayvision.bench.ops.focal_loss" in names
+    monkeypatch.setattr(report, "modules", lambda: ["some", "lacking", "more"])
+    files = {"some": cases, "more": lambda: [measure.Case("last", lambda: 1)]}
+    for name, made in files.items():
+        monkeypatch.setitem(sys.modules, name, types.SimpleNamespace(cases=made))
+    monkeypatch.setitem(sys.modules, "lacking", None)  # importing it is an error
+    report.report(out=str(tmp_path / "new" / "found.json"), seconds=0.01)
+    said = capsys.readouterr().out
+    assert "lacking: the rest of its cases is left out: import of lacking halted" in said
+    assert "some: the rest of its cases is left out: No module named 'cv2'" in said
+    kept = json.loads((tmp_path / "new" / "found.json").read_text())
+    assert [row["case"] for row in kept["results"]] == ["first", "last"]
 
 
 @pytest.mark.skipif(
