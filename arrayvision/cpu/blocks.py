@@ -22,7 +22,7 @@ def lanes(dtype) -> int:
     return BYTES // np.dtype(dtype).itemsize
 
 
-def _wide(context):
+def wide_registers(context):
     """Whether what is compiled for has 32 registers of 64 bytes; else blocks are worked on in parts."""
     target = context.codegen()
     return "+avx512f" in target._tm_features or target._get_host_cpu_name() == "x86-64-v4"
@@ -35,7 +35,7 @@ def _sums(context, builder, kind, left, right, spread, first, second, result, ad
     a, at, a_step, loops = first
     b, start, b_step, b_loops = second
     target, to, out_left, out_right = result
-    wide = _wide(context)
+    wide = wide_registers(context)
     width = BYTES // size if wide else BYTES // 2 // size
     rights = right if wide or left * right <= NARROW else -(-right // 2)
     vector = ir.VectorType(context.get_value_type(kind), width)

@@ -11,10 +11,19 @@ import math
 from collections import namedtuple
 
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
 
 from arrayvision.cpu import kernel
+from arrayvision.cpu.blocks import BYTES, wide_registers
+from arrayvision.cpu.prefetch import prefetch_at
 
 SUMS = {"contract"}  # for kernels that call what is here, which is compiled as part of them, once and not in each step
+LANES = 16  # of a vector, of the smallest numbers
+VECTORS = 8  # of sums
+CACHED = 2**17  # numbers that need not be asked for
 ENOUGH = 8192  # outputs of a band, about: what is summed stays in the first cache
 # How a band is filtered. An Axis has phases, parts, how many outputs of a phase and inputs of a part a band has, and where
 # in the parts input 0 lies. Each phase of rows and columns has taps: how many, where their inputs begin, and their weights.
@@ -67,7 +76,7 @@ def _plan(weights, up, down, before, band):
 
 
 def _space(plan):
-    return plan.sums + plan.columns.phases * plan.rows.outputs * plan.columns.inputs
+    return plan.sums + plan.columns.phases * plan.rows.outputs * plan.columns.inputs + LANES
 
 
 def _factors(weights):
@@ -154,28 +163,67 @@ def zeros(count, dtype):
     return out
 
 
-@kernel(inline="always")
-def weigh(out, n, x, at, weights, count):
-    """out[j] = the sum of weights[k] * x[at[k] + j] over k < count, for j < n."""
-    k = 0
-    if count < 4:
-        for j in range(n):
-            out[j] = 0
-    while k + 4 <= count:
-        a, b, c, d = weights[k], weights[k + 1], weights[k + 2], weights[k + 3]
-        p, q, r, s = np.uint64(at[k]), np.uint64(at[k + 1]), np.uint64(at[k + 2]), np.uint64(at[k + 3])
-        if k == 0:
-            for j in range(n):
-                out[j] = a * x[p + j] + b * x[q + j] + c * x[r + j] + d * x[s + j]
-        else:
-            for j in range(n):
-                out[j] += a * x[p + j] + b * x[q + j] + c * x[r + j] + d * x[s + j]
-        k += 4
-    while k < count:
-        a, p = weights[k], np.uint64(at[k])
-        for j in range(n):
-            out[j] += a * x[p + j]
-        k += 1
+@intrinsic
+def weigh(typingctx, out, to, n, x, at, weights, count, ask, stride):
+    """out[to + j] = the sum of weights[k] * x[at[k] + j] over k < count, for j < n and up to LANES more.
+
+    Sums of several vectors stay in registers, in LLVM's vectors: Numba's loops would keep them in memory. Meanwhile memory
+    is asked for, `stride` bytes further on in each step, from the address `ask` on; none if that is 0.
+    """
+    kind = out.dtype
+
+    def codegen(context, builder, signature, args):
+        target, source, places, numbers = (
+            context.make_array(signature.args[i])(context, builder, args[i]).data for i in (0, 3, 4, 5)
+        )
+        to, n, count, stride = args[1], args[2], args[6], args[8]
+        asked = cgutils.alloca_once_value(builder, args[7])
+        align = kind.bitwidth // 8
+        lanes = BYTES // align
+        vector = ir.VectorType(context.get_value_type(kind), lanes)
+        none, zero = ir.Constant(vector, ir.Undefined), ir.Constant(vector, [0.0] * lanes)
+        first_lane = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
+
+        def place(data, first, k):
+            start = builder.add(first, ir.Constant(first.type, k * lanes))
+            return builder.bitcast(builder.gep(data, [start]), vector.as_pointer())
+
+        begun = cgutils.alloca_once_value(builder, ir.Constant(n.type, 0))
+        for many in (VECTORS if wide_registers(context) else VECTORS // 2, 1):
+            sums = [cgutils.alloca_once(builder, vector) for _ in range(many)]
+            step = ir.Constant(n.type, many * lanes)
+            rest = builder.sub(n, builder.load(begun))
+            if many == 1:
+                rest = builder.add(rest, ir.Constant(n.type, lanes - 1))
+            with cgutils.for_range(builder, builder.sdiv(rest, step)):
+                j = builder.load(begun)
+                for total in sums:
+                    builder.store(zero, total)
+                with cgutils.for_range(builder, count) as loop:
+                    if many > 1:
+                        with builder.if_then(builder.icmp_signed("!=", stride, ir.Constant(stride.type, 0))):
+                            here = builder.load(asked)
+                            for line in range(2):
+                                address = builder.add(here, ir.Constant(here.type, line * BYTES))
+                                prefetch_at(builder, builder.inttoptr(address, ir.IntType(8).as_pointer()))
+                            builder.store(builder.add(here, stride), asked)
+                    first = builder.add(builder.load(builder.gep(places, [loop.index])), j)
+                    one = builder.insert_element(
+                        none, builder.load(builder.gep(numbers, [loop.index])), ir.Constant(ir.IntType(32), 0)
+                    )
+                    weight = builder.shuffle_vector(one, none, first_lane)
+                    for k, total in enumerate(sums):
+                        term = builder.fmul(
+                            weight, builder.load(place(source, first, k), align=align), flags=("contract",)
+                        )
+                        builder.store(builder.fadd(builder.load(total), term, flags=("contract",)), total)
+                for k, total in enumerate(sums):
+                    builder.store(builder.load(total), place(target, builder.add(to, j), k), align=align)
+                builder.store(builder.add(j, step), begun)
+        return context.get_dummy_value()
+
+    size = types.int64
+    return types.none(out, size, size, x, at, weights, size, size, size), codegen
 
 
 @kernel(inline="always")
@@ -238,11 +286,24 @@ def filter_rows(way, memory, x, origin, height, width, bias, top, rows, out, sta
             target, at, wide = (out, start + (y - top) * columns, columns) if last else (between, 0, width)
             lay(plan, source, low, high, width, b, y, own)
             size, count, n = plan.columns.inputs, plan.columns.phases, plan.rows.phases
-            each, many = plan.rows.outputs * size, np.uint64((plan.rows.outputs - 1) * size + plan.columns.outputs)
+            each, many = plan.rows.outputs * size, (plan.rows.outputs - 1) * size + plan.columns.outputs
+            # The next band's inputs are asked for meanwhile: asked for at once when they are laid out, they are waited for.
+            after = (
+                plan.rows.parts * ((y + tall) // plan.rows.phases + plan.rows.inputs - plan.rows.outputs)
+                - plan.rows.first
+            )
+            share = (
+                plan.rows.parts * plan.rows.outputs * width * x.itemsize // (n * count) if source.size > CACHED else 0
+            )
+            ask = np.int64(source.ctypes.data) + (after - low) * width * x.itemsize
             for p in range(n):
                 for q in range(count):
                     k = p * count + q
-                    weigh(own[plan.sums + q * each :], many, own, plan.at[k], plan.weights[k], plan.counts[k])
+                    stride = share // max(1, many // (VECTORS * LANES) * plan.counts[k])
+                    weigh(
+                        own, plan.sums + q * each, many, own, plan.at[k], plan.weights[k], plan.counts[k], ask + k * share,
+                        stride,
+                    )  # fmt: skip
                 for j in range((here - p + n - 1) // n):
                     to, a = np.uint64(at + (p + j * n) * wide), np.uint64(plan.sums + j * size)
                     if count == 1:

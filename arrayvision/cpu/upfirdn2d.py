@@ -4,6 +4,8 @@ from arrayvision.cpu import fir, kernel
 from arrayvision.cpu.fir import filter_rows, zeros
 from arrayvision.cpu.threads import claim, parallel_for
 
+MANY = 64  # bands of which a thread takes several that follow each other
+
 
 @kernel(fastmath=fir.SUMS)
 def bands(way, x, out, height, turn, grain, n):
@@ -29,4 +31,5 @@ def upfirdn2d(x, weights, flip, gain, up, down, before, out):
         height = fir.band(way)
         area = height * columns
         blocks = planes * -(-rows // height)
-        parallel_for(bands, blocks, max(1, 8192 // area), way, x, out, height, cost=area * fir.cost(way))
+        grain = max(4 if blocks >= MANY else 1, 8192 // area)  # a thread has what it asked for
+        parallel_for(bands, blocks, grain, way, x, out, height, cost=area * fir.cost(way))
