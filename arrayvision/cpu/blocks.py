@@ -37,7 +37,7 @@ def _sums(context, builder, kind, left, right, spread, first, second, result, ad
     target, to, out_left, out_right = result
     wide = wide_registers(context)
     width = BYTES // size if wide else BYTES // 2 // size
-    rights = right if wide or left * right <= NARROW else -(-right // 2)
+    rights = right if wide or left * right <= NARROW else right // 2 if right % 2 == 0 else 1
     vector = ir.VectorType(context.get_value_type(kind), width)
     none = ir.Constant(vector, ir.Undefined)
     first_lane = ir.Constant(ir.VectorType(ir.IntType(32), width), [0] * width)

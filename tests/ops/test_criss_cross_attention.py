@@ -1,11 +1,19 @@
 """criss_cross_attention on maps that need several stretches of lanes and groups of rows, with huge energies and NaN; its module."""
 
+import os
+import pathlib
+import platform
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
 from arrayvision import ops
 from arrayvision.cases.criss_cross_attention import _inputs, plain
 from tests.conftest import Library
+
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 def einsum(query, key, value):
@@ -104,3 +112,21 @@ def test_module():
         CrissCrossAttention(4)
     with pytest.raises(ValueError, match=r"^CrissCrossAttention: x must have shape \(N, 32, H, W\), got"):
         module(x[:, :8])
+
+
+NARROW = """
+import numpy as np
+from arrayvision import ops
+from arrayvision.cases.criss_cross_attention import _inputs, plain
+for width in (30, 50, 90):  # vectors of 64 bytes by threes, by fours, and both
+    inputs = {name: x.astype(np.float32) for name, x in _inputs(1, 3, 13, 3, width).items()}
+    np.testing.assert_allclose(ops.criss_cross_attention(**inputs), plain(**inputs), rtol=1e-5, atol=1e-5)
+"""
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="asks for code of a level of x86-64")
+def test_code_for_registers_of_32_bytes():
+    """Blocks are worked on in parts, which are the block and no more."""
+    environment = {**os.environ, "NUMBA_CPU_NAME": "x86-64-v3", "NUMBA_CPU_FEATURES": ""}
+    done = subprocess.run([sys.executable, "-c", NARROW], capture_output=True, text=True, env=environment, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
