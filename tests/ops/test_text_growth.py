@@ -284,6 +284,16 @@ def test_labels_out_of_range_that_a_gpu_does_not_look_at(monkeypatch):
     np.testing.assert_array_equal(out, grouped(masks[0], embedding, clean, contour, count, 0.8))
 
 
+def test_maps_whose_border_32_bits_do_not_count():
+    """A column of 2**30 pixels has three times as many with its border; nothing of it is read."""
+    labels = np.broadcast_to(np.int32(0), (2**30, 1))
+    masks, embedding = np.broadcast_to(True, (1, 2**30, 1)), np.broadcast_to(np.float32(0), (2**30, 1, 1))
+    with pytest.raises(ValueError, match="internal_kernel_label must have at most 2147483646 pixels"):
+        ops.contour_expand_labels(masks, labels, 1, 1)
+    with pytest.raises(ValueError, match="kernel_label must have at most 2147483646 pixels"):
+        ops.pixel_group_labels(masks[0], embedding, labels, labels, 2, 0.5)
+
+
 def test_wrong_arguments():
     masks, labels, contour, count, embedding, score = scene(8, 9, 0)
     contour_args = dict(kernel_mask=masks, internal_kernel_label=labels, min_kernel_area=0, kernel_num=count)
