@@ -28,6 +28,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from arrayvision.errors import InvalidKind, InvalidValue
+from arrayvision.replay import spoil, watched, with_tensors
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
@@ -164,6 +165,10 @@ class NumPy:
         out = np.empty(shape, _FLOAT32)
         return None if kernel(*places, out.__array_interface__["data"][0], *sizes) is False else out
 
+    def replay(self, run, given, numbers):
+        """What `replay` below returns."""
+        return run(*given, *numbers)
+
     # -- what launches of CUDA kernels need; on NumPy arrays, in the emulator --
     def argsort(self, x):
         """The stable order of integers, as int64."""
@@ -209,6 +214,7 @@ class Torch(NumPy):
         self._gpu: dict = {}
         self._float32 = torch.float32
         self.quick = _quick_with_tensors(torch)
+        self.replay = with_tensors(torch, self)
         self._strided, self._dual = torch.strided, torch.autograd.forward_ad
         self.pointer = torch.Tensor.data_ptr  # which a method of ours would take twice as long to call
         self._recording, self._wrapped = torch.is_grad_enabled, torch._C._functorch.is_functorch_wrapped_tensor
@@ -277,6 +283,7 @@ class Torch(NumPy):
         return x.numpy()
 
     def bounds(self, x):
+        spoil()
         if x.dtype in self._unsigned:  # torch has no minimum of these
             x = x.detach().cpu().numpy()
             return x.min().item(), x.max().item()
@@ -287,11 +294,15 @@ class Torch(NumPy):
         wanted = self._dtypes[dtype]
         if x.dtype is wanted and x.is_contiguous() and not x.is_neg():
             return x  # what is usual, quickly: only its address is asked for
+        spoil()
         return x.detach().to(wanted).resolve_neg().contiguous()
 
     def empty(self, shape, dtype, device):
         if self.on_gpu(device):
             array = self.torch.empty(shape, dtype=self._dtypes[dtype], device=device)
+            watch = watched()
+            if watch is not None:
+                watch.allocated.append(array)
             return array, array
         # In the CPU's memory NumPy allocates: its large arrays lie in huge pages, and writing one takes a third of the time.
         view = np.empty(shape, _DTYPES.get(dtype) or numpy_dtype(dtype))
@@ -300,6 +311,7 @@ class Torch(NumPy):
         return self.torch.from_numpy(view), view
 
     def from_host(self, array, dtype, device):
+        spoil()
         return self.torch.from_numpy(array).to(device, self._dtypes[dtype])
 
     def plain(self, x):
@@ -324,6 +336,7 @@ class Torch(NumPy):
         return self.torch.from_numpy(array)
 
     def fetched(self, x):
+        spoil()
         return x.cpu().numpy()
 
     def stream(self, device):
@@ -335,18 +348,23 @@ class Torch(NumPy):
         return device.index
 
     def argsort(self, x):
+        spoil()
         return self.torch.sort(x, stable=True).indices
 
     def running_sum(self, x):
+        spoil()
         return self.torch.cumsum(x, 0, dtype=self.torch.int64)
 
     def zero(self, x):
+        spoil()
         x.zero_()
 
     def matmul(self, a, b, out):
+        spoil()
         self.torch.matmul(a, b, out=out)
 
     def deterministic(self):
+        spoil()  # another call may find another answer
         return self.torch.are_deterministic_algorithms_enabled()
 
 
@@ -645,6 +663,14 @@ def quick(plan, given, *more, integers=None):
     """
     library = _of_type.get(type(given[0]))
     return None if EMULATED or library is None else library.quick(plan, given, more, integers)
+
+
+def replay(run, given, *numbers):
+    """``run(*given, *numbers)``, a function's whole work, of arrays (or None) and numbers; of usual tensors on a GPU by the launches that
+    the same call made before (see `arrayvision.replay`). What these are must follow from shapes, dtypes and numbers.
+    """
+    library = _of_type.get(type(given[0]))
+    return run(*given, *numbers) if library is None else library.replay(run, given, numbers)
 
 
 SMALL = 16384  # numbers of a result: more are worth threads, and take longer than the checks
