@@ -86,6 +86,7 @@ class NumPy:
     name = "NumPy"
     noun = "a NumPy array"
     fresh = False  # whether `host` gives an array object that nobody else holds
+    views = True  # whether first rows of an array are a view, which takes no compiling, and `item` reads a number
 
     def refuse(self, function, argument, x):
         """Raise for an array whose values can't be read, or would be read wrong."""
@@ -487,6 +488,7 @@ class CuPy(NumPy):
 class JAX(NumPy):
     name = "JAX"
     noun = "a JAX array"
+    views = False
 
     def plain(self, x):
         return None
@@ -535,6 +537,8 @@ class JAX(NumPy):
 
 class DLPack(NumPy):
     """Any library whose arrays know their namespace (the array API standard) or speak DLPack, on the CPU."""
+
+    views = False
 
     def __init__(self, xp):
         self.xp = xp

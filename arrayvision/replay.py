@@ -60,13 +60,18 @@ class Again:
         self.made, self.launches = [(tuple(x.shape), x.dtype) for x in watch.allocated], []
         self.device = watch.allocated[0].device
         for plan, how, args in watch.launches:
-            values, slots = list(args), [(i, known.index(pointer(args[i]))) for i in plan.arrays]
+            values, slots = list(args), []
+            for i in plan.arrays:
+                arg = args[i]
+                whole = getattr(arg, "whole", arg)  # which a part that only launches take is of
+                start = pointer(whole)
+                slots.append((i, known.index(start), arg.address - start if whole is not arg else 0))
             for i in plan.arrays:
                 values[i] = None  # nobody's memory is kept
             self.launches.append((plan, how, values, slots))
         order = [id(x) for x in watch.allocated]
         many = type(result) is tuple
-        found = [order.index(id(x)) for x in (result if many else (result,))]
+        found = [order.index(id(x)) for x in (result if many else (result,))]  # so ValueError for None, too
         self.results = found if many else found[0]
 
     def __call__(self, empty, places, stream):
@@ -75,8 +80,8 @@ class Again:
         places += [x.data_ptr() for x in made]
         for plan, how, template, slots in self.launches:
             values = template.copy()
-            for i, k in slots:
-                values[i] = places[k]
+            for i, k, offset in slots:
+                values[i] = places[k] + offset
             plan.start(how, stream, plan.packed(values))
         results = self.results
         return made[results] if type(results) is int else tuple([made[k] for k in results])

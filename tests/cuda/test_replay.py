@@ -155,3 +155,34 @@ def test_calls_are_forgotten_when_there_are_many(boxes, monkeypatch):
     for _ in range(2):
         for n in range(1, 9):
             assert ops.bbox_overlaps(first[:n], second).shape == (n, 10)
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+@pytest.mark.parametrize(("name", "n"), [("nms", 100), ("nms", 700), ("nms_rotated", 60), ("nms_quadri", 200)])
+def test_suppression(name, n, labelled, on_gpu, monkeypatch):
+    """Of few boxes in one launch, and of some thousand by ranks; how many are kept differs from call to call."""
+    for kernels in {*map(warmup.cuda_kernels, ("nms", "nms" if name == "nms" else "rotated_boxes"))}:
+        on_gpu.serve(kernels)
+        monkeypatch.setattr(kernels, "_loaded", {k: v for k, v in kernels._loaded.items() if k == "emulated"})
+    rng, calls = np.random.default_rng(0), []
+    for spread in range(60, 240, 60):
+        x, y, w, h = *rng.uniform(0, spread, (2, n)), *rng.uniform(5, 20, (2, n))
+        of = {
+            "nms": (x, y, x + w, y + h), "nms_rotated": (x, y, w, h, rng.uniform(-3, 3, n)),
+            "nms_quadri": (x, y, x + w, y, x + w, y + h, x, y + h),
+        }  # fmt: skip
+        boxes, scores = np.stack(of[name], 1).astype(np.float32), rng.random(n, dtype=np.float32)
+        calls.append((boxes, scores, rng.integers(0, 3, n) if labelled else None))
+
+    def suppress(boxes, scores, labels):
+        how = dict(type=name, iou_threshold=0.3, split_thr=10**6)
+        return ops.batched_nms(boxes, scores, labels, how, class_agnostic=not labelled)
+
+    expected = [suppress(*call) for call in calls]
+    assert len({len(inds) for _, inds in expected}) > 1
+    for k, (call, (dets, inds)) in enumerate(zip(calls, expected, strict=True)):
+        if k == 1:  # from here on nothing but launches
+            monkeypatch.setattr(array.Arrays, "kernels", None)
+        found = suppress(*(None if x is None else torch.from_numpy(x) for x in call))
+        np.testing.assert_array_equal(found[1].numpy(), inds)
+        np.testing.assert_array_equal(found[0].numpy(), dets)
