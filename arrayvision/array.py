@@ -28,7 +28,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from arrayvision.errors import InvalidKind, InvalidValue
-from arrayvision.replay import spoil, watched, with_tensors
+from arrayvision.replay import spoil, with_tensors
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
@@ -284,7 +284,6 @@ class Torch(NumPy):
         return x.numpy()
 
     def bounds(self, x):
-        spoil()
         if x.dtype in self._unsigned:  # torch has no minimum of these
             x = x.detach().cpu().numpy()
             return x.min().item(), x.max().item()
@@ -295,15 +294,11 @@ class Torch(NumPy):
         wanted = self._dtypes[dtype]
         if x.dtype is wanted and x.is_contiguous() and not x.is_neg():
             return x  # what is usual, quickly: only its address is asked for
-        spoil()
         return x.detach().to(wanted).resolve_neg().contiguous()
 
     def empty(self, shape, dtype, device):
         if self.on_gpu(device):
             array = self.torch.empty(shape, dtype=self._dtypes[dtype], device=device)
-            watch = watched()
-            if watch is not None:
-                watch.allocated.append(array)
             return array, array
         # In the CPU's memory NumPy allocates: its large arrays lie in huge pages, and writing one takes a third of the time.
         view = np.empty(shape, _DTYPES.get(dtype) or numpy_dtype(dtype))
@@ -312,7 +307,6 @@ class Torch(NumPy):
         return self.torch.from_numpy(view), view
 
     def from_host(self, array, dtype, device):
-        spoil()
         return self.torch.from_numpy(array).to(device, self._dtypes[dtype])
 
     def plain(self, x):
@@ -337,7 +331,6 @@ class Torch(NumPy):
         return self.torch.from_numpy(array)
 
     def fetched(self, x):
-        spoil()
         return x.cpu().numpy()
 
     def stream(self, device):
@@ -349,19 +342,15 @@ class Torch(NumPy):
         return device.index
 
     def argsort(self, x):
-        spoil()
         return self.torch.sort(x, stable=True).indices
 
     def running_sum(self, x):
-        spoil()
         return self.torch.cumsum(x, 0, dtype=self.torch.int64)
 
     def zero(self, x):
-        spoil()
         x.zero_()
 
     def matmul(self, a, b, out):
-        spoil()
         self.torch.matmul(a, b, out=out)
 
     def deterministic(self):

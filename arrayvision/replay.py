@@ -8,6 +8,7 @@ call takes.
 
 from __future__ import annotations
 
+import functools
 import threading
 
 MOST = 1000  # calls that are remembered
@@ -37,7 +38,7 @@ def watched() -> Watch | None:
 
 
 def spoil() -> None:
-    """Say that this thread's call does something on a GPU that is no launch of ours."""
+    """Say that this thread's call follows from more than its arguments."""
     watch = watched()
     if watch is not None:
         watch.alone = False
@@ -69,10 +70,16 @@ class Again:
             for i in plan.arrays:
                 values[i] = None  # nobody's memory is kept
             self.launches.append((plan, how, values, slots))
-        order = [id(x) for x in watch.allocated]
         many = type(result) is tuple
-        found = [order.index(id(x)) for x in (result if many else (result,))]  # so ValueError for None, too
+        found = [self._which(x, len(places), known, pointer) for x in (result if many else (result,))]
         self.results = found if many else found[0]
+
+    def _which(self, x, given, known, pointer):
+        """Which of what is allocated a result is."""
+        k = known.index(pointer(x)) - given
+        if k < 0 or self.made[k] != (tuple(x.shape), x.dtype) or not x.is_contiguous():
+            raise ValueError("a view of an array, or one that was given")
+        return k
 
     def __call__(self, empty, places, stream):
         """The result for arrays at these addresses."""
@@ -85,6 +92,28 @@ class Again:
             plan.start(how, stream, plan.packed(values))
         results = self.results
         return made[results] if type(results) is int else tuple([made[k] for k in results])
+
+
+@functools.cache
+def _watching():
+    """A context in which torch's own operations are seen: what is allocated, and whether there is more than that."""
+    import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Watching(TorchDispatchMode):
+        def __init__(self, watch):
+            super().__init__()
+            self.watch = watch
+
+        def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+            out = operation(*args, **(kwargs or {}))
+            if operation is torch.ops.aten.empty.memory_format:
+                self.watch.allocated.append(out)
+            elif not operation.is_view:
+                self.watch.alone = False
+            return out
+
+    return Watching
 
 
 def with_tensors(torch, library):
@@ -121,7 +150,7 @@ def with_tensors(torch, library):
             return again(empty, places, library.stream(device))
         if again is not None or device is None or len({*places}) != len(places) or not plain(numbers):
             return run(*given, *numbers)
-        with Watch() as watch:
+        with Watch() as watch, _watching()(watch):
             result = run(*given, *numbers)
         if len(seen) >= MOST:
             seen.clear()

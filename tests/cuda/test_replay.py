@@ -13,13 +13,14 @@ from arrayvision import array, cases, ops, replay, warmup
 from arrayvision.bench import launches
 from arrayvision.cuda import driver
 from arrayvision.cuda.bbox_overlaps import KERNELS
+from arrayvision.torch_bridge import ops as bridge
 from tests.cuda.test_launch import driven  # noqa: F401
 
 AGAIN = {
     "ball_query", "bbox_overlaps", "box_iou_quadri", "box_iou_rotated", "boxes_iou3d", "boxes_iou_bev", "boxes_overlap_bev",
-    "carafe", "carafe_naive", "correlation", "downsample2d", "filter2d", "furthest_point_sample", "knn", "multi_scale_deformable_attn",
+    "carafe", "carafe_naive", "correlation", "downsample2d", "filter2d", "furthest_point_sample", "grouping_operation", "knn", "multi_scale_deformable_attn",
     "points_in_boxes_all", "points_in_boxes_cpu", "points_in_boxes_part", "roi_align", "roi_align_rotated", "roi_pool",
-    "sigmoid_focal_loss", "softmax_focal_loss", "three_interpolate", "three_nn", "tin_shift", "upfirdn2d", "upsample2d",
+    "sigmoid_focal_loss", "softmax_focal_loss", "three_interpolate", "three_nn", "tin_shift", "upfirdn2d", "upsample2d", "voxelization",
 }  # fmt: skip
 CASES = [case for case in cases.cases() if case.function in AGAIN]
 
@@ -59,8 +60,8 @@ def test_other_values_at_other_addresses(case, on_gpu, monkeypatch):
         expected = [flat(function(**x, **case.arguments)) for x in (given, other)]
     launched = len(on_gpu.launched)
     found = [flat(function(**given, **case.arguments))]
-    # Of these torch turns the points first, or adds up the counts.
-    more = case.arguments.get("transposed") or "xyz_batch_cnt" in given
+    # Of these torch turns the points first, or adds up the counts, or there are as many voxels as are counted.
+    more = case.arguments.get("transposed") or any("batch_cnt" in k for k in given) or case.name == "voxelization"
     with monkeypatch.context() as patch:
         if not more:
             patch.setattr(array.Arrays, "kernels", None)
@@ -186,3 +187,17 @@ def test_suppression(name, n, labelled, on_gpu, monkeypatch):
         found = suppress(*(None if x is None else torch.from_numpy(x) for x in call))
         np.testing.assert_array_equal(found[1].numpy(), inds)
         np.testing.assert_array_equal(found[0].numpy(), dets)
+
+
+def test_through_the_bridge(boxes, monkeypatch):
+    first, second = boxes
+    expected = torch.from_numpy(ops.bbox_overlaps(first.numpy(), second.numpy()))
+    for call in (
+        bridge.bbox_overlaps,
+        torch.ops.arrayvision.bbox_overlaps.default,
+    ):  # without the dispatcher, and with it
+        given = (first, second, "iou", False, 0)
+        call(*given)
+        with monkeypatch.context() as patch:
+            patch.setattr(array.Arrays, "kernels", None)
+            torch.testing.assert_close(call(*given), expected)
