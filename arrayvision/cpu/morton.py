@@ -16,7 +16,7 @@ CELLS = 1024  # along an axis, of an arrangement
 SHARING = 16  # points that may share a cell
 
 
-@kernel
+@kernel(inline="always")
 def spread(v):
     """The 10 bits of a number with two zeros between any two."""
     v = (v | (v << np.uint32(16))) & np.uint32(0x030000FF)
@@ -41,16 +41,7 @@ def extent(points, axis, order):
     return low, high
 
 
-@kernel(_nrt=False)
-def cell(points, axes, k, low, scale):
-    """The number along the curve of the cell in which point k lies."""
-    key = np.uint32(0)
-    for c in range(3):
-        key |= spread(np.uint32((coordinate(points, k, axes[c]) - low[c]) * scale)) << np.uint32(c)
-    return key
-
-
-@kernel
+@kernel(inline="always")
 def arrange(points, axes, order):
     """Sort order, which names points (N, D), along the curve of three axes, until fewer than 2 * SHARING share a cell or all in
     it are equal. Of points in one cell those named first stay first."""
@@ -71,20 +62,23 @@ def arrange(points, axes, order):
         if not 0 < scale < math.inf:  # all are equal, or as far apart as floats can be
             continue
         for i in range(own.shape[0]):
-            own_keys[i] = cell(points, axes, own[i], low, scale)
-        _, done = sort_pairs(own_keys, own, 8 * own_keys.itemsize)
+            key = np.uint32(0)
+            for c in range(3):
+                key |= spread(np.uint32((coordinate(points, own[i], axes[c]) - low[c]) * scale)) << np.uint32(c)
+            own_keys[i] = key
+        own_keys, done = sort_pairs(own_keys, own, 30)
         for i in range(own.shape[0]):
             own[i] = done[i]
         i = 0
         while i + SHARING < own.shape[0]:
-            key = cell(points, axes, own[i], low, scale)
-            if key != cell(points, axes, own[i + SHARING], low, scale):
+            key = own_keys[i]
+            if key != own_keys[i + SHARING]:
                 i += SHARING
                 continue
             begin, i = i, i + SHARING
-            while begin > 0 and cell(points, axes, own[begin - 1], low, scale) == key:
+            while begin > 0 and own_keys[begin - 1] == key:
                 begin -= 1
-            while i < own.shape[0] and cell(points, axes, own[i], low, scale) == key:
+            while i < own.shape[0] and own_keys[i] == key:
                 i += 1
             waiting[count, 0], waiting[count, 1] = first + begin, first + i
             count += 1
