@@ -49,23 +49,25 @@ def arrange(points, axes, order):
     waiting = np.empty((n // (SHARING + 1) + 1, 2), np.int64)  # ranges of the order that are to be sorted
     waiting[0, 0], waiting[0, 1] = 0, n
     count = 1 if n > SHARING else 0
-    low, keys = np.empty(3, points.dtype), np.empty(n, np.uint32)
+    low, keys, spreads = np.empty(3, points.dtype), np.empty(n, np.uint32), np.empty(CELLS, np.uint32)
+    for i in range(CELLS):  # a table takes a quarter of the time of the arithmetic
+        spreads[i] = spread(np.uint32(i))
+    a, b, c = axes[0], axes[1], axes[2]
     while count:
         count -= 1
         first, stop = waiting[count, 0], waiting[count, 1]
         own, own_keys = order[first:stop], keys[first:stop]
         side = points.dtype.type(0)
-        for c in range(3):
-            low[c], high = extent(points, axes[c], own)
-            side = max(side, high - low[c])
+        for k in range(3):
+            low[k], high = extent(points, axes[k], own)
+            side = max(side, high - low[k])
         scale = points.dtype.type(CELLS - 1) / side
         if not 0 < scale < math.inf:  # all are equal, or as far apart as floats can be
             continue
         for i in range(own.shape[0]):
-            key = np.uint32(0)
-            for c in range(3):
-                key |= spread(np.uint32((coordinate(points, own[i], axes[c]) - low[c]) * scale)) << np.uint32(c)
-            own_keys[i] = key
+            x, y, z = coordinate(points, own[i], a), coordinate(points, own[i], b), coordinate(points, own[i], c)
+            i0, i1, i2 = np.int64((x - low[0]) * scale), np.int64((y - low[1]) * scale), np.int64((z - low[2]) * scale)
+            own_keys[i] = spreads[i0] | (spreads[i1] << 1) | (spreads[i2] << 2)
         own_keys, done = sort_pairs(own_keys, own, 30)
         for i in range(own.shape[0]):
             own[i] = done[i]
