@@ -27,7 +27,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from arrayvision.errors import InvalidKind, InvalidValue
+from arrayvision.errors import InvalidKind, InvalidValue, TooLarge
 from arrayvision.replay import spoil, with_tensors
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
@@ -905,30 +905,29 @@ class Arrays:
         view.setflags(write=False)
         return view
 
-    def empty(self, shape, dtype: str, exact: bool = False, result: str | None = None) -> Output:
+    def empty(self, shape, dtype: str, exact: bool = False, result: str | None = None, by: str | None = None) -> Output:
         """A result to fill, on this device. Where `floats` gave a wider dtype than the result's own, it is rounded to that
         in the end, unless `exact`: for a result that holds values of an input. `result` is the caller's array's dtype, if
-        it isn't the kernel's."""
+        it isn't the kernel's, and `by` the argument that says how large it is, for the error that no memory holds it."""
         library = self.library
         if result is not None:
             pass
         elif self.narrow is not None and dtype == "float64" and not exact:
             result = self.narrow
         elif self.backend == "cpu" and dtype in _WIDER:
-            return Output(self, None, self._allocate(NUMPY, shape, _WIDER[dtype])[1], dtype)
+            return Output(self, None, self._allocate(NUMPY, shape, _WIDER[dtype], by)[1], dtype)
         else:
             result = dtype
-        array, view = self._allocate(library, shape, dtype)
+        array, view = self._allocate(library, shape, dtype, by)
         taken_over = result != dtype or (self.gpu and isinstance(library, JAX))  # not the array that the kernel fills
         return Output(self, None if taken_over else array, view, result)
 
-    def _allocate(self, library, shape, dtype):
+    def _allocate(self, library, shape, dtype, by):
         try:
             return library.empty(shape, dtype, self.device)
-        except ValueError:  # more elements than memory has addresses
-            raise InvalidValue(
-                f"{self.function}: the result must fit in memory, and would have shape {tuple(shape)}"
-            ) from None
+        except (ValueError, MemoryError) as error:  # ValueError: more elements than memory has addresses
+            wanted = f"{by} must be so small that the result fits" if by else "the result must fit"
+            raise TooLarge(f"{self.function}: {wanted} in memory, got one of shape {tuple(shape)}") from error
 
 
 @functools.cache

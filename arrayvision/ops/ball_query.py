@@ -86,9 +86,9 @@ def _ball_query(xyz, center_xyz, xyz_batch_cnt, center_xyz_batch_cnt, min_radius
         counts = _stacked.counts(
             at, xyz_batch_cnt=(xyz_batch_cnt, n.N), center_xyz_batch_cnt=(center_xyz_batch_cnt, n.M)
         )
-        out = at.empty((n.M, size), "int32")
+        out = at.empty((n.M, size), "int32", by="sample_num")
         at.kernels(name).find_stacked(*squares, points, centers, *counts, out.view)
     else:
-        out = at.empty((n.B, n.M, size), "int32")
+        out = at.empty((n.B, n.M, size), "int32", by="sample_num")
         at.kernels(name).find(*squares, points, centers, out.view)
     return out.result()

@@ -49,7 +49,7 @@ def _sample(points_xyz, num_points):
     n = at.sizes(points_xyz="B N 3")
     count = _count(at, num_points, n.B, n.N)
     dtype = at.floats(points_xyz=points_xyz)
-    out = at.empty((n.B, count), "int32")
+    out = at.empty((n.B, count), "int32", by="num_points")
     at.kernels(name).by_points(at.read(points_xyz, dtype), out.view)
     return out.result()
 
@@ -93,7 +93,7 @@ def furthest_point_sample_with_dist(points_dist: Array, num_points: int) -> Arra
     n = at.sizes(points_dist="B N N")
     count = _count(at, num_points, n.B, n.N)
     dtype = at.floats(points_dist=points_dist)
-    out = at.empty((n.B, count), "int32")
+    out = at.empty((n.B, count), "int32", by="num_points")
     at.kernels("furthest_point_sample").by_distances(at.read(points_dist, dtype), out.view)
     return out.result()
 

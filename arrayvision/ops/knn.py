@@ -62,7 +62,7 @@ def _knn(xyz, center_xyz, k, transposed):
     dtype = at.floats(xyz=xyz) if center_xyz is None else at.floats(xyz=xyz, center_xyz=center_xyz)
     points = _rows(at, xyz, dtype, turned)
     centers = points if center_xyz is None else _rows(at, center_xyz, dtype, turned)
-    out = at.empty((n.B, k, centers.shape[1]), "int32")
+    out = at.empty((n.B, k, centers.shape[1]), "int32", by="k")
     at.kernels("knn").nearest(centers, points, out.view)
     return out.result()
 

@@ -101,7 +101,7 @@ def _voxelization(points, voxel_size, coors_range, max_points, max_voxels, deter
         return coors.result()
     order, starts, lengths = kernels.group(given, *grid, max_voxels)
     count = starts.shape[0]
-    voxels = at.empty((count, max_points, n.F), dtype)
+    voxels = at.empty((count, max_points, n.F), dtype, by="max_points")
     coors, num_points = at.empty((count, 3), "int32"), at.empty((count,), "int32")
     kernels.fill(given, *grid, order, starts, lengths, voxels.view, coors.view, num_points.view)
     return voxels.result(), coors.result(), num_points.result()
