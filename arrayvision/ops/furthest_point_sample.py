@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from arrayvision import check
-from arrayvision.array import arrays
+from arrayvision.array import arrays, replay
 from arrayvision.typing import Array
 
 
@@ -40,6 +40,10 @@ def furthest_point_sample(points_xyz: Array, num_points: int) -> Array:
     >>> furthest_point_sample(np.array([[[0.0, 0, 0], [1, 0, 0], [5, 0, 0], [3, 0, 0]]]), 3)
     array([[0, 2, 3]], dtype=int32)
     """
+    return replay(_sample, (points_xyz,), num_points)
+
+
+def _sample(points_xyz, num_points):
     name = "furthest_point_sample"
     at = arrays(name, points_xyz=points_xyz)
     n = at.sizes(points_xyz="B N 3")
