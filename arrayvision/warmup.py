@@ -102,6 +102,23 @@ def _points_in_boxes(dtype):
     ops.points_in_boxes_all(points, huge)
 
 
+def _clouds(name, dtype):
+    """By trees and cells of many points."""
+    import numpy as np
+
+    from arrayvision import ops
+
+    _cases(name, dtype)
+    points = np.random.default_rng(0).random((1, 3000, 3)).astype(dtype)
+    if name == "knn":
+        ops.knn(4, points)
+    elif name == "furthest_point_sample":
+        ops.furthest_point_sample(points, 30)
+    else:
+        for most in (8, 80):
+            ops.ball_query(0, 0.03, most, points, points)
+
+
 def _pooling(name, dtype):
     """For features in both layouts and few regions and many."""
     import numpy as np
@@ -188,6 +205,7 @@ _REGIONS = (
     "bezier_align", "deform_roi_pool", "prroi_pool", "riroi_align_rotated", "roi_align", "roi_align_rotated", "roi_pool",
 )  # fmt: skip
 _MORE |= {name: functools.partial(_pooling, name) for name in _REGIONS}
+_MORE |= {name: functools.partial(_clouds, name) for name in ("ball_query", "furthest_point_sample", "knn")}
 # For each file of operators, calls that compile its CPU kernels for a dtype.
 EXAMPLES: dict[str, Callable[[str], None]] = {
     file: _MORE.get(file, functools.partial(_cases, file)) for file in sorted({row.file for row in operators.OPERATORS})

@@ -1,15 +1,17 @@
-"""The first points by index within balls: all points are looked at in turn until enough are found, or those in the boxes of
-a tree that the ball meets. A few centres, tried in the first way, tell which is sooner done. Where balls are so full that the
-first points soon do, points are looked at where they lie; else they are first laid out for looking at 16 at a time."""
+"""The first points by index within balls: all points are looked at in turn until enough are found; or those in the cells of a
+grid that the ball meets, which hold little; or in the boxes of a tree. A few centres, tried, tell which is soonest done. Where
+balls are so full that the first points soon do, points are looked at where they lie; else they are laid out for looking at 16 at
+a time."""
 
 import math
 
 import numpy as np
 
 from arrayvision.cpu import kernel
+from arrayvision.cpu.cells import along, in_cells
 from arrayvision.cpu.threads import claim, parallel_for
 from arrayvision.cpu.tree import LAST, STACK, along_curves, build, farthest, replace_farthest, sort_list
-from arrayvision.cpu.vectors import WIDE, boxes_within, first_bit, points_within
+from arrayvision.cpu.vectors import WIDE, boxes_within, first_bit, points_apart_within, points_within
 
 TRIED = 32  # centres at most
 NO_END = 2**62
@@ -17,7 +19,10 @@ LAYING_TIME = 5  # nanoseconds of laying out a point in leaves,
 LEAF_TIME = 4  # of looking at a leaf,
 NODE_TIME = 25  # of building a tree over a point,
 SEARCH_TIME = 200  # of searching in one,
-FOUND_TIME = 40  # and of each point in the ball
+FOUND_TIME = 40  # of each point in the ball,
+CELL_TIME = 60  # of finding the cells that a ball meets,
+PASS_TIME = 6  # and of looking at 16 points in them
+SHORT = 64  # points found that are put in order one by one
 
 
 @kernel
@@ -112,6 +117,63 @@ def find_in_boxes(
     return min(count, found.shape[0])
 
 
+@kernel(_nrt=False)
+def find_in_cells(
+    starts, low, scale, counts, begins, columns, names,
+    centers, center_starts, stride, reach, least, limit, missing, room, looked, out, turn, grain, n,
+):  # fmt: skip
+    """The same of every stride-th centre by the points in cells that are not farther than reach along any axis; `looked` has in
+    how many passes these were looked at, and how many are found. room (blocks, WIDE) is for squares."""
+    cloud, seen, inside, size, apart = 0, 0, 0, out.shape[1], columns.shape[1]
+    start = claim(turn, grain)
+    while start < n:
+        squares = room[start // grain]
+        for s in range(start, min(start + grain, n)):
+            row, count = s * stride, 0
+            while row >= center_starts[cloud + 1]:
+                cloud += 1
+            x, y, z, found, by = centers[row, 0], centers[row, 1], centers[row, 2], out[row], scale[cloud]
+            nx, ny, nz = counts[cloud, 0], counts[cloud, 1], counts[cloud, 2]
+            if nx and (x - x) + (y - y) + (z - z) == 0:
+                x0, x1 = along(x - reach, low[cloud, 0], by, nx), along(x + reach, low[cloud, 0], by, nx)
+                y0, y1 = along(y - reach, low[cloud, 1], by, ny), along(y + reach, low[cloud, 1], by, ny)
+                z0, z1 = along(z - reach, low[cloud, 2], by, nz), along(z + reach, low[cloud, 2], by, nz)
+                line, j = 2 * (starts[cloud] + cloud) + (z0 * ny + y0) * nx, y0
+                while z0 <= z1:
+                    first, stop = np.int64(begins[line + x0]), np.int64(begins[line + x1 + 1])
+                    while first < stop:
+                        hits = points_apart_within(columns, first, apart, x, y, z, squares, limit)
+                        if stop - first < WIDE:
+                            hits &= (1 << (stop - first)) - 1
+                        seen += 1
+                        while hits:
+                            i = first_bit(hits)
+                            hits &= hits - 1
+                            name = names[first + i]
+                            if squares[i] >= least or squares[i] == 0:
+                                inside += 1
+                                if count == size and name >= found[size - 1]:
+                                    continue
+                                at = min(count, size - 1)
+                                count = at + 1
+                                while at > 0 and found[at - 1] > name:
+                                    found[at] = found[at - 1]
+                                    at -= 1
+                                found[at] = name
+                        first += WIDE
+                    line, j = line + nx, j + 1
+                    if j > y1:
+                        line, j, z0 = line + (ny - 1 - y1 + y0) * nx, y0, z0 + 1
+            rest = found[0] if count else np.int32(0)
+            for i in range(count, size):
+                found[i] = rest
+            if count == 0:
+                found[0] = missing
+        start = claim(turn, grain)
+    if stride > 1:  # a trial, by one thread
+        looked[0], looked[1] = seen, inside
+
+
 @kernel
 def find_some(
     starts, finite, points, axes, leaves, columns, names, nodes, boxes, lowest, children,
@@ -148,6 +210,13 @@ def find_some(
         looked[0], looked[1] = seen, inside
 
 
+def farthest_along(limit):
+    """How far from a ball's centre, along an axis, a point may be whose square is not above limit, roundings included."""
+    real = np.finfo(limit.dtype)
+    reach = math.sqrt(float(limit) + 8 * float(real.smallest_subnormal))
+    return limit.dtype.type(reach * (1 + 8 * float(real.eps)))
+
+
 def find_all(least, most, points, starts, centers, center_starts, missing, out):
     """Fill out (centres, size); a centre that finds none begins with `missing`."""
     if not out.size:
@@ -165,6 +234,21 @@ def find_all(least, most, points, starts, centers, center_starts, missing, out):
     if seen * tried <= size and count * (0.75 * seen - hits) < LAYING_TIME * size:
         parallel_for(find_where_they_lie, count, 64, *given, 1, *how, NO_END, looked, out, cost=2 * seen)
         return
+    rate = hits / max(seen, 1)  # of points that are found among those looked at
+    until = min(size, out.shape[1] / rate) if rate else size  # so many are looked at
+    in_turn, sorting = LEAF_TIME * until / WIDE, 4 + out.shape[1] / 8  # a found point's, about
+    # In cells as wide as balls a pass finds about one.
+    if tried and out.shape[1] <= SHORT and CELL_TIME + (PASS_TIME + sorting) * rate * size < in_turn:
+        reach = farthest_along(limit)
+        cells = in_cells(points, starts, 2 * float(reach))
+        room = np.empty((-(-count // 64), WIDE), points.dtype)
+        more = *how, room, looked, out
+        find_in_cells(*cells, *given[2:], count // tried, reach, *more, np.zeros(1, np.int64), tried, tried)
+        seen, inside = looked / tried
+        took, in_boxes = CELL_TIME + PASS_TIME * seen + sorting * inside, SEARCH_TIME + FOUND_TIME * inside
+        if took < min(in_turn, NODE_TIME * size / count + in_boxes):
+            parallel_for(find_in_cells, count, 64, *cells, *given[2:], 1, reach, *more, cost=took)
+            return
     tree = build(points, starts, "bare")
     order, _, _ = along_curves(centers, center_starts, tree.axes, curved=False)
     find_some(*tree, *given[2:], order, count // tried, *how, looked, out, np.zeros(1, np.int64), tried, tried)

@@ -5,6 +5,8 @@ the grid have the number of cells as their key, which is above all others, so th
 count of rows, never from that of cells.
 """
 
+import itertools
+
 import numpy as np
 
 from arrayvision.cpu import kernel
@@ -191,13 +193,13 @@ def bit_widths(rows):
     n, grain = len(rows), 8192
     found = np.empty((-(-n // grain), rows.shape[1]), np.int64)
     parallel_for(collect_bits, n, grain, rows, found, cost=2)
-    return [int(bits).bit_length() for bits in np.bitwise_or.reduce(found, 0)]
+    bits = found[0] if len(found) == 1 else np.bitwise_or.reduce(found, 0)
+    return [b.bit_length() for b in bits.tolist()]
 
 
 def fields_of(widths):
     """How far each column's number is shifted in a key, the last one lowest, and how many bits it has: (2, D)."""
-    widths = np.array(widths, np.int64)
-    return np.stack([widths.sum() - np.cumsum(widths), widths])
+    return np.array([[*itertools.accumulate(widths[:0:-1], initial=0)][::-1], widths], np.int64)
 
 
 @kernel

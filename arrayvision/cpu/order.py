@@ -40,7 +40,7 @@ def sort_pairs(keys, order, size):
                 j -= 1
             keys[j], order[j] = key, at
         return keys, order
-    width = 8 if n < 3000 else 11
+    width = 8 if n < 2000 else 11
     passes = (size + width - 1) // width
     width = (size + passes - 1) // passes
     mask, step = np.uint64((1 << width) - 1), np.uint64(width)

@@ -82,6 +82,24 @@ def _pass(squares_of):
     return intrinsic(typed)
 
 
+@intrinsic
+def points_apart_within(typingctx, array, first, apart, x, y, z, squares, limit):
+    """As `points_within`, of points whose x, y and z lie `apart` from one another."""
+    real = array.dtype
+
+    def codegen(context, builder, signature, args):
+        data, out = (_data(context, builder, signature.args[k], args[k]) for k in (0, 6))
+        distances = []
+        for axis, value in enumerate(args[3:6]):
+            place = builder.add(args[1], builder.mul(args[2], ir.Constant(_LONG, axis)))
+            distances.append(builder.fsub(_load(builder, data, place, 0), _every(builder, value)))
+        found = _sum_of_squares(builder, distances)
+        builder.store(found, _at(builder, out, ir.Constant(_LONG, 0), 0), align=4)
+        return _mask(builder, builder.fcmp_ordered("<=", found, _every(builder, args[7])))
+
+    return types.int64(array, types.int64, types.int64, real, real, real, squares, real), codegen
+
+
 boxes_within = _pass(_from_boxes)
 points_within = _pass(_from_points)
 

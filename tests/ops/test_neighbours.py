@@ -197,7 +197,7 @@ RADII = [
 ]  # under everything, ..., over everything
 
 
-@pytest.mark.parametrize("way", ["where they lie", "in turn", "in boxes"])
+@pytest.mark.parametrize("way", ["where they lie", "in turn", "in cells", "in boxes"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_balls_on_every_cloud(way, dtype, monkeypatch):
     """All ways, to the bit."""
@@ -205,7 +205,8 @@ def test_balls_on_every_cloud(way, dtype, monkeypatch):
         monkeypatch.setattr(cpu_ball_query, "TRIED", 0)  # as of a few centres
     else:
         monkeypatch.setattr(cpu_ball_query, "LAYING_TIME", -1e9)
-    monkeypatch.setattr(cpu_ball_query, "SEARCH_TIME", 1e9 if way == "in turn" else -1e9)
+    monkeypatch.setattr(cpu_ball_query, "CELL_TIME", -1e12 if way == "in cells" else 1e12)
+    monkeypatch.setattr(cpu_ball_query, "SEARCH_TIME", -1e9 if way == "in boxes" else 1e9)
     monkeypatch.setattr(cpu_ball_query, "FOUND_TIME", 0)
     for name, cloud in shapes(600).items():
         points = cloud.astype(dtype)
@@ -218,21 +219,50 @@ def test_balls_on_every_cloud(way, dtype, monkeypatch):
                 )
 
 
+@pytest.mark.parametrize("size", [1, 5])
+def test_balls_in_cells_of_several_clouds(size, monkeypatch):
+    monkeypatch.setattr(cpu_ball_query, "LAYING_TIME", -1e9)
+    monkeypatch.setattr(cpu_ball_query, "CELL_TIME", -1e12)
+    clouds = [shapes(90)[name] for name in ("a cube", "none finite", "one outlier", "not finite")]
+    clouds.insert(2, np.zeros((0, 3)))
+    centers = [np.concatenate([cloud[::4], cloud[:3] + 0.1]) for cloud in clouds]
+    found = ops.ball_query(
+        0,
+        0.3,
+        size,
+        np.concatenate(clouds),
+        np.concatenate(centers),
+        *(np.array([*map(len, x)]) for x in (clouds, centers)),
+    )
+    expected = [first_within(*pair, 0, 0.3, size) for pair in zip(clouds, centers, strict=True)]
+    for rows, *pair in zip(expected, clouds, centers, strict=True):
+        with np.errstate(invalid="ignore"):
+            none = [not (((pair[0] - center) ** 2).sum(1) < 0.09).any() for center in pair[1]]
+        rows[none, 0] = -1
+    np.testing.assert_array_equal(found, np.concatenate(expected))
+
+
 def test_the_way_to_look_into_balls_is_the_soonest(monkeypatch):
-    """As timed: of full balls the first points are looked at where they lie, and a tree is not made where most balls hold
-    little and some very much."""
+    """As timed: of full balls the first points are looked at where they lie, of balls that hold little those in a few cells; and a
+    tree is not made where most balls hold little and some very much."""
     made = []
-    build = cpu_ball_query.build
-    monkeypatch.setattr(cpu_ball_query, "build", lambda *args: made.append(args[2]) or build(*args))
+    for name in ("build", "in_cells"):
+        make = getattr(cpu_ball_query, name)
+        monkeypatch.setattr(cpu_ball_query, name, lambda *args, make=make: made.append(args[2]) or make(*args))
     rng = np.random.default_rng(0)
     points, centers = rng.random((1, 5000, 3)), rng.random((1, 1000, 3))
     ops.ball_query(0, 1e9, 32, points, centers)
     ops.ball_query(0, 1e-9, 32, points, centers[:, :1])
     assert made == []
     ops.ball_query(0, 0.03, 32, points, centers)
-    assert made == ["bare", "curved"]
+    assert made == [pytest.approx(0.06)]
+    ops.ball_query(0, 0.03, 200, points, centers)
+    assert made[1:] == ["bare", "curved"]
     ops.ball_query(0, 0.005, 200, *(10.0 ** (-8 * x) for x in (points, centers)))
-    assert made[2:] == ["bare"]
+    assert made[3:] == ["bare"]
+    clustered = np.where(rng.random((1, 5000, 1)) < 0.3, points / 1000, points)
+    ops.ball_query(0, 0.005, 32, clustered, clustered[:, :1000])  # cells hold little, or a third of the points
+    assert "bare" in made[4:]
 
 
 def test_a_ball_of_equal_points_is_not_searched_through(monkeypatch):
