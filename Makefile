@@ -47,7 +47,7 @@ sdist: .venv/test
 .venv/test: pyproject.toml $(CONSTRAINTS) tests/openmmlab/requirements.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) -e '.[test,dev]'
-	# mmdet and what it needs, for the tests of `import mmcv`; the pinned versions are of Python 3.11 and newer
+	# mmdet, mmdet3d and what they need, for the tests of `import mmcv`; the pinned versions are of Python 3.11 and newer
 	if $(BIN)/python -c "import sys; sys.exit(sys.version_info < (3, 11))"; then $(BIN)/python -m pip install --quiet \
 		--disable-pip-version-check --no-deps -r tests/openmmlab/requirements.txt; fi
 	touch $@ .venv/core

@@ -30,7 +30,7 @@ _CNN, _OPS = "arrayvision.torch_bridge.cnn", "arrayvision.torch_bridge.ops"
 _ROOTS = {"cnn": _CNN, "ops": _OPS}  # the others are where their names say
 
 _PAGES = {  # package -> its modules
-    "": "arraymisc cnn image ops transforms utils version video visualization",
+    "": "_ext arraymisc cnn image ops transforms utils version video visualization",
     "arraymisc": "quantization",
     "cnn": "alexnet bricks resnet rfsearch utils vgg",
     "cnn.bricks": "activation context_block conv conv2d_adaptive_padding conv_module conv_ws "
@@ -110,7 +110,7 @@ _DECODERS = {"image.io": ("Image", "TurboJPEG", "tifffile")}  # None if missing;
 
 def _sources(path: str) -> list[str]:
     """The modules of this package where the names of ``mmcv.path`` are, the nearest first."""
-    if path in ("", "version"):
+    if path in ("", "_ext", "version"):
         areas = ("image", "transforms", "video", "visualization", "arraymisc")
         return [] if path else [f"arrayvision.{area}" for area in areas]
     root, *inner = path.split(".")
@@ -153,8 +153,18 @@ def _version_info(version):
 
 
 def _load_ext(name: str, funcs: list[str]) -> types.SimpleNamespace:
-    """What stands for mmcv's compiled extension: projects load its functions when they are imported."""
-    return types.SimpleNamespace(**{func: _absent(func, "it is of mmcv's compiled extension", name) for func in funcs})
+    """Functions of mmcv's compiled extension: projects load them when they are imported."""
+    return types.SimpleNamespace(**{func: _compiled(func) for func in funcs})
+
+
+def _compiled(name: str) -> Any:
+    """A function of mmcv's compiled extension, or what stands for it."""
+    with contextlib.suppress(ImportError):  # there is no torch
+        module = importlib.import_module("arrayvision.older.extension")
+        found = getattr(module, name, None)
+        if getattr(found, "__module__", None) == module.__name__:
+            return found
+    return _absent(name, "it is of mmcv's compiled extension", "_ext")
 
 
 class _Extension:
@@ -163,7 +173,7 @@ class _Extension:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        return _absent(name, "it is of mmcv's compiled extension", "_ext")
+        return _compiled(name)
 
 
 def _collect_env() -> dict:
@@ -206,6 +216,8 @@ def _extra(path: str, name: str) -> Any:
         return _registry(MODELS)
     if name == "ext_module" and path.startswith("ops."):
         return _Extension()
+    if path == "_ext" and not name.startswith("__"):
+        return _compiled(name)
     if name in _DECODERS.get(path, ()):
         with contextlib.suppress(ImportError):
             return getattr(importlib.import_module(_sources(path)[0]), name)

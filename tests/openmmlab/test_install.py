@@ -180,23 +180,6 @@ def test_an_operator_that_is_not_there_is_an_error_when_it_is_used():
     )
 
 
-def test_functions_of_the_compiled_extension_are_errors_when_they_are_used():
-    """Projects load them when they are imported."""
-    run(
-        """
-        from mmcv.utils import ext_loader
-        extension = ext_loader.load_ext("_ext", ["hard_voxelize_forward", "nms"])
-        try:
-            extension.hard_voxelize_forward(1, 2)
-        except ImportError as error:
-            assert "mmcv._ext.hard_voxelize_forward is not in this version of arrayvision" in str(error)
-        else:
-            raise AssertionError
-        assert callable(extension.nms) and not hasattr(extension, "roi_align_forward")
-        """
-    )
-
-
 def test_a_real_mmcv_is_refused(tmp_path):
     (tmp_path / "mmcv.py").write_text("__version__ = '2.2.0'\n")
     code = (

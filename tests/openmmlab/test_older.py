@@ -85,9 +85,9 @@ assert geometric.imread_backend == photometric.imread_backend == "pillow"
 import mmcv.ops, mmcv.cnn
 assert issubclass(mmcv.ops.Conv2d, mmcv.cnn.Conv2d) and mmcv.ops.Conv2d is not mmcv.cnn.Conv2d
 try:
-    ext_module.bbox_overlaps(1)
+    ext_module.psamask_forward(1)
 except ImportError as error:
-    assert "bbox_overlaps is not in this version of arrayvision: it is of mmcv's compiled extension" in str(error)
+    assert "psamask_forward is not in this version of arrayvision: it is of mmcv's compiled extension" in str(error)
 print("fine")
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)

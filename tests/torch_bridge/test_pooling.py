@@ -267,28 +267,40 @@ def test_points():
 
 @pytest.mark.parametrize("aligned", [True, False])
 def test_simple_roi_align(aligned):
-    x = features().requires_grad_()
-    rois = BOXES[[4, 0, 2, 1]]
-    out = ops.SimpleRoIAlign(SIZE, 0.5, aligned)(x, rois)
-    for k, (image, x1, y1, x2, y2) in enumerate(rois.tolist()):
-        rows = torch.tensor([y1 + (i + 0.5) / 3 * (y2 - y1) for i in range(3)]) * 0.5 / 7 * 2 - 1
-        columns = torch.tensor([x1 + (j + 0.5) / 2 * (x2 - x1) for j in range(2)]) * 0.5 / 8 * 2 - 1
-        grid = torch.stack(torch.meshgrid(rows, columns, indexing="ij"), -1).flip(-1)[None].double()
-        expected = torch.nn.functional.grid_sample(x[int(image)][None], grid, align_corners=not aligned)
-        torch.testing.assert_close(out[k], expected[0], rtol=1e-6, atol=1e-6)
+    """Values and gradients are those of torch's sampler, beyond the map's borders too; NaN where a region has none."""
     module = ops.SimpleRoIAlign(SIZE, 0.5, aligned)
-    beyond = torch.cat(
-        [rois, rois + torch.tensor([0, -9.0, -5, 9, 5]), rois * torch.tensor([1, 1, 1, torch.inf, torch.nan])]
-    )
-    for regions in (rois, beyond[:8], beyond):  # without gradients another sampler runs
-        torch.testing.assert_close(module(x.detach(), regions), module(x, regions).detach(), equal_nan=True)
+    inside = BOXES[[4, 0, 2, 1]]
+    beyond = inside + torch.tensor([0, -9.0, -5, 9, 5])
+    rois = torch.cat([inside, beyond, beyond[:, [0, 3, 4, 1, 2]], inside + torch.tensor([0, 90.0, 0, 90, 0])])
+    x = features().requires_grad_()
+    expected = []
+    for image, x1, y1, x2, y2 in rois.tolist():
+        rows = tensor([y1 + (i + 0.5) / 3 * (y2 - y1) for i in range(3)]) * 0.5 / 7 * 2 - 1
+        columns = tensor([x1 + (j + 0.5) / 2 * (x2 - x1) for j in range(2)]) * 0.5 / 8 * 2 - 1
+        grid = torch.stack(torch.meshgrid(rows, columns, indexing="ij"), -1).flip(-1)[None]
+        expected.append(torch.nn.functional.grid_sample(x[int(image)][None], grid, align_corners=not aligned))
+    out, expected = module(x, rois), torch.cat(expected)
+    torch.testing.assert_close(out, expected, rtol=1e-11, atol=1e-11)
+    assert (expected[4:12] == 0).any() and (expected[12:] == 0).all()
+    assert torch.equal(module(x.detach(), rois), out.detach())
+    weights = features(shape=tuple(out.shape))
+    found, known = (torch.autograd.grad((v * weights).sum(), x)[0] for v in (out, expected))
+    torch.testing.assert_close(found, known, rtol=1e-11, atol=1e-11)
+    for dtype, bits in ((torch.float32, 23), (torch.float16, 10)):
+        narrow = module(x.to(dtype), rois)
+        assert narrow.dtype is dtype
+        torch.testing.assert_close(
+            narrow.double(), expected, rtol=0, atol=16 * float(x.detach().abs().max()) * 2.0**-bits
+        )
+    assert module(x, rois * torch.tensor([1, 1, 1, torch.inf, torch.nan])).isnan().all()
+    rois = inside
     assert torch.autograd.gradgradcheck(lambda x: module(x, rois), x)
     assert torch.autograd.gradcheck(lambda x: module(x, rois), x)
     compiled = torch.compile(lambda x: module(x, rois).sin().sum(), fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(
         *(torch.autograd.grad(f(x), x)[0] for f in (compiled, lambda x: module(x, rois).sin().sum()))
     )
-    with pytest.raises(ValueError, match=r"rois\[0\] has batch index [23]"):
+    with pytest.raises(ValueError, match=r"^SimpleRoIAlign: rois\[0\] has batch index [23]"):
         module(x, rois + torch.tensor([2.0, 0, 0, 0, 0]))
     assert module(x, rois[:0]).shape == (0, 4, 3, 2)
 

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from arrayvision import check
 from arrayvision.errors import InvalidKind, InvalidValue
 from arrayvision.ops import _roi
-from arrayvision.torch_bridge.library import check_tensors, result_dtype, unrecorded
+from arrayvision.torch_bridge.library import check_tensors, result_dtype
 from arrayvision.torch_bridge.ops._modules import shown
+from arrayvision.torch_bridge.ops.roi_align import roi_align
 
 
 def normalize(grid: Tensor) -> Tensor:
@@ -327,65 +328,28 @@ class SimpleRoIAlign(nn.Module):
         features, rois = check_tensors("SimpleRoIAlign", features=features, rois=rois)
         check.shape("SimpleRoIAlign", "features", features, "B", "C", "H", "W")
         check.shape("SimpleRoIAlign", "rois", rois, "K", 5)
-        points = generate_grid(rois.shape[0], self.output_size, rois.device).to(rois.dtype)
-        points = rel_roi_point_to_rel_img_point(rois, points, features, self.spatial_scale)
-        points = points.reshape(rois.shape[0], *self.output_size, 2).to(features.dtype)
-        return _sample_rois(features, rois, points, not self.aligned)
+        return _centres(features, rois, self.output_size, self.spatial_scale, self.aligned)
 
     def __repr__(self):
         return shown(self, "output_size", "spatial_scale")
 
 
-def _sample_rois(features, rois, points, align_corners):
-    """(K, C, rows, columns) from each region's image, at points (K, rows, columns, 2). The images lie one above the other
-    in a single grid, so that one call serves regions of all images, in any order."""
+def _centres(features, rois, size, scale, aligned):
+    """(K, C, rows, columns): RoIAlign of one sample a bin on the map in a frame of zeros, whose border thus fades to 0."""
     batch, channels, height, width = features.shape
     if not batch * height * width:
-        return features.new_zeros((points.shape[0], channels, *points.shape[1:3]))
-    size = points.new_tensor([width, height])
-    at = points * (size - 1) if align_corners else points * size - 0.5
-    low = at.detach().floor()
-    share = at - low
-    first = rois[:, 0].detach()
-    if not torch.compiler.is_compiling() and first.numel() and first.device.type == "cpu":
-        bad = ~((first > -1) & (first < batch))
+        return features.new_zeros((rois.shape[0], channels, *size))
+    if rois.is_cpu and not torch.compiler.is_compiling():
+        bad = ~((rois[:, 0] > -1) & (rois[:, 0] < batch))
         if bool(bad.any()):
             k = int(bad.nonzero()[0])
+            index = float(rois[k, 0])
             raise InvalidValue(
-                f"SimpleRoIAlign: rois[{k}] has batch index {float(first[k]):g}, which must be within [0, {batch})"
+                f"SimpleRoIAlign: rois[{k}] has batch index {index:g}, which must be within [0, {batch})"
             )
-    image = first.long().clamp(0, max(batch - 1, 0))[:, None, None]
-    if (
-        features.dtype in (torch.float32, torch.float64)
-        and features.is_cpu
-        and features.numel()
-        and unrecorded(features, rois)
-        and bool((points.abs() < 1e6).all())  # so neither NaN nor out of the sampler's integers
-    ):
-        return _sample_images(features, image[:, 0, 0], points, align_corners)
-    flat = features.permute(0, 2, 3, 1).reshape(batch * height * width, channels)
-    total = 0
-    for dy in (0, 1):
-        for dx in (0, 1):
-            x, y = low[..., 0] + dx, low[..., 1] + dy
-            inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-            weight = (share[..., 0] if dx else 1 - share[..., 0]) * (share[..., 1] if dy else 1 - share[..., 1])
-            column = torch.where(inside, x, 0).long()
-            row = torch.where(inside, y, 0).long()
-            value = flat[(image * height + row) * width + column]
-            total = total + value * torch.where(inside, weight, weight * 0)[..., None]
-    return total.permute(0, 3, 1, 2)
-
-
-def _sample_images(features, image, points, align_corners):
-    """The same, one image after the other, by torch's sampler: on the CPU it is faster, but has no second derivatives, and
-    what it is called with depends on the values of the regions."""
-    count, rows, columns, _ = points.shape
-    out = features.new_empty((count, features.shape[1], rows, columns))
-    grid = 2 * points - 1
-    for b in image.unique().tolist():
-        mine = (image == b).nonzero()[:, 0]
-        at = grid[mine].reshape(1, -1, columns, 2)
-        values = F.grid_sample(features[b : b + 1], at, align_corners=align_corners)
-        out[mine] = values.reshape(-1, len(mine), rows, columns).transpose(0, 1)
-    return out
+    across, down = (scale, scale) if aligned else (scale * (width - 1) / width, scale * (height - 1) / height)
+    shift = 1.0 if aligned else 1.5  # roi_align counts from pixels' borders
+    rois = rois.to(torch.promote_types(result_dtype(features, rois), torch.float32))
+    image, x1, y1, x2, y2 = rois.unbind(1)
+    regions = [image, x1 * across + shift, y1 * down + shift, x2 * across + shift, y2 * down + shift]
+    return roi_align(F.pad(features, (1, 1, 1, 1)), torch.stack(regions, 1), size, 1.0, 1)
