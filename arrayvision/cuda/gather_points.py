@@ -8,6 +8,7 @@ from arrayvision.cuda.types import FLOATS, SIXTEEN, c_type
 
 CHANNELS, STAGED = (constant("gather_points.cu", name) for name in ("CHANNELS", "STAGED"))  # of a thread; threads
 BLOCKS = 512  # that gather_staged has where indices are many: a few for each multiprocessor
+FEW = 128  # with fewer than that it would leave multiprocessors idle, as with the three coordinates of a few clouds
 _NAMES = "gather", "gather_staged", "scatter", "scatter_in_order", "gather_rows", "scatter_rows"
 KERNELS = runtime.Kernels("gather_points.cu", [*(f"{name}<{T}>" for name in _NAMES for T in FLOATS), *ROUND_SUMS])
 
@@ -22,8 +23,8 @@ def gather(features, indices, out):
     """Fill out (B, C, M) with features (B, C, N) at indices (B, M)."""
     (batch, channels, count), size = out.shape, features.shape[2]
     rows, shared = batch * channels, size * 16 // SIXTEEN[c_type(out)]
-    if 0 < shared <= runtime.shared_memory(out) and count >= size:
-        parts = max(1, min(count // size, BLOCKS // max(rows, 1)))  # each reads the channel again
+    parts = max(1, min(count // max(size, 1), BLOCKS // max(rows, 1)))  # each reads the channel again
+    if 0 < shared <= runtime.shared_memory(out) and count >= size and rows * parts >= FEW:
         some = -(-count // parts)
         KERNELS.launch(
             f"gather_staged<{c_type(out)}>", (-(-count // some), min(rows, 65535)), rows, count, some, channels, size, features,
