@@ -204,9 +204,16 @@ def test_pairs_give_the_overlaps_of_hulls(monkeypatch):
         some[2 * count] = some[2 * count, 0]
         some[2 * count + 1, 3] = np.inf
     monkeypatch.setattr(array, "EMULATED", True)
-    expected = ops.convex_iou(points, quads)
+    expected, launched = ops.convex_iou(points, quads), []
+    launch = runtime.Kernels.launch
+    monkeypatch.setattr(
+        runtime.Kernels,
+        "launch",
+        lambda self, name, *args, **kw: launched.append(name) or launch(self, name, *args, **kw),
+    )
     monkeypatch.setattr(runtime, "slow_doubles", lambda like: True)
     out = ops.convex_iou(points, quads)
+    assert launched == ["all_pairs<float, pairs::Pair>"]
     some = expected > 1e-9
     assert some.sum() > 3500 and (expected[:8, :16] > 0).any()
     np.testing.assert_allclose(out, expected, rtol=2**-23, atol=1e-12)
