@@ -17,7 +17,7 @@ from arrayvision.torch_bridge import ops as bridge
 from tests.cuda.test_launch import driven  # noqa: F401
 
 AGAIN = {
-    "ball_query", "bbox_overlaps", "box_iou_quadri", "box_iou_rotated", "boxes_iou3d", "boxes_iou_bev", "boxes_overlap_bev",
+    "ball_query", "bias_act", "corner_pool", "fused_bias_leakyrelu", "psa_mask", "bbox_overlaps", "box_iou_quadri", "box_iou_rotated", "boxes_iou3d", "boxes_iou_bev", "boxes_overlap_bev",
     "carafe", "carafe_naive", "correlation", "downsample2d", "filter2d", "furthest_point_sample", "grouping_operation", "knn", "multi_scale_deformable_attn",
     "points_in_boxes_all", "points_in_boxes_cpu", "points_in_boxes_part", "roi_align", "roi_align_rotated", "roi_pool",
     "sigmoid_focal_loss", "softmax_focal_loss", "three_interpolate", "three_nn", "tin_shift", "upfirdn2d", "upsample2d", "voxelization",
