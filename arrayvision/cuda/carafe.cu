@@ -23,7 +23,7 @@ __global__ void __launch_bounds__(256) reassemble(int64_t n, const T* x, const T
       const A weight = A(weights[(i * k + j) * large]);
       const T* pixel = pixels + int64_t(top + i) * w + left + j;
       for (int t = 0; t < SHARE; ++t)
-        if (c + t < channels) sums[t] += weight * A(pixel[t * size]);
+        if (c + t < channels) sums[t] = fma(weight, A(pixel[t * size]), sums[t]);
     }
   }
   T* target = out + (image * channels + c) * large + int64_t(row) * columns + column;
@@ -63,7 +63,7 @@ __global__ void __launch_bounds__(256) reassemble_doubled(uint32_t n, uint64_t b
       for (int s = 0; s < SHARE; ++s) {
         const A value = A(*pixel);
         if (s + 1 < count) pixel += size;  // else the last channel again, whose sums are not stored
-        for (int q = 0; q < 4; ++q) sums[s][q] += weight[q] * value;
+        for (int q = 0; q < 4; ++q) sums[s][q] = fma(weight[q], value, sums[s][q]);
       }
     }
   }
@@ -98,7 +98,7 @@ __global__ void __launch_bounds__(256) spread(int64_t n, const T* grad, const T*
           const int64_t at = (int64_t(v) * s + p) * columns + int64_t(u) * s + q;
           const A weight = A(weights[(i * k + j) * large + at]);
           for (int t = 0; t < SHARE; ++t)
-            if (c + t < channels) sums[t] += weight * A(grads[t * large + at]);
+            if (c + t < channels) sums[t] = fma(weight, A(grads[t * large + at]), sums[t]);
         }
     }
   }
@@ -125,7 +125,7 @@ __global__ void __launch_bounds__(256) compare(int64_t n, const T* grad, const T
     for (int c = 0; c < channels; ++c, grads += large, pixels += size) {
       const A value = A(*grads);
       for (int t = 0; t < SHARE; ++t)
-        if (inside[t]) sums[t] += value * A(pixels[left + t]);
+        if (inside[t]) sums[t] = fma(value, A(pixels[left + t]), sums[t]);
     }
   }
   for (int t = 0; t < SHARE; ++t)

@@ -5,29 +5,49 @@ constexpr int BLOCK = 128;  // threads: boxes of the second set
 constexpr int ROWS = 4;  // of the first set, that a block holds in shared memory at a time
 constexpr double ALIKE = 1e-12;
 
-// Pairs whose axis-aligned hulls lie apart, as floats tell, touch no double.
-template <class T> __global__ void __launch_bounds__(BLOCK, 6) all_pairs(int64_t n, int64_t k, const T* pointsets, const T* polygons, T* out) {
-  __shared__ __align__(8) unsigned char memory[ROWS * sizeof(hulls::Hull<9>)];
-  hulls::Hull<9>* const row = reinterpret_cast<hulls::Hull<9>*>(memory);
+// A row's hull in numbers R, and its axis-aligned one; `shape` is room for the one in doubles.
+template <int MOST, class R, class T>
+__device__ inline void load(const T* row, hulls::Hull<MOST>& shape, hulls::Hull<MOST, R>& found, polygons::Hull& hull) {
+  if constexpr (pairs::is_pair<R>) {
+    shape.load_row(row);
+    hull.set(shape);
+    found.set(shape);
+  } else {
+    found.load_row(row);
+    hull.set(found);
+  }
+}
+
+// Pairs whose axis-aligned hulls lie apart, as floats tell, touch neither doubles nor Pairs. Others are compared in numbers R, and in
+// doubles where these are Pairs and don't tell.
+template <class T, class R> __global__ void __launch_bounds__(BLOCK, 6) all_pairs(int64_t n, int64_t k, const T* pointsets, const T* polygons, T* out) {
+  using RowHull = hulls::Hull<9, R>;
+  __shared__ __align__(8) unsigned char memory[ROWS * sizeof(RowHull)];
+  RowHull* const row = reinterpret_cast<RowHull*>(memory);
   const int64_t j = first();
   __shared__ polygons::Hull row_hull[ROWS];
-  hulls::Hull<4> mine;
+  hulls::Hull<4, R> mine;
   polygons::Hull hull;
-  if (j < k) {
-    mine.load_row(polygons + 8 * j);
-    hull.set(mine);
-  }
+  hulls::Hull<9> exact_row;
+  hulls::Hull<4> exact;
+  if (j < k) load(polygons + 8 * j, exact, mine, hull);
   for (int64_t top = int64_t(blockIdx.y) * ROWS; top < n; top += int64_t(gridDim.y) * ROWS) {
     const int rows = int(n - top < ROWS ? n - top : ROWS);
-    if (threadIdx.x < rows) {
-      row[threadIdx.x].load_row(pointsets + 18 * (top + threadIdx.x));
-      row_hull[threadIdx.x].set(row[threadIdx.x]);
-    }
+    if (threadIdx.x < rows) load(pointsets + 18 * (top + threadIdx.x), exact_row, row[threadIdx.x], row_hull[threadIdx.x]);
     __syncthreads();
     if (j < k)
       for (int i = 0; i < rows; ++i) {
-        const double inter = hull.apart(row_hull[i]) ? 0.0 : hulls::hull_overlap(row[i], mine);
-        out[(top + i) * k + j] = T(acc_t<T>(inter > 0 ? inter / (row[i].area + mine.area - inter) : 0.0));
+        acc_t<T> value = 0;
+        if (!hull.apart(row_hull[i])) {
+          const R none = 0.0, found = hulls::iou(row[i], mine);
+          value = pairs::nearest<acc_t<T>>(found);
+          if constexpr (pairs::is_pair<R>)
+            if (!(row[i].area > none && mine.area > none && found >= none)) {
+              exact_row.load_row(pointsets + 18 * (top + i));
+              value = acc_t<T>(hulls::iou(exact_row, exact));
+            }
+        }
+        out[(top + i) * k + j] = T(value);
       }
     __syncthreads();  // before the next strip takes the rows' place
   }

@@ -27,7 +27,7 @@ __global__ void __launch_bounds__(256) correlate(int64_t n, const T* a, const T*
     for (int c = 0; c < channels; ++c, first += size, second += size) {
       const A value = A(*first);
       for (int t = 0; t < SHARE; ++t)
-        if (inside[t]) sums[t] += value * A(second[x2 + t * gx]);
+        if (inside[t]) sums[t] = fma(value, A(second[x2 + t * gx]), sums[t]);
     }
   }
   for (int t = 0; t < SHARE; ++t)

@@ -63,7 +63,7 @@ __global__ void __launch_bounds__(256) columns_of(uint32_t n, uint64_t by_positi
     for (int k = 0; k < 4; ++k) {
       if (weight[k] == 0) continue;
       const Channels<T, V> pixel = map.at(c, s.pixel[k]);
-      for (int v = 0; v < V; ++v) sum[v] += weight[k] * A(pixel.at[v]);
+      for (int v = 0; v < V; ++v) sum[v] = fma(weight[k], A(pixel.at[v]), sum[v]);
     }
     for (int v = 0; v < V; ++v, target += int64_t(taps.divisor) * size.divisor) *target = T(sum[v]);
   }
@@ -174,7 +174,7 @@ __global__ void __launch_bounds__(256) slopes(uint32_t n, uint64_t by_positions,
     for (int k = 0; k < 4; ++k) {
       if (s.pixel[k] < 0) continue;
       const Channels<T, V> pixel = map.at(c, s.pixel[k]);
-      for (int v = 0; v < V; ++v) sums[k] += value[v] * A(pixel.at[v]);
+      for (int v = 0; v < V; ++v) sums[k] = fma(value[v], A(pixel.at[v]), sums[k]);
     }
   }
   const bool none = s.pixel[0] < 0 && s.pixel[1] < 0 && s.pixel[2] < 0 && s.pixel[3] < 0;

@@ -4,10 +4,12 @@ from arrayvision.cuda import runtime
 from arrayvision.cuda.constants import constant
 from arrayvision.cuda.runtime import deterministic
 from arrayvision.cuda.sums import ROUND_SUMS, round_sums, zero_sums
-from arrayvision.cuda.types import FLOATS, c_type
+from arrayvision.cuda.types import FLOATS, SIXTEEN, c_type
 
-CHANNELS = constant("gather_points.cu", "CHANNELS")  # of a thread
-_NAMES = "gather", "scatter", "scatter_in_order", "gather_rows", "scatter_rows"
+CHANNELS, STAGED = (constant("gather_points.cu", name) for name in ("CHANNELS", "STAGED"))  # of a thread; threads
+BLOCKS = 512  # that gather_staged has where indices are many: a few for each multiprocessor
+FEW = 128  # with fewer than that it would leave multiprocessors idle, as with the three coordinates of a few clouds
+_NAMES = "gather", "gather_staged", "scatter", "scatter_in_order", "gather_rows", "scatter_rows"
 KERNELS = runtime.Kernels("gather_points.cu", [*(f"{name}<{T}>" for name in _NAMES for T in FLOATS), *ROUND_SUMS])
 
 
@@ -19,6 +21,16 @@ def _tasks(batch, channels, count):
 
 def gather(features, indices, out):
     """Fill out (B, C, M) with features (B, C, N) at indices (B, M)."""
+    (batch, channels, count), size = out.shape, features.shape[2]
+    rows, shared = batch * channels, size * 16 // SIXTEEN[c_type(out)]
+    parts = max(1, min(count // max(size, 1), BLOCKS // max(rows, 1)))  # each reads the channel again
+    if 0 < shared <= runtime.shared_memory(out) and count >= size and rows * parts >= FEW:
+        some = -(-count // parts)
+        KERNELS.launch(
+            f"gather_staged<{c_type(out)}>", (-(-count // some), min(rows, 65535)), rows, count, some, channels, size, features,
+            indices, out, block=STAGED, shared=shared,
+        )  # fmt: skip
+        return
     KERNELS.launch(f"gather<{c_type(out)}>", *_tasks(*out.shape), features.shape[2], features, indices, out)
 
 

@@ -52,7 +52,7 @@ __global__ void __launch_bounds__(256) attend(uint32_t n, uint64_t by_parts, uin
       const A weight = s.weight[corner] * counts[k];
       if (s.weight[corner] == 0 || weight == 0) continue;
       const Channels<T, V> pixel = pixels[s.pixel[corner] * row];
-      for (int c = 0; c < V; ++c) sums[c] += weight * A(pixel.at[c]);
+      for (int c = 0; c < V; ++c) sums[c] = fma(weight, A(pixel.at[c]), sums[c]);
     }
   });
   Channels<T, V> result;
@@ -86,7 +86,7 @@ __global__ void __launch_bounds__(256) slopes(uint32_t n, int lanes, uint64_t by
         const A weight = s.weight[corner] * scale;
         A share[V];
         for (int c = 0; c < V; ++c) {
-          dots[corner] += A(g.at[c]) * A(pixel.at[c]);
+          dots[corner] = fma(A(g.at[c]), A(pixel.at[c]), dots[corner]);
           share[c] = weight * A(g.at[c]);
         }
         if (scatter && weight != 0) sums::add_together(sums + (first + s.pixel[corner] * row + part) * V, share);

@@ -194,6 +194,32 @@ def test_pairs_give_the_overlaps_of_boxes_in_space(monkeypatch):
         assert (out != expected)[some].mean() < 1e-3
 
 
+def test_pairs_give_the_overlaps_of_hulls(monkeypatch):
+    """Also of hulls that Pairs can't hold, and of none."""
+    rng = np.random.default_rng(0)
+    points, quads = (rng.uniform(-2, 2, shape).astype(np.float32) for shape in ((40, 18), (150, 8)))
+    for some, count in ((points, 4), (quads, 8)):
+        some[:count] *= 1e-20
+        some[count : 2 * count] *= 1e18
+        some[2 * count] = some[2 * count, 0]
+        some[2 * count + 1, 3] = np.inf
+    monkeypatch.setattr(array, "EMULATED", True)
+    expected, launched = ops.convex_iou(points, quads), []
+    launch = runtime.Kernels.launch
+    monkeypatch.setattr(
+        runtime.Kernels,
+        "launch",
+        lambda self, name, *args, **kw: launched.append(name) or launch(self, name, *args, **kw),
+    )
+    monkeypatch.setattr(runtime, "slow_doubles", lambda like: True)
+    out = ops.convex_iou(points, quads)
+    assert launched == ["all_pairs<float, pairs::Pair>"]
+    some = expected > 1e-9
+    assert some.sum() > 3500 and (expected[:8, :16] > 0).any()
+    np.testing.assert_allclose(out, expected, rtol=2**-23, atol=1e-12)
+    assert (out != expected)[some].mean() < 1e-3
+
+
 def test_points_almost_on_a_side_are_inside_as_in_doubles(monkeypatch):
     """Middles of sides, which are outside, and the nearest floats beside them; of large and of tiny quadrilaterals too."""
     rng = np.random.default_rng(0)

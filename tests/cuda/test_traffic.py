@@ -109,8 +109,10 @@ def calls():
     x = rng.standard_normal((1, 32, 40, 48), dtype=np.float32)
     last = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
     rois = np.concatenate([np.zeros((8, 1), np.float32), boxes(8, 100, rng)], 1)
+    turned = np.concatenate([rois, rng.uniform(0, 6, (8, 1)).astype(np.float32)], 1)
     labels = rng.integers(0, 9, 300)
     logits = rng.standard_normal((300, 9), dtype=np.float32)
+    points = rng.standard_normal((2, 64, 100), dtype=np.float32)
     clips = rng.standard_normal((2, 4, 8, 6, 6), dtype=np.float32)
     grad, still = rng.standard_normal((8, 32, 7, 7), dtype=np.float32), np.zeros((8, 2, 7, 7), np.float32)
     return {
@@ -119,8 +121,13 @@ def calls():
         "nms": lambda: ops.nms(some, scores, 0.5),
         "roi_align": lambda: ops.roi_align(x, rois, 7, 0.25, 2),
         "roi_align, channels last": lambda: ops.roi_align(last, rois, 7, 0.25, 2),
+        "roi_align_rotated": lambda: ops.roi_align_rotated(last, turned, 7, 0.25, 2),
+        "riroi_align_rotated": lambda: ops.riroi_align_rotated(last, turned, 7, 0.25, 2),
+        "riroi_align_rotated_backward": lambda: ops.riroi_align_rotated_backward(grad, turned, x.shape, 0.25, 2),
         "bbox_overlaps": lambda: ops.bbox_overlaps(some[:200], some[200:]),
         "sigmoid_focal_loss": lambda: ops.sigmoid_focal_loss(logits, labels, reduction="none"),
+        "gather_points": lambda: ops.gather_points(points, rng.integers(0, 100, (2, 640)).astype(np.int32)),
+        "upfirdn2d": lambda: ops.upfirdn2d(x, np.ones(4, np.float32), 2, padding=(2, 1, 2, 1)),
         "tin_shift": lambda: ops.tin_shift(clips, np.array([[1, -1], [0, 2]])),
     }
 
@@ -135,8 +142,13 @@ SECTORS = {
     ("nms", "resolve_band"): (7, 6),
     ("roi_align", "pool_upright<float, regions::Align>"): (3.2, 4),
     ("roi_align, channels last", "pool_upright_last<float, 4, regions::Align>"): (4, 4.3),
+    ("roi_align_rotated", "pool_samples<float, 4, regions::Rotated>"): (6.5, 4.3),
+    ("riroi_align_rotated", "pool_turned_last<float, 4>"): (6.5, 4.3),
+    ("riroi_align_rotated_backward", "turn_back<float>"): (4.3, 4.1),
     ("bbox_overlaps", "all_pairs<float>"): (14.5, 4),
     ("sigmoid_focal_loss", "sigmoid_each<float, uint32_t>"): (8, 15.5),
+    ("gather_points", "gather_staged<float>"): (4, 4),
+    ("upfirdn2d", "filter_twice<float>"): (4, 4),
     ("tin_shift", "copy_groups<float, 4, uint32_t>"): (7, 16),
 }
 
@@ -169,6 +181,22 @@ def test_a_gradient_of_regions_adds_to_each_pixel_once(monkeypatch):
     atomics = launch.total("atomics")
     assert launch.kernel == "spread_upright<float, regions::Align>"
     assert 15 * 15 * 8 * 32 <= atomics.accesses <= 16 * 16 * 8 * 32 and atomics.sectors_a_request < 6
+
+
+@pytest.mark.parametrize("function", (ops.roi_align_rotated_backward, ops.riroi_align_rotated_backward))
+def test_a_gradient_of_turned_regions_adds_to_channels_side_by_side(function, monkeypatch):
+    """Each pixel of 49 bins' 4 samples once, 8 channels a sector."""
+    monkeypatch.setattr(array, "EMULATED", True)
+    rng = np.random.default_rng(0)
+    rois = np.concatenate(
+        [np.zeros((12, 1)), rng.uniform(60, 100, (12, 2)), np.full((12, 2), 50), rng.uniform(0, 6, (12, 1))], 1
+    )
+    grad = np.ones((12, 32, 7, 7), np.float32)
+    with emulator.counting() as launches:
+        function(grad, rois.astype(np.float32), (1, 32, 40, 48), 0.25, 2)
+    by_name = {launch.kernel: launch for launch in launches}
+    atomics = by_name["spread_samples<float, 4, regions::Rotated>"].total("atomics")
+    assert atomics.accesses <= 12 * 32 * 49 * 4 * 4 and atomics.sectors == atomics.accesses / 8
 
 
 def test_a_gradient_of_samples_adds_to_channels_side_by_side(monkeypatch):

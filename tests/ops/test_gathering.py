@@ -32,6 +32,18 @@ def test_counts_that_do_not_add_up(backend):
             assert np.isin(call(), (0, 1)).all()
 
 
+@pytest.mark.parametrize("size", (1, 50, 7000))
+@pytest.mark.parametrize("dtype", ("float16", "float32", "float64"))
+@pytest.mark.parametrize("channels", (3, 33))
+def test_many_indices(channels, dtype, size, backend):
+    """More than there are points, on either side of what a block's shared memory holds, of few channels and of many."""
+    rng = np.random.default_rng(0)
+    features = rng.standard_normal((2, channels, size)).astype(dtype)
+    indices = rng.integers(0, size, (2, 2 * size + 601)).astype(np.int32)
+    found = on(backend, ops.gather_points)(features, indices)
+    np.testing.assert_array_equal(found, np.take_along_axis(features, indices[:, None], 2))
+
+
 def test_grouping_reference(backend):
     """Values of the established implementation's tests, and the gradient of half the squares' sum."""
     features = np.array([[[0.5798, -0.7981, -0.9280, -1.3311, 1.3687, 0.9277, -0.4164, -1.8274, 0.9268, 0.8414]]])

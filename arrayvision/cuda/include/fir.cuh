@@ -31,7 +31,7 @@ __device__ inline A sum(const T* plane, const Axis& rows, const Axis& columns, c
 #pragma unroll 2
     for (int j = 0; j < along.count; ++j) {
       const int k = first + j * columns.up;
-      total += weights[flip ? k : last - k] * read(source[j]);
+      total = fma(weights[flip ? k : last - k], A(read(source[j])), total);
     }
   }
   return total;

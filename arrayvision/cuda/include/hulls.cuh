@@ -5,7 +5,8 @@
 
 namespace hulls {
 
-struct Point { double x, y; };
+template <class R> struct PointOf { R x, y; };
+using Point = PointOf<double>;
 
 // A row of numbers as points; whether all are finite.
 template <class T> __device__ inline bool load_points(const T* row, int n, Point* points) {
@@ -58,21 +59,30 @@ __device__ inline double twice_area(const Point* points, const int* chosen, int 
   return total;
 }
 
-template <int MOST> struct Hull : polygons::Shape<double> {
+// A hull's numbers R are doubles, or Pairs where these are slow; it is found in doubles.
+template <int MOST, class R = double> struct Hull : polygons::Shape<R> {
+  using Exact = Hull<MOST>;
   int count;
-  Point corner[MOST];  // relative to the centre
+  PointOf<R> corner[MOST];  // relative to the centre
+
+  __device__ void set(const Exact& s) {
+    this->take(s);
+    count = s.count;
+    for (int k = 0; k < count; ++k) corner[k] = {s.corner[k].x, s.corner[k].y};
+  }
 
   // From the hull of finite points.
   __device__ void set(const Point* points, const int* chosen, int corners) {
     count = corners;
-    area = 0.5 * twice_area(points, chosen, count);
+    this->area = 0.5 * twice_area(points, chosen, count);
     double left = points[0].x, right = left, low = points[0].y, high = low;
     for (int k = 0; k < count; ++k) {
       const Point p = points[chosen[k]];
       left = fmin(left, p.x), right = fmax(right, p.x), low = fmin(low, p.y), high = fmax(high, p.y);
     }
-    cx = 0.5 * left + 0.5 * right, cy = 0.5 * low + 0.5 * high, ex = 0.5 * (right - left), ey = 0.5 * (high - low);
-    for (int k = 0; k < count; ++k) corner[k] = {points[chosen[k]].x - cx, points[chosen[k]].y - cy};
+    const double x = 0.5 * left + 0.5 * right, y = 0.5 * low + 0.5 * high;
+    this->cx = x, this->cy = y, this->ex = 0.5 * (right - left), this->ey = 0.5 * (high - low);
+    for (int k = 0; k < count; ++k) corner[k] = {points[chosen[k]].x - x, points[chosen[k]].y - y};
   }
 
   template <class T> __device__ void load_row(const T* row) {
@@ -80,22 +90,27 @@ template <int MOST> struct Hull : polygons::Shape<double> {
     int chosen[MOST + 1];
     const bool fine = load_points(row, MOST, points);
     set(points, chosen, fine ? hull(points, MOST, chosen) : 0);
-    if (!fine) area = 0;
+    if (!fine) this->area = 0;
   }
 };
 
-template <int M, int N> NOT_INLINE double hull_overlap(const Hull<M>& p, const Hull<N>& q) {
-  const double dx = q.cx - p.cx, dy = q.cy - p.cy;
-  if (!(p.area > 0 && q.area > 0) || fabs(dx) >= p.ex + q.ex || fabs(dy) >= p.ey + q.ey) return 0;
-  double total = 0;
+template <int M, int N, class R> NOT_INLINE R hull_overlap(const Hull<M, R>& p, const Hull<N, R>& q) {
+  const R dx = q.cx - p.cx, dy = q.cy - p.cy, none = 0.0;
+  if (!(p.area > none && q.area > none) || fabs(dx) >= p.ex + q.ex || fabs(dy) >= p.ey + q.ey) return none;
+  R total = 0.0;
   for (int i = 0; i < p.count; ++i) {
-    const Point a = p.corner[i], b = p.corner[i + 1 < p.count ? i + 1 : 0];
+    const PointOf<R> a = p.corner[i], b = p.corner[i + 1 < p.count ? i + 1 : 0];
     for (int j = 0; j < q.count; ++j) {
-      const Point c = q.corner[j], d = q.corner[j + 1 < q.count ? j + 1 : 0];
-      total += polygons::under_both(a.x, a.y, b.x, b.y, dx + c.x, dy + c.y, dx + d.x, dy + d.y);
+      const PointOf<R> c = q.corner[j], d = q.corner[j + 1 < q.count ? j + 1 : 0];
+      total = total + polygons::under_both(a.x, a.y, b.x, b.y, dx + c.x, dy + c.y, dx + d.x, dy + d.y);
     }
   }
-  return fmin(fmax(total, 0.0), fmin(p.area, q.area));
+  return fmin(fmax(total, none), fmin(p.area, q.area));
+}
+
+template <int M, int N, class R> __device__ inline R iou(const Hull<M, R>& p, const Hull<N, R>& q) {
+  const R none = 0.0, inter = hull_overlap(p, q);
+  return inter > none ? inter / (p.area + q.area - inter) : inter == none ? none : inter;
 }
 
 }  // namespace hulls
