@@ -27,7 +27,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from arrayvision.errors import InvalidKind, InvalidValue
+from arrayvision.errors import InvalidKind, InvalidValue, TooLarge
+from arrayvision.replay import spoil, with_tensors
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
@@ -85,6 +86,7 @@ class NumPy:
     name = "NumPy"
     noun = "a NumPy array"
     fresh = False  # whether `host` gives an array object that nobody else holds
+    views = True  # whether first rows of an array are a view, which takes no compiling, and `item` reads a number
 
     def refuse(self, function, argument, x):
         """Raise for an array whose values can't be read, or would be read wrong."""
@@ -164,6 +166,10 @@ class NumPy:
         out = np.empty(shape, _FLOAT32)
         return None if kernel(*places, out.__array_interface__["data"][0], *sizes) is False else out
 
+    def replay(self, run, given, numbers):
+        """What `replay` below returns."""
+        return run(*given, *numbers)
+
     # -- what launches of CUDA kernels need; on NumPy arrays, in the emulator --
     def argsort(self, x):
         """The stable order of integers, as int64."""
@@ -209,6 +215,7 @@ class Torch(NumPy):
         self._gpu: dict = {}
         self._float32 = torch.float32
         self.quick = _quick_with_tensors(torch)
+        self.replay = with_tensors(torch, self)
         self._strided, self._dual = torch.strided, torch.autograd.forward_ad
         self.pointer = torch.Tensor.data_ptr  # which a method of ours would take twice as long to call
         self._recording, self._wrapped = torch.is_grad_enabled, torch._C._functorch.is_functorch_wrapped_tensor
@@ -347,6 +354,7 @@ class Torch(NumPy):
         self.torch.matmul(a, b, out=out)
 
     def deterministic(self):
+        spoil()  # another call may find another answer
         return self.torch.are_deterministic_algorithms_enabled()
 
 
@@ -469,6 +477,7 @@ class CuPy(NumPy):
 class JAX(NumPy):
     name = "JAX"
     noun = "a JAX array"
+    views = False
 
     def plain(self, x):
         return None
@@ -517,6 +526,8 @@ class JAX(NumPy):
 
 class DLPack(NumPy):
     """Any library whose arrays know their namespace (the array API standard) or speak DLPack, on the CPU."""
+
+    views = False
 
     def __init__(self, xp):
         self.xp = xp
@@ -645,6 +656,14 @@ def quick(plan, given, *more, integers=None):
     """
     library = _of_type.get(type(given[0]))
     return None if EMULATED or library is None else library.quick(plan, given, more, integers)
+
+
+def replay(run, given, *numbers):
+    """``run(*given, *numbers)``, a function's whole work, of arrays (or None) and numbers; of usual tensors on a GPU by the launches that
+    the same call made before (see `arrayvision.replay`). What these are must follow from shapes, dtypes and numbers.
+    """
+    library = _of_type.get(type(given[0]))
+    return run(*given, *numbers) if library is None else library.replay(run, given, numbers)
 
 
 SMALL = 16384  # numbers of a result: more are worth threads, and take longer than the checks
@@ -886,30 +905,29 @@ class Arrays:
         view.setflags(write=False)
         return view
 
-    def empty(self, shape, dtype: str, exact: bool = False, result: str | None = None) -> Output:
+    def empty(self, shape, dtype: str, exact: bool = False, result: str | None = None, by: str | None = None) -> Output:
         """A result to fill, on this device. Where `floats` gave a wider dtype than the result's own, it is rounded to that
         in the end, unless `exact`: for a result that holds values of an input. `result` is the caller's array's dtype, if
-        it isn't the kernel's."""
+        it isn't the kernel's, and `by` the argument that says how large it is, for the error that no memory holds it."""
         library = self.library
         if result is not None:
             pass
         elif self.narrow is not None and dtype == "float64" and not exact:
             result = self.narrow
         elif self.backend == "cpu" and dtype in _WIDER:
-            return Output(self, None, self._allocate(NUMPY, shape, _WIDER[dtype])[1], dtype)
+            return Output(self, None, self._allocate(NUMPY, shape, _WIDER[dtype], by)[1], dtype)
         else:
             result = dtype
-        array, view = self._allocate(library, shape, dtype)
+        array, view = self._allocate(library, shape, dtype, by)
         taken_over = result != dtype or (self.gpu and isinstance(library, JAX))  # not the array that the kernel fills
         return Output(self, None if taken_over else array, view, result)
 
-    def _allocate(self, library, shape, dtype):
+    def _allocate(self, library, shape, dtype, by):
         try:
             return library.empty(shape, dtype, self.device)
-        except ValueError:  # more elements than memory has addresses
-            raise InvalidValue(
-                f"{self.function}: the result must fit in memory, and would have shape {tuple(shape)}"
-            ) from None
+        except (ValueError, MemoryError) as error:  # ValueError: more elements than memory has addresses
+            wanted = f"{by} must be so small that the result fits" if by else "the result must fit"
+            raise TooLarge(f"{self.function}: {wanted} in memory, got one of shape {tuple(shape)}") from error
 
 
 @functools.cache

@@ -5,6 +5,10 @@ class InvalidValue(ValueError, AssertionError):
     """A wrong value or shape."""
 
 
+class TooLarge(InvalidValue, MemoryError):
+    """A result that no memory holds."""
+
+
 class InvalidKind(TypeError, AssertionError):
     """A value of a wrong kind."""
 

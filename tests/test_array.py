@@ -351,3 +351,30 @@ def test_results_that_a_dtype_doesnt_hold_become_infinite_without_a_warning():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert np.isinf(ops.upfirdn2d(x, None, gain=4)).all()
+
+
+MANY, EACH = 2**16, 2**31 - 1  # together more than memory has addresses
+ROOMY = {
+    "voxelization: max_points": lambda: ops.voxelization(np.ones((2, 4)), (1, 1, 1), (0, 0, 0, 4, 4, 4), 2**50),
+    "ball_query: sample_num": lambda: ops.ball_query(0, 1, EACH, np.ones((1, 2, 3)), np.ones((1, MANY, 3))),
+    "furthest_point_sample: num_points": lambda: ops.furthest_point_sample(np.ones((MANY, 2, 3)), EACH),
+    "furthest_point_sample_with_dist: num_points": lambda: ops.furthest_point_sample_with_dist(np.ones((MANY, 2, 2)), EACH),
+    "roipoint_pool3d: num_sampled_points": lambda: ops.roipoint_pool3d(
+        np.ones((1, 2, 3)), np.ones((1, 2, 1)), np.ones((1, MANY, 7)), EACH
+    ),
+    "roiaware_pool3d: out_size": lambda: ops.roiaware_pool3d(
+        np.ones((MANY, 7)), np.ones((2, 3)), np.ones((2, 1)), (1, 1, EACH), 1
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ROOMY)
+def test_a_result_that_no_memory_holds_names_the_argument_that_makes_it_so_large(name):
+    with pytest.raises(ValueError, match=f"^{name} must be so small that the result fits in memory, got") as raised:
+        ROOMY[name]()
+    assert isinstance(raised.value, MemoryError)
+
+
+def test_a_result_of_no_voxels_takes_no_memory():
+    voxels, coors, counts = ops.voxelization(np.full((2, 4), np.nan), (1, 1, 1), (0, 0, 0, 4, 4, 4), 2**31, 2**62)
+    assert voxels.shape == (0, 2**31, 4) and coors.shape == (0, 3) and counts.shape == (0,)

@@ -50,6 +50,16 @@ def total(x, pair, out):
     out[0] = x[0] + pair[0][0] + pair[1][0]
 
 
+@kernel
+def moved(x, by, wanted):
+    return x[0] + by if wanted else x[0]
+
+
+@kernel
+def by_constants_and_variables(x, n, out):
+    out[0], out[1], out[2] = moved(x, 0, True), moved(x, 6, False), moved(x, n, n > 3)
+
+
 def compilations(act):
     """The functions that were compiled on the way."""
     recorder = event.RecordingListener()
@@ -87,6 +97,14 @@ def test_one_kernel_serves_what_may_be_written_to_and_what_may_not():
     with pytest.raises(Exception, match="readonly"):
         total(free, (free, free), locked)
     assert part(free, locked, 1).flags.writeable and not part(locked, free, 1).flags.writeable
+
+
+def test_a_constant_is_no_type_of_its_own():
+    """A kernel that another calls with numbers that stand in its source, and with variables, is compiled once."""
+    out = np.zeros(3)
+    by_constants_and_variables(np.full(3, 2.0), 4, out)
+    assert out.tolist() == [2, 2, 6]
+    assert len(moved.overloads) == 1
 
 
 def test_what_threads_compile_at_once_is_found_at_once(monkeypatch):

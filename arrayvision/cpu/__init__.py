@@ -20,7 +20,7 @@ import signal
 import sys
 import threading
 
-from numba import config, njit
+from numba import config, njit, types
 from numba.core import event, sigutils, typing
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile, _CacheLocator
 from numba.core.compiler_lock import global_compiler_lock
@@ -29,6 +29,7 @@ from arrayvision import cache, shipped
 from arrayvision.cpu import direct, writes
 
 HERE = pathlib.Path(__file__).parent
+_CONSTANTS = types.IntegerLiteral, types.BooleanLiteral
 _ELSEWHERE = re.compile("CACHE|NUMBA_CPU_")  # options that change no kernel, or are in Numba's own keys
 
 
@@ -299,8 +300,10 @@ def _compile_once(kernel):
         return entry
 
     def get_call_template(args, kws):
-        """For a call by another kernel, which hands tuples over as they are."""
+        """For a call by another kernel, which hands tuples over as they are. To Numba a number that stands in the source is of a type
+        of its own, and a kernel called with 0, with 6 and with a variable would be compiled three times."""
         pysig, kinds = kernel._compiler.fold_argument_types(args, kws)
+        kinds = tuple(types.unliteral(kind) if isinstance(kind, _CONSTANTS) else kind for kind in kinds)
         with global_compiler_lock:
             chosen = choose(tuple(kinds), False)
             compile(chosen)

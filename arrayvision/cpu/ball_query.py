@@ -165,13 +165,13 @@ def find_all(least, most, points, starts, centers, center_starts, missing, out):
     if seen * tried <= size and count * (0.75 * seen - hits) < LAYING_TIME * size:
         parallel_for(find_where_they_lie, count, 64, *given, 1, *how, NO_END, looked, out, cost=2 * seen)
         return
-    tree = build(points, starts, bare=True)
-    order, _ = along_curves(centers, center_starts, tree.axes, curved=False)
+    tree = build(points, starts, "bare")
+    order, _, _ = along_curves(centers, center_starts, tree.axes, curved=False)
     find_some(*tree, *given[2:], order, count // tried, *how, looked, out, np.zeros(1, np.int64), tried, tried)
     seen, inside = looked / tried  # leaves, and points in a ball, were all looked at
     if count * LEAF_TIME * seen > NODE_TIME * size + count * (SEARCH_TIME + FOUND_TIME * inside):
-        tree = build(points, starts, halved=False)
-        order, _ = along_curves(centers, center_starts, tree.axes)
+        tree = build(points, starts, "curved")
+        order, _, _ = along_curves(centers, center_starts, tree.axes)
     parallel_for(find_some, count, 64, *tree, *given[2:], order, 1, *how, looked, out, cost=SEARCH_TIME)
 
 

@@ -10,6 +10,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from arrayvision.cpu.prefetch import prefetch_at
+
 LEFT, RIGHT = 6, 4  # a block's numbers of each factor
 NARROW = 12  # sums that fit 16 registers beside their factors
 BYTES = 64  # of the lanes
@@ -26,7 +28,7 @@ def _wide(context):
     return "+avx512f" in target._tm_features or target._get_host_cpu_name() == "x86-64-v4"
 
 
-def _sums(context, builder, kind, left, right, spread, first, second, result, add):
+def _sums(context, builder, kind, left, right, spread, first, second, result, add, ask=None):
     """Write the sums of a block; `first` has an array's data, where it begins, its step of the block, and its steps and
     numbers of terms for each loop; `second` likewise without the numbers; `result` the data, where it begins and its steps."""
     size = kind.bitwidth // 8
@@ -35,7 +37,7 @@ def _sums(context, builder, kind, left, right, spread, first, second, result, ad
     target, to, out_left, out_right = result
     wide = _wide(context)
     width = BYTES // size if wide else BYTES // 2 // size
-    rights = right if wide or left * right <= NARROW else right // 2
+    rights = right if wide or left * right <= NARROW else -(-right // 2)
     vector = ir.VectorType(context.get_value_type(kind), width)
     none = ir.Constant(vector, ir.Undefined)
     first_lane = ir.Constant(ir.VectorType(ir.IntType(32), width), [0] * width)
@@ -79,6 +81,10 @@ def _sums(context, builder, kind, left, right, spread, first, second, result, ad
             if depth < len(loops):
                 (count, a_next), b_next = loops[depth], b_loops[depth]
                 with cgutils.for_range(builder, count) as loop:
+                    if ask is not None:
+                        address, offsets = ask
+                        offset = builder.load(builder.gep(offsets, [loop.index]))
+                        prefetch_at(builder, builder.inttoptr(builder.add(address, offset), ir.IntType(8).as_pointer()))
                     by_a, by_b = builder.mul(loop.index, a_next), builder.mul(loop.index, b_next)
                     over([builder.gep(x, [by_a]) for x in lefts], [builder.gep(x, [by_b]) for x in others], depth + 1)
                 return
@@ -107,19 +113,25 @@ def _data(context, builder, signature, args, *which):
     return [context.make_array(signature.args[i])(context, builder, args[i]).data for i in which]
 
 
-def _block(spread):
+def _block(spread, asking=False, right=RIGHT):
     def block(typingctx, a, at, a_step, a_next, b, start, b_step, b_next, count, out, to, out_left, out_right, add):
-        def codegen(context, builder, signature, args):
-            one, other, target = _data(context, builder, signature, args, 0, 4, 9)
-            at, a_step, a_next, start, b_step, b_next, count = (args[i] for i in (1, 2, 3, 5, 6, 7, 8))
-            first, second = (one, at, a_step, [(count, a_next)]), (other, start, b_step, [b_next])
-            _sums(context, builder, out.dtype, LEFT, RIGHT, spread, first, second, (target, *args[10:13]), args[13])
-            return context.get_dummy_value()
-
-        n = types.int64
         return types.none(a, n, n, n, b, n, n, n, n, out, n, n, n, types.boolean), codegen
 
-    return block
+    def block_asking(
+        typingctx, a, at, a_step, a_next, b, start, b_step, b_next, count, out, to, out_left, out_right, add, ask, offsets
+    ):  # fmt: skip
+        return types.none(a, n, n, n, b, n, n, n, n, out, n, n, n, types.boolean, n, offsets), codegen
+
+    def codegen(context, builder, signature, args):
+        one, other, target, *rest = _data(context, builder, signature, args, 0, 4, 9, *[15] * asking)
+        at, a_step, a_next, start, b_step, b_next, count = (args[i] for i in (1, 2, 3, 5, 6, 7, 8))
+        first, second = (one, at, a_step, [(count, a_next)]), (other, start, b_step, [b_next])
+        kind, ask = signature.args[9].dtype, (args[14], rest[0]) if asking else None
+        _sums(context, builder, kind, LEFT, right, spread, first, second, (target, *args[10:13]), args[13], ask)
+        return context.get_dummy_value()
+
+    n = types.int64
+    return intrinsic(block_asking if asking else block)
 
 
 def _products(left, right):
@@ -143,8 +155,12 @@ def _products(left, right):
 # out[to + i * out_left + j * out_right + l] is, or has added, the sum over k < count of products of both factors' numbers, for
 # i < LEFT, j < RIGHT and lanes l. The second factor's is b[start + j * b_step + k * b_next + l]; the first's is
 # a[at + i * a_step + k * a_next + l], or without l where it is one for all lanes.
-block_of_lanes = intrinsic(_block(False))
-block_of_numbers = intrinsic(_block(True))
+block_of_lanes = _block(False)
+block_of_numbers = _block(True)
+# These ask for memory meanwhile: at ask + offsets[k], in bytes, for k < count.
+block_of_lanes_asking = _block(False, True)
+block_of_numbers_asking = _block(True, True)
+block_of_numbers_6x3_asking = _block(True, True, 3)
 
 
 # The same of fewer numbers, and over two loops: out[to + i * out_left + j * out_right + l] is, or has added, the sum over

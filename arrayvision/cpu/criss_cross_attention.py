@@ -1,7 +1,7 @@
 """Attention along each pixel's column and row, without all of its weights in memory.
 
 A pass over columns takes a few neighbouring ones at a time, which are the lanes of all that it computes; a pass over rows
-takes a row at a time, whose pixels are the lanes. The first leaves what it has summed, the greatest energy and the sum of
+takes a row at a time, whose pixels are the lanes, and before does so with one or a few columns that are left. The first leaves what it has summed, the greatest energy and the sum of
 weights of each pixel; the second puts its own with that. Weights are computed anew for the gradients. What both go through
 lies in short pieces far apart, so that of the next channels is asked for while those before are multiplied.
 """
@@ -9,15 +9,25 @@ lies in short pieces far apart, so that of the next channels is asked for while 
 import numpy as np
 
 from arrayvision.cpu import kernel
-from arrayvision.cpu.blocks import BYTES, LEFT, RIGHT, block_of_lanes, block_of_numbers, move
+from arrayvision.cpu.blocks import (
+    BYTES,
+    LEFT,
+    RIGHT,
+    block_of_lanes,
+    block_of_lanes_asking,
+    block_of_numbers,
+    block_of_numbers_6x3_asking,
+    block_of_numbers_asking,
+    move,
+)
 from arrayvision.cpu.elementary import exp_down
-from arrayvision.cpu.prefetch import prefetch
 from arrayvision.cpu.runs import mix
 from arrayvision.cpu.threads import claim, parallel_for
 
 WHOLE = 12  # a multiple of LEFT and of RIGHT
 WEIGHTS = 2**20  # bytes of weights that are there at a time
 PART = 48  # rows of a column whose values stay in the nearest cache
+FEW = 4  # columns that are left and worked on as lines
 CHANNELS = 24  # that gradients take together, a multiple of WHOLE
 SUMS = {"contract"}
 
@@ -63,13 +73,33 @@ def column_energies(q, k, channels, tall, first, rows, lanes, out):
 
 
 @kernel
-def row_energies(q, k, channels, wide, broad, lanes, out):
-    """out[j, w] for all j and w."""
-    for j in range(0, broad, LEFT):
-        for w in range(0, wide, RIGHT * lanes):
-            block_of_numbers(
-                k, j, 1, wide, q, w, lanes, wide, channels, out, j * wide + w, wide, lanes, False
-            )  # fmt: skip
+def multiply(a, at, a_step, a_next, lefts, b, count, wide, lanes, out, ask, then, offsets):
+    """out[t, w] = the sum of a[at + t * a_step + k * a_next] * b[k, w] over k < count, for t < lefts (whole LEFTs) and all w < wide.
+
+    Meanwhile memory is asked for: what lies `offsets` behind the address `ask` and, later, behind `then`, `a_step` further on
+    for each t.
+    """
+    narrow, w = -(wide // lanes) % RIGHT, 0
+    while w < wide:
+        for t in range(0, lefts, LEFT):
+            first, place, what = at + t * a_step, t * wide + w, (ask if w == 0 else then) + t * a_step * out.itemsize
+            if narrow:
+                block_of_numbers_6x3_asking(
+                    a, first, a_step, a_next, b, w, lanes, wide, count, out, place, wide, lanes, False, what, offsets
+                )
+            else:
+                block_of_numbers_asking(
+                    a, first, a_step, a_next, b, w, lanes, wide, count, out, place, wide, lanes, False, what, offsets
+                )
+        w += 3 * lanes if narrow else RIGHT * lanes
+        narrow = max(0, narrow - 1)
+
+
+@kernel
+def whole_lanes(width, lanes):
+    """Lanes that hold a row: of 3 or 4 vectors, or a sum of such numbers."""
+    many = (width + lanes - 1) // lanes
+    return (3 if many < 3 else 6 if many == 5 else many) * lanes
 
 
 @kernel(fastmath=SUMS)
@@ -78,13 +108,19 @@ def columns(q, k, v, out, tops, totals, turn, grain, n):
     depth, height, width, channels = q.shape[1], q.shape[2], q.shape[3], v.shape[1]
     lanes, tall = BYTES // out.itemsize, rounded(height, WHOLE)
     group = min(tall, max(WHOLE, WEIGHTS // (tall * BYTES) // WHOLE * WHOLE))
-    many = RIGHT * lanes
+    many, parts = RIGHT * lanes, max(1, height // PART)
+    part = (height + parts - 1) // parts
+    offsets = np.zeros(part, np.int64)
+    for place in range(min(part, 2 * RIGHT * LEFT)):  # both ends of pieces in RIGHT rows of LEFT channels
+        t, s, end = place // (2 * RIGHT), place // 2 % RIGHT, place % 2
+        offsets[place] = ((t * height + s) * width + end * (lanes - 1)) * out.itemsize
     values, flat = v.reshape(-1), out.reshape(-1)
+    of_values, of_results = np.int64(values.ctypes.data), np.int64(flat.ctypes.data)
     own, others = np.zeros(depth * tall * lanes, out.dtype), np.zeros(depth * tall * lanes, out.dtype)
     weights, slab = np.zeros(group * tall * lanes, out.dtype), np.zeros(LEFT * tall * lanes, out.dtype)
     found = np.zeros(LEFT * group * lanes, out.dtype)
     greatest, total = np.empty(many, out.dtype), np.empty(many, out.dtype)
-    blocks = (width + lanes - 1) // lanes
+    blocks = n // q.shape[0]
     start = claim(turn, grain)
     while start < n:
         for task in range(start, min(start + grain, n)):
@@ -124,19 +160,14 @@ def columns(q, k, v, out, tops, totals, turn, grain, n):
                             totals[image, first + h + s, w + x] = total[s * lanes + x]
                 for c in range(0, channels, LEFT):
                     copy_columns(v[image], c, LEFT, w, count, tall, lanes, slab)
-                    for i in range(0, height, PART):
+                    ahead = ((image * channels + c + LEFT) * height + first) * width + w  # what comes next
+                    for i in range(0, height, part):
+                        source = of_values if i == 0 else of_results
                         for h in range(0, rows, RIGHT):
-                            if i == 0:  # what comes next
-                                for t in range(c + LEFT, min(c + 2 * LEFT, channels)):
-                                    for s in range(min(RIGHT, rows - h)):
-                                        at = ((image * channels + t) * height + first + h + s) * width + w
-                                        prefetch(values, at)
-                                        prefetch(values, at + count - 1)
-                                        prefetch(flat, at)
-                                        prefetch(flat, at + count - 1)
-                            block_of_lanes(
+                            block_of_lanes_asking(
                                 slab, i * lanes, tall * lanes, lanes, weights, (h * tall + i * RIGHT) * lanes, lanes, many,
-                                min(PART, height - i), found, h * lanes, group * lanes, lanes, i > 0,
+                                min(part, height - i), found, h * lanes, group * lanes, lanes, i > 0,
+                                source + (ahead + h * width) * out.itemsize, offsets,
                             )  # fmt: skip
                     for t in range(min(LEFT, channels - c)):
                         for h in range(rows):
@@ -152,63 +183,89 @@ def columns(q, k, v, out, tops, totals, turn, grain, n):
         start = claim(turn, grain)
 
 
+@kernel
+def copy_line(x, channel, many, at, step, length, pitch, target):
+    """target[c, k] = x[channel + c, at + k * step], in rows of `pitch`; nothing for channels there are not."""
+    for c in range(min(many, x.shape[0] - channel)):
+        values, part = x[channel + c, at:], target[c * pitch :]
+        if step == 1:
+            for k in range(length):
+                part[k] = values[k]
+        else:
+            for k in range(length):
+                part[k] = values[k * step]
+
+
 @kernel(fastmath=SUMS)
-def rows(q, k, v, out, tops, totals, turn, grain, n):
-    """Leaves logarithms of sums of exponentials in `tops`."""
-    depth, height, width, channels = q.shape[1], q.shape[2], q.shape[3], v.shape[1]
-    lanes = BYTES // out.itemsize
+def lines(q, k, v, out, tops, totals, width, upright, first, turn, grain, n):
+    """The rows of maps (N, channels, H * width), which leave logarithms of sums of exponentials in `tops`; or, before, `upright`,
+    columns from the `first` on."""
+    depth, area, channels = q.shape[1], q.shape[2], v.shape[1]
+    lanes, height = BYTES // out.itemsize, area // width
+    count, length, step = (width - first, height, width) if upright else (height, width, 1)
     values, flat = v.reshape(-1), out.reshape(-1)
-    wide, broad = rounded(width, max(RIGHT * lanes, WHOLE)), rounded(width, LEFT)
+    of_values, of_results = np.int64(values.ctypes.data), np.int64(flat.ctypes.data)
+    wide, broad = whole_lanes(length, lanes), rounded(length, LEFT)
     own, others = np.zeros(depth * wide, out.dtype), np.zeros(depth * wide + LEFT, out.dtype)
     weights, some = np.zeros(broad * wide, out.dtype), np.zeros(WHOLE * wide, out.dtype)
-    found, before, after = np.zeros(WHOLE * wide, out.dtype), np.empty(width, out.dtype), np.empty(width, out.dtype)
+    found, before, after = np.zeros(WHOLE * wide, out.dtype), np.empty(length, out.dtype), np.empty(length, out.dtype)
+    top, total = np.empty(length, out.dtype), np.empty(length, out.dtype)
+    pieces, piece = (length, width) if upright else ((length + lanes - 1) // lanes, lanes)
+    offsets, none = np.zeros(length, np.int64), np.zeros(depth, np.int64)
+    for place in range(min(length, LEFT * pieces)):  # of LEFT channels
+        offsets[place] = (place // pieces * area + place % pieces * piece) * out.itemsize
     start = claim(turn, grain)
     while start < n:
         for task in range(start, min(start + grain, n)):
-            image, h = task // height, task % height
-            copy_row(q[image], 0, depth, h, wide, own)
-            copy_row(k[image], 0, depth, h, wide, others)
-            row_energies(own, others, depth, wide, broad, lanes, weights)
-            top, total = tops[image, h], totals[image, h]
-            for x in range(width):
+            image, at = task // count, first + task % count if upright else task % count * width
+            copy_line(q[image], 0, depth, at, step, length, wide, own)
+            copy_line(k[image], 0, depth, at, step, length, wide, others)
+            multiply(others, 0, 1, wide, broad, own, depth, wide, lanes, weights, of_values, of_values, none)
+            for x in range(length):
+                if upright:  # the first sums; and a pixel counts in its row
+                    top[x], total[x], weights[x * wide + x] = -np.inf, 0, -np.inf
+                else:
+                    top[x], total[x] = tops[image, at + x * step], totals[image, at + x * step]
                 before[x] = top[x]
-            for j in range(width):
+            for j in range(length):
                 energies = weights[j * wide :]
-                for x in range(width):
+                for x in range(length):
                     e = energies[x]
                     top[x] = e if (e > top[x]) | (e != e) else top[x]
-            for x in range(width):
+            for x in range(length):
                 before[x] = exp_down(before[x] - top[x])
                 total[x] *= before[x]
-            for j in range(width):
+            for j in range(length):
                 energies = weights[j * wide :]
-                for x in range(width):
+                for x in range(length):
                     weight = exp_down(energies[x] - top[x])
                     energies[x] = weight
                     total[x] += weight
-            for x in range(width):
+            for x in range(length):
                 after[x] = 1 / total[x]
                 before[x] *= after[x]
-                top[x] += np.log(total[x])
-            for j in range(width):
+                tops[image, at + x * step] = top[x] if upright else top[x] + np.log(total[x])
+                totals[image, at + x * step] = total[x]
+            for j in range(0 if upright else length):
                 shares = weights[j * wide :]
-                for x in range(width):
+                for x in range(length):
                     shares[x] *= after[x]
             for c in range(0, channels, WHOLE):
-                copy_row(v[image], c, WHOLE, h, wide, some)
-                for w in range(0, wide, RIGHT * lanes):
-                    for t in range(0, WHOLE, LEFT):
-                        for s in range(c + WHOLE + t, min(c + WHOLE + t + LEFT, channels)):  # what comes next
-                            for x in range(w, min(w + RIGHT * lanes, width), lanes):
-                                at = ((image * channels + s) * height + h) * width + x
-                                prefetch(values, at)
-                                prefetch(flat, at)
-                        block_of_numbers(
-                            some, t * wide, wide, 1, weights, w, lanes, wide, width, found, t * wide + w, wide, lanes, False
-                        )  # fmt: skip
+                place = (image * channels + c) * area + at
+                ahead = (place + WHOLE * area) * out.itemsize
+                ask, then = of_values + ahead, of_results + ahead  # for what comes next
+                if c + WHOLE <= channels:
+                    multiply(values, place, area, step, WHOLE, weights, length, wide, lanes, found, ask, then, offsets)
+                else:
+                    copy_line(v[image], c, WHOLE, at, step, length, wide, some)
+                    multiply(some, 0, wide, 1, WHOLE, weights, length, wide, lanes, found, ask, then, offsets)
                 for t in range(min(WHOLE, channels - c)):
-                    # What columns found is left out where it weighs nothing, whatever it is.
-                    mix(found, t * wide, before, flat, ((image * channels + c + t) * height + h) * width, width)
+                    if upright:
+                        target, part = out[image, c + t, at:], found[t * wide :]
+                        for x in range(length):
+                            target[x * step] = part[x]
+                    else:  # What columns found is left out where it weighs nothing, whatever it is.
+                        mix(found, t * wide, before, flat, (image * channels + c + t) * area + at, length)
         start = claim(turn, grain)
 
 
@@ -219,12 +276,17 @@ def forward(q, k, v, out, logs):
     images, depth, h, w = q.shape
     lanes = BYTES // out.itemsize
     totals, each = np.empty_like(logs), 0.03 * h * w * (depth + v.shape[1])
+    flat = tuple(x.reshape(*x.shape[:-2], h * w) for x in (q, k, v, out, logs, totals))
     if h > 1:
-        tasks = images * -(-w // lanes)
-        parallel_for(columns, tasks, 1, q, k, v, out, logs, totals, cost=each * h * min(lanes, w) / max(w, 1))
+        alone = w % lanes if w % lanes <= FEW else 0
+        tasks = images * -(-(w - alone) // lanes)
+        if tasks:
+            parallel_for(columns, tasks, 1, q, k, v, out, logs, totals, cost=each * h * min(lanes, w) / w)
+        if alone:
+            parallel_for(lines, images * alone, 1, *flat, w, True, w - alone, cost=each * h / w)
     else:
         logs[...], totals[...] = -np.inf, 0
-    parallel_for(rows, images * h, 1, q, k, v, out, logs, totals, cost=each)
+    parallel_for(lines, images * h, 1, *flat, w, False, 0, cost=each)
 
 
 @kernel
@@ -318,6 +380,16 @@ def spread_columns(grad, q, k, v, logs, shared, to_q, to_k, to_v, turn, grain, n
                         )  # fmt: skip
                         add_columns(found, to_k[image], c, i, height - i, w, count, lanes)
         start = claim(turn, grain)
+
+
+@kernel
+def row_energies(q, k, channels, wide, broad, lanes, out):
+    """out[j, w] for all j and w."""
+    for j in range(0, broad, LEFT):
+        for w in range(0, wide, RIGHT * lanes):
+            block_of_numbers(
+                k, j, 1, wide, q, w, lanes, wide, channels, out, j * wide + w, wide, lanes, False
+            )  # fmt: skip
 
 
 @kernel

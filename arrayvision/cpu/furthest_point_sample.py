@@ -16,7 +16,7 @@ from arrayvision.cpu.vectors import WIDE, boxes_below, first_bit, greatest, lowe
 FEW = 24  # samples, which are sooner found than a tree is built
 
 
-@kernel(_nrt=False)
+@kernel(inline="always")
 def sample(points, first, columns, names, nodes, boxes, children, root, far, who, squares, queue, places, out):
     """Fill out with the samples of a cloud: its points begin at first, its nodes at root.
 
@@ -51,10 +51,10 @@ def sample(points, first, columns, names, nodes, boxes, children, root, far, who
         out[s] = current
 
 
-@kernel
+@kernel(_nrt=False)
 def sample_some(
-    points, starts, finite, order, axes, leaves, columns, names, nodes, boxes, lowest, children, far, who, squares, out,
-    turn, grain, n,
+    points, starts, finite, order, axes, leaves, columns, names, nodes, boxes, lowest, children,
+    far, who, squares, queue, places, out, turn, grain, n,
 ):  # fmt: skip
     start = claim(turn, grain)
     while start < n:
@@ -70,11 +70,10 @@ def sample_some(
             for leaf in range(leaves[cloud], leaves[cloud + 1]):
                 for i in range(WIDE):
                     squares[leaf * WIDE + i] = -1 if names[leaf, i] == LAST else math.inf
-            room = nodes[cloud + 1] - nodes[cloud]
-            queue, places = np.empty(room, np.int64), np.empty(room, np.int64)
+            root, end = nodes[cloud], nodes[cloud + 1]
             sample(
-                points, starts[cloud], columns, names, boxes.shape[0], boxes, children, nodes[cloud], far, who, squares,
-                queue, places, out[cloud],
+                points, starts[cloud], columns, names, boxes.shape[0], boxes, children, root, far, who, squares,
+                queue[root:end], places[root:end], out[cloud],
             )  # fmt: skip
         start = claim(turn, grain)
 
@@ -151,9 +150,12 @@ def by_points(points, out):
         parallel_for(sample_few, clouds, 1, points, out, cost=out.shape[1] * size)
     elif out.size:
         flat, real = points.reshape(clouds * size, 3), points.dtype
-        tree = build(flat, np.arange(clouds + 1) * size, halved=False)
-        places, count = tree.lowest.size, tree.names.size
-        room = np.empty(places, real), np.empty(places, np.int32), np.empty(count, real)
+        tree = build(flat, np.arange(clouds + 1) * size, "curved")
+        children, nodes, count = tree.lowest.size, len(tree.lowest), tree.names.size
+        room = (
+            np.empty(children, real), np.empty(children, np.int32), np.empty(count, real),
+            np.empty(nodes, np.int64), np.empty(nodes, np.int64),
+        )  # fmt: skip
         parallel_for(sample_some, clouds, 1, flat, *tree, *room, out, cost=300 * out.shape[1] + 20 * size)
 
 

@@ -152,6 +152,8 @@ def runs_by_first_row(keys, cells, most):
 
     Returns (order, starts, lengths): run r is ``order[starts[r] : starts[r] + lengths[r]]``. Overwrites the keys.
     """
+    if len(keys) == 0 or keys.min() == cells:  # all are outside, and nothing is to be sorted
+        return np.empty((3, 0), np.int32)
     keys, order = sorted_rows(keys, cells)
     return order, *by_first_row(order, runs(keys, np.uint64(cells)), most)
 

@@ -16,7 +16,7 @@ CELLS = 1024  # along an axis, of an arrangement
 SHARING = 16  # points that may share a cell
 
 
-@kernel
+@kernel(inline="always")
 def spread(v):
     """The 10 bits of a number with two zeros between any two."""
     v = (v | (v << np.uint32(16))) & np.uint32(0x030000FF)
@@ -41,16 +41,7 @@ def extent(points, axis, order):
     return low, high
 
 
-@kernel(_nrt=False)
-def cell(points, axes, k, low, scale):
-    """The number along the curve of the cell in which point k lies."""
-    key = np.uint32(0)
-    for c in range(3):
-        key |= spread(np.uint32((coordinate(points, k, axes[c]) - low[c]) * scale)) << np.uint32(c)
-    return key
-
-
-@kernel
+@kernel(inline="always")
 def arrange(points, axes, order):
     """Sort order, which names points (N, D), along the curve of three axes, until fewer than 2 * SHARING share a cell or all in
     it are equal. Of points in one cell those named first stay first."""
@@ -58,33 +49,38 @@ def arrange(points, axes, order):
     waiting = np.empty((n // (SHARING + 1) + 1, 2), np.int64)  # ranges of the order that are to be sorted
     waiting[0, 0], waiting[0, 1] = 0, n
     count = 1 if n > SHARING else 0
-    low, keys = np.empty(3, points.dtype), np.empty(n, np.uint32)
+    low, keys, spreads = np.empty(3, points.dtype), np.empty(n, np.uint32), np.empty(CELLS, np.uint32)
+    for i in range(CELLS):  # a table takes a quarter of the time of the arithmetic
+        spreads[i] = spread(np.uint32(i))
+    a, b, c = axes[0], axes[1], axes[2]
     while count:
         count -= 1
         first, stop = waiting[count, 0], waiting[count, 1]
         own, own_keys = order[first:stop], keys[first:stop]
         side = points.dtype.type(0)
-        for c in range(3):
-            low[c], high = extent(points, axes[c], own)
-            side = max(side, high - low[c])
+        for k in range(3):
+            low[k], high = extent(points, axes[k], own)
+            side = max(side, high - low[k])
         scale = points.dtype.type(CELLS - 1) / side
         if not 0 < scale < math.inf:  # all are equal, or as far apart as floats can be
             continue
         for i in range(own.shape[0]):
-            own_keys[i] = cell(points, axes, own[i], low, scale)
-        _, done = sort_pairs(own_keys, own, 8 * own_keys.itemsize)
+            x, y, z = coordinate(points, own[i], a), coordinate(points, own[i], b), coordinate(points, own[i], c)
+            i0, i1, i2 = np.int64((x - low[0]) * scale), np.int64((y - low[1]) * scale), np.int64((z - low[2]) * scale)
+            own_keys[i] = spreads[i0] | (spreads[i1] << 1) | (spreads[i2] << 2)
+        own_keys, done = sort_pairs(own_keys, own, 30)
         for i in range(own.shape[0]):
             own[i] = done[i]
         i = 0
         while i + SHARING < own.shape[0]:
-            key = cell(points, axes, own[i], low, scale)
-            if key != cell(points, axes, own[i + SHARING], low, scale):
+            key = own_keys[i]
+            if key != own_keys[i + SHARING]:
                 i += SHARING
                 continue
             begin, i = i, i + SHARING
-            while begin > 0 and cell(points, axes, own[begin - 1], low, scale) == key:
+            while begin > 0 and own_keys[begin - 1] == key:
                 begin -= 1
-            while i < own.shape[0] and cell(points, axes, own[i], low, scale) == key:
+            while i < own.shape[0] and own_keys[i] == key:
                 i += 1
             waiting[count, 0], waiting[count, 1] = first + begin, first + i
             count += 1

@@ -11,26 +11,15 @@ import numpy as np
 
 from arrayvision.cpu import kernel
 from arrayvision.cpu.threads import claim, parallel_for
-from arrayvision.cpu.tree import along_curves, build, search
+from arrayvision.cpu.tree import build, fill, search
 
 WIDTH = 64  # queries side by side
-
-
-@kernel(_nrt=False)
-def fill(near, square, k, points):
-    """Give the k-th place of a list (k + 1,) that is still infinitely far the lowest index that isn't in the list."""
-    if square == math.inf:
-        index = j = 0
-        while j < k:
-            j += 1
-            if near[j - 1] == index:
-                index, j = index + 1, 0
-        near[k] = index if index < points else 0
 
 
 @kernel
 def scan(queries, points, found, near, blocks, turn, grain, n):
     count, dimensions, size, wanted = queries.shape[1], queries.shape[2], points.shape[1], found.shape[2]
+    seen = np.empty(wanted, np.bool_)
     s = np.empty(9 * WIDTH, found.dtype)  # x, y, z; the least squares; their indices, exact below 2**24
     start = claim(turn, grain)
     while start < n:
@@ -67,11 +56,11 @@ def scan(queries, points, found, near, blocks, turn, grain, n):
                     s[3 * WIDTH + i] = d if d < d0 else d0
                     s[6 * WIDTH + i] = index if d < d0 else i0
             for i in range(some):
-                own = near[cloud, first + i]
+                squares, index = found[cloud, first + i], near[cloud, first + i]
                 for k in range(wanted):
-                    found[cloud, first + i, k] = s[(3 + k) * WIDTH + i]
-                    own[k] = np.int32(s[(6 + k) * WIDTH + i])
-                    fill(own, s[(3 + k) * WIDTH + i], k, size)
+                    squares[k], index[k] = s[(3 + k) * WIDTH + i], np.int32(s[(6 + k) * WIDTH + i])
+                if squares[wanted - 1] == math.inf:
+                    fill(squares, index, size, seen)
         start = claim(turn, grain)
 
 
@@ -99,9 +88,6 @@ def nearest(queries, points, found, near):
         return
     starts = np.arange(clouds + 1) * count
     flat = queries.reshape(clouds * count, dimensions)
-    tree = build(points.reshape(clouds * size, dimensions), np.arange(clouds + 1) * size, way == "bare")
-    if queries is points:
-        order = tree.order
-    else:
-        order, _ = along_curves(flat, starts, tree.axes, curved=way == "tree")
-    search(tree, flat, starts, order, found.reshape(-1, wanted), near.reshape(-1, wanted))
+    how = "halved" if way == "tree" else "bare"
+    tree = build(points.reshape(clouds * size, dimensions), np.arange(clouds + 1) * size, how)
+    search(tree, flat, starts, found.reshape(-1, wanted), near.reshape(-1, wanted))

@@ -8,43 +8,41 @@ import numpy as np
 
 from arrayvision.cpu import kernel
 from arrayvision.cpu.prefetch import AHEAD, prefetch
+from arrayvision.cpu.vectors import changes, first_bit, four_near
 
-SPAN = 16  # most of a map has no label: so many pixels are passed over at a time
-
-
-@kernel(inline="always")
-def all_are(flat, pixel, label):
-    """Whether SPAN pixels have a label."""
-    other, first = np.int32(0), np.uint64(pixel)
-    for x in range(np.uint64(SPAN)):
-        other |= flat[first + x] ^ label
-    return other == 0
+SPAN = 64  # pixels that are compared with those before them at a time
+SOON = 64  # pixels of the queue whose neighbours' embeddings are compared before labels go on
 
 
 @kernel
 def find_runs(labels, counts, runs):
-    """Fill `runs` with the first pixel of each run of one label in a row, its end and its row; how many there are, of which there may
-    be no room for some. Each label's pixels are added to `counts`."""
-    flat, columns, count, none = labels.reshape(-1), labels.shape[1], 0, np.int32(0)
-    for y in range(labels.shape[0]):
-        pixel, end = y * columns, (y + 1) * columns
-        while pixel < end:
-            if pixel + SPAN <= end and all_are(flat, pixel, none):
-                pixel += SPAN
-                continue
-            while pixel < end and flat[pixel] == 0:
-                pixel += 1
-            if pixel == end:
-                break
-            start, label = pixel, flat[pixel]
-            while pixel + SPAN <= end and all_are(flat, pixel, label):
-                pixel += SPAN
-            while pixel < end and flat[pixel] == label:
-                pixel += 1
-            counts[label] += pixel - start
-            if count < runs.shape[0]:
-                runs[count, 0], runs[count, 1], runs[count, 2] = start, pixel, y
-            count += 1
+    """Fill `runs` with the first pixel of each run of one label in a row, its end and its row; how many there are. The last of `runs`
+    is for what isn't kept: background, and runs for which there is no room. Each label's pixels are added to `counts`."""
+    flat, columns, count, room = labels.reshape(-1), labels.shape[1], 0, runs.shape[0] - 1
+    for y in range(labels.shape[0] if columns else 0):
+        start, end = y * columns, (y + 1) * columns
+        label, pixel = flat[start], start + 1
+        while pixel <= end:
+            step = min(SPAN, end - pixel)
+            if step == SPAN:
+                bits = changes(flat, pixel)
+            elif columns > SPAN and step:
+                bits = changes(flat, end - SPAN) >> np.uint64(SPAN - step)
+            else:
+                bits = np.uint64(0)
+                for k in range(step):
+                    bits |= np.uint64(flat[pixel + k] != flat[pixel + k - 1]) << np.uint64(k)
+            last = step < SPAN  # of the row, where a run ends too
+            bits |= np.uint64(last) << np.uint64(step)
+            while bits:
+                stop = pixel + first_bit(np.int64(bits))
+                bits &= bits - np.uint64(1)
+                some, at = label != 0, min(count, room)
+                counts[label] += (stop - start) * some
+                runs[at, 0], runs[at, 1], runs[at, 2] = start, stop, y
+                count += some
+                start, label = stop, flat[min(stop, flat.shape[0] - 1)]
+            pixel += step + last
     return count
 
 
@@ -129,40 +127,80 @@ def mean_embeddings(embedding, labels, runs, areas, centers):
 
 
 @kernel
-def expand_alike(embedding, runs, centers, limit, contour, free, out, queue):
-    """Reach, from the labels' contours, pixels whose squared distance to the label's mean is below `limit`."""
-    width, columns, size = free.shape[1], out.shape[1], embedding.shape[2]
-    left, labels, numbers, count = free.reshape(-1), out.reshape(-1), embedding.reshape(-1), 0
-    seeds, vectors = contour.reshape(-1), embedding.reshape(-1, size)
+def begin_alike(labels, mask, state):
+    """Labels into state (H + 2, W + 2), 0 where the mask is and no label, and else -1."""
+    none = np.int32(-1)
+    for x in range(state.shape[1]):
+        state[0, x] = state[-1, x] = none
+    for y in range(labels.shape[0]):
+        own, row, allowed = labels[y], state[y + 1], mask[y]
+        row[0] = row[row.shape[0] - 1] = none
+        inner = row[1:]
+        for x in range(own.shape[0]):
+            inner[x] = own[x] if own[x] != 0 or allowed[x] else none
+
+
+@kernel
+def expand_alike(embedding, runs, centers, limit, contour, state, queue):
+    """Reach, from the labels' contours, pixels whose squared distance to the label's mean is below `limit`.
+
+    Embeddings of all four neighbours are compared, and labels set, without a branch, which would be predicted wrong as often as
+    not. A place and its pixel are one number, so that a step is a sum; where the pixel's would be negative, the place comes out
+    one less, in the border above the first row still.
+    """
+    width, columns, size = state.shape[1], contour.shape[1], embedding.shape[2]
+    labels, numbers, seeds = state.reshape(-1), embedding.reshape(-1), contour.reshape(-1)
+    vectors, head, count = embedding.reshape(-1, size), 0, 0
+    low, last, bits = 2**32 - 1, vectors.shape[0] - 1, np.empty(SOON, np.int32)
+    beside, below = (1 << 32) + 1, (width << 32) + columns
     for r in range(runs.shape[0]):
-        by = width + 1 + 2 * runs[r, 2]
+        by = width + 1 + 2 * np.int64(runs[r, 2])
         for pixel in range(runs[r, 0], runs[r, 1]):
-            queue[count, 0], queue[count, 1] = pixel + by, pixel
+            queue[np.uint64(count)] = ((pixel + by) << 32) + pixel
             count += seeds[pixel]
-    head = 0
     while head < count:
-        place, pixel = queue[head, 0], queue[head, 1]
-        head += 1
-        label, soon = labels[pixel], np.int64(queue[min(head + AHEAD, count - 1), 1])
-        prefetch(vectors, soon - columns)
-        prefetch(vectors, soon + columns)
-        center = centers[label]
-        for by, move in ((-1, -1), (1, 1), (-width, -columns), (width, columns)):
-            if left[place + by]:
-                first, distance = np.uint64((pixel + move) * size), 0.0
-                if size == 4:  # as published models have it
-                    v, w = center[0] - numbers[first], center[1] - numbers[first + np.uint64(1)]
-                    y, z = center[2] - numbers[first + np.uint64(2)], center[3] - numbers[first + np.uint64(3)]
-                    distance = v * v + w * w + y * y + z * z
-                else:
+        some = min(count - head, SOON)
+        for k in range(some if size == 4 else 0):  # as published models have it
+            entry, soon = queue[np.uint64(head + k)], queue[np.uint64(min(head + k + AHEAD, count - 1))] & low
+            prefetch(vectors, soon - columns)
+            prefetch(vectors, soon + columns)
+            pixel, center = entry & low, centers[np.uint64(labels[np.uint64(entry >> 32)])]
+            above, under = max(pixel - columns, 0), min(pixel + columns, last)
+            bits[np.uint64(k)] = four_near(
+                numbers, max(pixel - 1, 0) * 4, min(pixel + 1, last) * 4, above * 4, under * 4, center, limit
+            )
+        for k in range(some if size != 4 else 0):
+            entry, near = queue[head + k], 0
+            center = centers[labels[entry >> 32]]
+            for step in (below, -below, beside, -beside):
+                near <<= 1
+                if labels[(entry + step) >> 32] == 0:
+                    first, distance = ((entry + step) & low) * size, 0.0
                     for d in range(size):
-                        apart = center[d] - numbers[first + np.uint64(d)]
+                        apart = center[d] - numbers[first + d]
                         distance += apart * apart
-                near = distance < limit  # without a branch, which would be predicted wrong as often as not
-                left[place + by] = not near
-                labels[pixel + move] = label if near else 0
-                queue[count, 0], queue[count, 1] = place + by, pixel + move
-                count += near
+                    near |= distance < limit
+            bits[k] = near
+        for k in range(some):
+            entry, near = queue[np.uint64(head + k)], bits[np.uint64(k)]
+            label = labels[np.uint64(entry >> 32)]
+            for step in (-beside, beside, -below, below):
+                there = np.uint64((entry + step) >> 32)
+                taken = near & np.int32(labels[there] == 0)
+                labels[there] |= label & -taken
+                queue[np.uint64(count)] = entry + step
+                count += taken
+                near >>= 1
+        head += some
+
+
+@kernel
+def finish(state, out):
+    """The labels of state (H + 2, W + 2) into out (H, W)."""
+    for y in range(out.shape[0]):
+        row, inner = out[y], state[y + 1, 1:]
+        for x in range(row.shape[0]):
+            row[x] = max(inner[x], np.int32(0))
 
 
 @kernel
@@ -200,21 +238,22 @@ def _runs(labels, count):
     """The numbers of pixels of labels below `count`, and the runs of one label in a row: first pixel, end and row."""
     areas, runs = np.zeros(count, np.int64), np.empty((64 + labels.size // 16, 3), np.int32)
     found = find_runs(labels, areas, runs)  # few, unless labels are noise; pages that nobody writes to cost time too
-    if found > len(runs):
-        areas[:], runs = 0, np.empty((found, 3), np.int32)
+    if found >= len(runs):
+        areas[:], runs = 0, np.empty((found + 1, 3), np.int32)
         find_runs(labels, areas, runs)
     return areas, runs[:found]
 
 
 def _room(labels):
-    """The map of what may be reached, and the queue, with room for one that isn't kept."""
+    """The shape of a map with a border, and how many pixels a queue may have, with room for one that isn't kept."""
     h, w = labels.shape
-    return np.empty((h + 2, w + 2), np.bool_), np.empty((h * w + 1, 2), np.int32)
+    return (h + 2, w + 2), h * w + 1
 
 
 def expand(mask, labels, count, least, grow, out):
     """Fill out (H, W): labels (H, W) below `count` that have `least` pixels or more, grown over the mask if wanted."""
-    free, queue = _room(labels)
+    bordered, size = _room(labels)
+    free, queue = np.empty(bordered, np.bool_), np.empty((size, 2), np.int32)
     areas, runs = _runs(labels, count)
     begin(labels, mask, out, free)
     if least > 1:
@@ -225,12 +264,14 @@ def expand(mask, labels, count, least, grow, out):
 
 def group(embedding, mask, labels, contour, count, limit, out):
     """Fill out (H, W): labels (H, W) below `count`, grown over the mask to pixels whose embeddings are alike."""
-    free, queue = _room(labels)
+    bordered, size = _room(labels)
+    state, queue = np.empty(bordered, np.int32), np.empty(size, np.int64)
     areas, runs = _runs(labels, count)
     centers = np.zeros((count, embedding.shape[2]))
     mean_embeddings(embedding, labels, runs, areas, centers)
-    begin(labels, mask, out, free)
-    expand_alike(embedding, runs, centers, limit, contour, free, out, queue)
+    begin_alike(labels, mask, state)
+    expand_alike(embedding, runs, centers, limit, contour, state, queue)
+    finish(state, out)
 
 
 def gather(labels, score, count, names):

@@ -1,7 +1,7 @@
 """A tree of boxes over points, without pointers: what is near a point is found without looking at all.
 
-Points are put along a Z curve and then split at medians of their longest side, down to leaves of `LEAF` of them. A node has
-`WIDE` children, nodes or leaves, whose boxes one vector pass compares with a query, as another does with a leaf's points. A
+Points are split at medians of their longest side, or put along a Z curve, down to leaves of `LEAF` of them. A node has `WIDE`
+children, nodes or leaves, whose boxes one vector pass compares with a query, as another does with a leaf's points. A
 node also knows the lowest index of its points, so that clouds of equal points are searched as fast as others.
 
 Several clouds are one `Tree`: the points of cloud b are those from ``starts[b]`` to ``starts[b + 1]``. Squares of distances
@@ -19,6 +19,7 @@ import numpy as np
 
 from arrayvision.cpu import kernel
 from arrayvision.cpu.morton import arrange, coordinate
+from arrayvision.cpu.order import sort_pairs
 from arrayvision.cpu.threads import claim, parallel_for
 from arrayvision.cpu.vectors import WIDE, boxes_within, first_bit, nearest_box, points_within, within
 
@@ -50,79 +51,88 @@ class Tree(NamedTuple):
 
 # ---- building ----------------------------------------------------------------------------------------------------------
 @kernel(_nrt=False)
-def finite_first(points, order):
-    """Fill order with the rows of points: first those that are finite. How many they are."""
-    n, columns = points.shape
-    count, out = 0, n
-    for i in range(n):
-        total = points.dtype.type(0)
-        for c in range(columns):
-            total += points[i, c] - points[i, c]
-        if total == 0:
-            order[count] = i
-            count += 1
-        else:
-            out -= 1
-            order[out] = i
-    for i in range((n - count) // 2):  # they were written from the end
-        order[count + i], order[n - 1 - i] = order[n - 1 - i], order[count + i]
-    return count
-
-
-@kernel
-def longest_axes(points, order, axes):
-    """Fill axes with the three columns of points in which those that order names extend farthest, rising."""
+def finite_first(points, starts, order, finite, turn, grain, n):
+    """Fill order with the rows of each cloud's points: first those that are finite, and finite with how many these are."""
     columns = points.shape[1]
-    if columns <= 3 or order.shape[0] == 0:
-        for k in range(3):
-            axes[k] = k
-        return
-    sides = np.empty(columns, points.dtype)
-    for c in range(columns):
-        low = high = points[order[0], c]
-        for i in range(order.shape[0]):
-            low, high = min(low, points[order[i], c]), max(high, points[order[i], c])
-        sides[c] = high - low
-    for k in range(3):
-        best = 0
-        for c in range(columns):
-            if sides[c] > sides[best]:
-                best = c
-        axes[k], sides[best] = best, -1
-    for k in (0, 1, 0):
-        if axes[k] > axes[k + 1]:
-            axes[k], axes[k + 1] = axes[k + 1], axes[k]
-
-
-@kernel
-def arrange_some(points, starts, axes, choose, curved, order, finite, turn, grain, n):
     start = claim(turn, grain)
     while start < n:
         for cloud in range(start, min(start + grain, n)):
-            own, inside = points[starts[cloud] : starts[cloud + 1]], order[starts[cloud] : starts[cloud + 1]]
-            finite[cloud] = finite_first(own, inside)
-            inside = inside[: finite[cloud]]
-            if choose:
-                longest_axes(own, inside, axes[cloud])
-            if curved:
-                arrange(own, axes[cloud], inside)
+            own, rows = points[starts[cloud] : starts[cloud + 1]], order[starts[cloud] : starts[cloud + 1]]
+            count, out = 0, rows.shape[0]
+            for i in range(own.shape[0]):
+                total = points.dtype.type(0)
+                for c in range(columns):
+                    total += own[i, c] - own[i, c]
+                if total == 0:
+                    rows[count] = i
+                    count += 1
+                else:
+                    out -= 1
+                    rows[out] = i
+            last = rows.shape[0] - 1
+            for i in range((last + 1 - count) // 2):  # they were written from the end
+                rows[count + i], rows[last - i] = rows[last - i], rows[count + i]
+            finite[cloud] = count
         start = claim(turn, grain)
 
 
-def along_curves(points, starts, axes, choose=False, curved=True):
-    """The order (points,) of each cloud's points along a Z curve, those that aren't finite behind; how many are (clouds,).
+@kernel
+def longest_axes(points, starts, order, finite, axes, turn, grain, n):
+    """Fill axes with the three columns in which each cloud's points extend farthest, rising."""
+    columns = points.shape[1]
+    sides = np.empty(columns, points.dtype)
+    start = claim(turn, grain)
+    while start < n:
+        for cloud in range(start, min(start + grain, n)):
+            begin = starts[cloud]
+            own, inside = points[begin : starts[cloud + 1]], order[begin : begin + finite[cloud]]
+            for c in range(columns):
+                low, high = points.dtype.type(math.inf), points.dtype.type(-math.inf)
+                for i in range(inside.shape[0]):
+                    low, high = min(low, own[inside[i], c]), max(high, own[inside[i], c])
+                sides[c] = max(high - low, 0)
+            for k in range(3):
+                best = 0
+                for c in range(columns):
+                    if sides[c] > sides[best]:
+                        best = c
+                axes[cloud, k], sides[best] = best, -1
+            for k in (0, 1, 0):
+                if axes[cloud, k] > axes[cloud, k + 1]:
+                    axes[cloud, k], axes[cloud, k + 1] = axes[cloud, k + 1], axes[cloud, k]
+        start = claim(turn, grain)
 
-    Cloud b's points are those from ``starts[b]`` to ``starts[b + 1]``, and the curve is along its three `axes`, which are
-    filled if they are to be chosen. Not `curved`, the order is that of the indices.
+
+@kernel
+def arrange_some(points, starts, axes, order, finite, turn, grain, n):
+    start = claim(turn, grain)
+    while start < n:
+        for cloud in range(start, min(start + grain, n)):
+            first = starts[cloud]
+            arrange(points[first : starts[cloud + 1]], axes[cloud], order[first : first + finite[cloud]])
+        start = claim(turn, grain)
+
+
+def along_curves(points, starts, axes=None, curved=True):
+    """The order (points,) of each cloud's points along a Z curve, those that aren't finite behind; how many are (clouds,); and
+    the three axes (clouds, 3) that the curve is along: those given, or the longest.
+
+    Cloud b's points are those from ``starts[b]`` to ``starts[b + 1]``. Not `curved`, the order is that of the indices.
     """
     clouds = len(starts) - 1
     order, finite = np.empty(len(points), np.int32), np.empty(clouds, np.int64)
-    cost = 20 * len(points) // max(clouds, 1)
-    parallel_for(arrange_some, clouds, 1, points, starts, axes, choose, curved, order, finite, cost=cost)
-    return order, finite
+    each = len(points) // max(clouds, 1)
+    parallel_for(finite_first, clouds, 1, points, starts, order, finite, cost=each)
+    if axes is None:
+        axes = np.tile(np.arange(3), (clouds, 1))
+        if points.shape[1] > 3:
+            parallel_for(longest_axes, clouds, 1, points, starts, order, finite, axes, cost=points.shape[1] * each)
+    if curved:
+        parallel_for(arrange_some, clouds, 1, points, starts, axes, order, finite, cost=15 * each)
+    return order, finite, axes
 
 
-@kernel(_nrt=False)
+@kernel(inline="always")
 def nth(values, n):
     """The n-th least of values, which it rearranges (C. Hoare's selection)."""
     left, right = 0, values.shape[0] - 1
@@ -213,7 +223,7 @@ def split(x, order):
         top += 2
 
 
-@kernel(_nrt=False)
+@kernel(inline="always")
 def enclose(columns, names, axes, first_leaf, count, end, boxes, lowest, children):
     """Fill a cloud's nodes, which end before `end`, from its leaves: `count` from first_leaf on."""
     infinite = boxes.dtype.type(math.inf)
@@ -250,7 +260,7 @@ def enclose(columns, names, axes, first_leaf, count, end, boxes, lowest, childre
         below, end, count, leaves = first, first, size, False
 
 
-@kernel
+@kernel(inline="always")
 def halve(points, axes, order):
     """Split the points that order names, along three axes, down to leaves, by sorting order."""
     count = order.shape[0]
@@ -265,57 +275,75 @@ def halve(points, axes, order):
 
 
 @kernel
-def build_some(
-    points, starts, finite, order, axes, leaves, columns, names, nodes, boxes, lowest, children, halved, turn, grain, n
-):  # fmt: skip
+def halve_some(points, starts, finite, order, axes, turn, grain, n):
     start = claim(turn, grain)
     while start < n:
         for cloud in range(start, min(start + grain, n)):
-            own, count = points[starts[cloud] : starts[cloud + 1]], finite[cloud]
-            if count == 0:
-                continue
-            inside, first, stop = order[starts[cloud] : starts[cloud] + count], leaves[cloud], leaves[cloud + 1]
-            if halved:
-                halve(own, axes[cloud], inside)
-            for leaf in range(first, stop):
-                for i in range(LEAF):
-                    k = (leaf - first) * LEAF + i
-                    names[leaf, i] = inside[k] if k < count else LAST
-                    for c in range(columns.shape[1]):
-                        columns[leaf, c, i] = coordinate(own, inside[k], c) if k < count else math.inf
-            if boxes.shape[0]:
-                enclose(columns, names, axes[cloud], first, stop - first, nodes[cloud + 1], boxes, lowest, children)
+            first = starts[cloud]
+            halve(points[first : starts[cloud + 1]], axes[cloud], order[first : first + finite[cloud]])
         start = claim(turn, grain)
 
 
-def build(points, starts, bare=False, halved=True):
+@kernel(_nrt=False)
+def fill_leaves(points, starts, finite, order, leaves, columns, names, turn, grain, n):
+    cloud = 0
+    start = claim(turn, grain)
+    while start < n:
+        for leaf in range(start, min(start + grain, n)):
+            while leaf >= leaves[cloud + 1]:
+                cloud += 1
+            first = (leaf - leaves[cloud]) * LEAF
+            begin = starts[cloud]
+            own, inside = points[begin : starts[cloud + 1]], order[begin : begin + finite[cloud]]
+            for i in range(LEAF):
+                filled = first + i < inside.shape[0]
+                names[leaf, i] = inside[first + i] if filled else LAST
+                for c in range(columns.shape[1]):
+                    columns[leaf, c, i] = coordinate(own, inside[first + i], c) if filled else math.inf
+        start = claim(turn, grain)
+
+
+@kernel(_nrt=False)
+def enclose_some(axes, leaves, columns, names, nodes, boxes, lowest, children, turn, grain, n):
+    start = claim(turn, grain)
+    while start < n:
+        for cloud in range(start, min(start + grain, n)):
+            first, count = leaves[cloud], leaves[cloud + 1] - leaves[cloud]
+            if count:
+                enclose(columns, names, axes[cloud], first, count, nodes[cloud + 1], boxes, lowest, children)
+        start = claim(turn, grain)
+
+
+def build(points, starts, how="halved"):
     """The `Tree` of clouds: of points (points, D), those of cloud b from ``starts[b]`` to ``starts[b + 1]``.
 
-    A `bare` one has no nodes, and its leaves are in the order of the indices: all are looked at, which is sooner done where
-    there are few points, or few queries. One that isn't `halved` has leaves of points that follow one another on the curve:
-    it is built in a third of the time, and its boxes are somewhat larger.
+    Leaves are "halved", of points that are near one another; or "curved", of points that follow one another on a curve: these
+    are built in a third of the time, and their boxes are larger. A "bare" tree has no nodes, and its leaves are in the order of
+    the indices: all are looked at, which is sooner done where there are few points, or few queries.
     """
     clouds, dimensions = len(starts) - 1, points.shape[1]
     leaves, nodes = np.zeros(clouds + 1, np.int64), np.zeros(clouds + 1, np.int64)
     for b in range(clouds):
         size = -(-int(starts[b + 1] - starts[b]) // LEAF)
         leaves[b + 1], nodes[b + 1] = leaves[b] + size, nodes[b]
-        while size and not bare:
+        while size and how != "bare":
             size = -(-size // WIDE)
             nodes[b + 1] += size
             if size == 1:
                 break
-    axes = np.zeros((clouds, 3), np.int64)
-    order, finite = along_curves(points, starts, axes, not bare, not bare)
+    order, finite, axes = along_curves(points, starts, curved=how == "curved")
     tree = Tree(
         starts, finite, order, axes,
         leaves, np.empty((leaves[-1], max(dimensions, 3), LEAF), points.dtype), np.empty((leaves[-1], LEAF), np.int32),
         nodes, np.empty((nodes[-1], 6, WIDE), points.dtype), np.empty((nodes[-1], WIDE), np.int32),
         np.empty(nodes[-1], np.int64),
     )  # fmt: skip
-    halved = halved and not bare
-    each = 60 if halved else 10
-    parallel_for(build_some, clouds, 1, points, *tree, halved, cost=each * len(points) // max(clouds, 1))
+    each = len(points) // max(clouds, 1)
+    if how == "halved":
+        parallel_for(halve_some, clouds, 1, points, starts, finite, order, axes, cost=50 * each)
+    parallel_for(fill_leaves, leaves[-1], 256, points, starts, finite, order, leaves, tree.columns, tree.names, cost=80)
+    if how != "bare":
+        parallel_for(enclose_some, clouds, 1, axes, *tree[4:], cost=2 * each)
     return tree
 
 
@@ -367,7 +395,7 @@ def replace_farthest(squares, index, d, i):
         squares[at], index[at] = d, i
 
 
-@kernel(_nrt=False)
+@kernel(inline="always")
 def sort_list(squares, index):
     """Sort a list."""
     if squares.shape[0] > HEAP:
@@ -375,6 +403,24 @@ def sort_list(squares, index):
             d, i = squares[size], index[size]
             squares[size], index[size] = squares[0], index[0]
             sink(squares, index, size, d, i)
+
+
+@kernel(inline="always")
+def fill(squares, index, points, seen):
+    """Give the places of a sorted list (k,) that are infinitely far the lowest indices that are not in it, or 0 where there are
+    no so many points; seen (k,) is room for booleans."""
+    size, i = squares.shape[0], 0
+    for k in range(size):
+        seen[k] = False
+    for k in range(size):
+        if squares[k] < math.inf and index[k] < size:
+            seen[index[k]] = True
+    for k in range(size):
+        if squares[k] == math.inf:
+            while seen[i]:
+                i += 1
+            index[k] = i if i < points else 0
+            i += 1
 
 
 # ---- searching ---------------------------------------------------------------------------------------------------------
@@ -408,85 +454,105 @@ def wait(stack, far, low, base, top, node, square, least):
 
 
 @kernel(_nrt=False)
+def find_homes(queries, query_starts, finite, axes, leaves, nodes, boxes, children, homes, order, turn, grain, n):
+    """Fill homes with the number of the leaf in which each query would itself lie, and order with 0, 1, ... Where there is none
+    (no nodes, no points, no finite query) it is the cloud's first leaf."""
+    leaf, cloud = boxes.shape[0], 0
+    start = claim(turn, grain)
+    while start < n:
+        for row in range(start, min(start + grain, n)):
+            while row >= query_starts[cloud + 1]:
+                cloud += 1
+            x, y = coordinate(queries, row, axes[cloud, 0]), coordinate(queries, row, axes[cloud, 1])
+            z, home = coordinate(queries, row, axes[cloud, 2]), leaf + leaves[cloud]
+            if leaf and finite[cloud] and (x - x) + (y - y) + (z - z) == 0:
+                home = nodes[cloud]
+                while home < leaf:
+                    home = children[home] + nearest_box(boxes, home * 6 * WIDE, x, y, z)
+            homes[row], order[row] = home, row
+        start = claim(turn, grain)
+
+
+@kernel(_nrt=False)
 def search_block(
-    start, stop, starts, finite, points, axes, leaves, columns, names, nodes, boxes, lowest, children,
-    queries, query_starts, order, found, near, stack, low, far, squares, query, own, whose,
+    start, stop, starts, finite, axes, leaves, columns, names, nodes, boxes, lowest, children,
+    queries, query_starts, homes, order, found, near, stack, low, far, squares, query, own, whose, seen,
 ):  # fmt: skip
     size, dimensions, leaf = found.shape[1], queries.shape[1], boxes.shape[0]
     last, cloud, infinite = farthest(whose), 0, found.dtype.type(math.inf)
     for s in range(start, stop):
-        while s >= query_starts[cloud + 1]:
+        row, total = order[s], found.dtype.type(0)
+        while row >= query_starts[cloud + 1]:
             cloud += 1
-        row, total = query_starts[cloud] + order[s], found.dtype.type(0)
         for c in range(dimensions):
             query[c] = queries[row, c]
             total += query[c] - query[c]
         for i in range(size):
             own[i], whose[i] = infinite, LAST
         inside, count = finite[cloud], starts[cloud + 1] - starts[cloud]
-        if total != 0:  # not finite: all points are infinitely far
-            for i in range(min(size, count)):
-                whose[i] = i
-        elif inside and leaf == 0:  # there are no nodes
-            for here in range(leaves[cloud], leaves[cloud + 1]):
-                visit_leaf(columns, names, here, query, own, whose, last, squares)
-        elif inside:
-            # It begins with the leaf where it would itself lie, whose points show how far to look for others.
+        if inside and total == 0:  # else all are infinitely far
+            # It begins at home, where points show how far to look for others. Where there are no nodes, it visits all leaves.
             x, y, z = query[axes[cloud, 0]], query[axes[cloud, 1]], query[axes[cloud, 2]]
-            home = nodes[cloud]
-            while home < leaf:
-                home = children[home] + nearest_box(boxes, home * 6 * WIDE, x, y, z)
-            visit_leaf(columns, names, home - leaf, query, own, whose, last, squares)
-            top, stack[0], far[0], low[0] = 1, nodes[cloud], 0, -1
-            while top:
-                top -= 1
-                node = stack[top]
-                if node == home or not nearer(far[top], low[top], own[last], whose[last]):
+            top, stack[0], far[0], low[0] = 1 if leaf else 0, nodes[cloud], 0, -1
+            node = home = np.int64(homes[s])
+            while node >= leaf:
+                visit_leaf(columns, names, node - leaf, query, own, whose, last, squares)
+                if leaf == 0:
+                    node = node + 1 if node + 1 < leaves[cloud + 1] else -1
                     continue
-                if node >= leaf:
-                    visit_leaf(columns, names, node - leaf, query, own, whose, last, squares)
-                    continue
-                hits, base = boxes_within(boxes, node * 6 * WIDE, x, y, z, squares, own[last]), top
-                while hits:
-                    i = first_bit(hits)
-                    hits &= hits - 1
-                    wait(stack, far, low, base, top, children[node] + i, squares[i], lowest[node, i])
-                    top += 1
-        if total == 0:
-            for i in range(starts[cloud] + (inside if own[last] == infinite else count), starts[cloud] + count):
-                if points[i] > whose[last]:
-                    break
-                replace_farthest(own, whose, infinite, points[i])  # a point that isn't finite
-            sort_list(own, whose)
+                node = -1
+                while top and node < leaf:
+                    top -= 1
+                    node = stack[top]
+                    if node == home or not nearer(far[top], low[top], own[last], whose[last]):
+                        node = -1
+                    elif node < leaf:
+                        hits, base = boxes_within(boxes, node * 6 * WIDE, x, y, z, squares, own[last]), top
+                        while hits:
+                            i = first_bit(hits)
+                            hits &= hits - 1
+                            wait(stack, far, low, base, top, children[node] + i, squares[i], lowest[node, i])
+                            top += 1
+        sort_list(own, whose)
+        if own[size - 1] == infinite:
+            fill(own, whose, count, seen)
         for i in range(size):
-            found[row, i], near[row, i] = own[i], whose[i] if whose[i] != LAST else 0
+            found[row, i], near[row, i] = own[i], whose[i]
 
 
 @kernel
 def search_some(
-    starts, finite, points, axes, leaves, columns, names, nodes, boxes, lowest, children,
-    queries, query_starts, order, found, near, turn, grain, n,
+    starts, finite, axes, leaves, columns, names, nodes, boxes, lowest, children,
+    queries, query_starts, homes, order, found, near, turn, grain, n,
 ):  # fmt: skip
     stack, low = np.empty(STACK, np.int64), np.empty(STACK, np.int32)
     far, squares = np.empty(STACK, found.dtype), np.empty(WIDE, found.dtype)
     query = np.zeros(max(queries.shape[1], 3), found.dtype)
     own, whose = np.empty(found.shape[1], found.dtype), np.empty(found.shape[1], np.int32)
+    seen = np.empty(found.shape[1], np.bool_)
     start = claim(turn, grain)
     while start < n:
         search_block(
-            start, min(start + grain, n), starts, finite, points, axes, leaves, columns, names, nodes, boxes, lowest, children,
-            queries, query_starts, order, found, near, stack, low, far, squares, query, own, whose,
+            start, min(start + grain, n), starts, finite, axes, leaves, columns, names, nodes, boxes, lowest, children,
+            queries, query_starts, homes, order, found, near, stack, low, far, squares, query, own, whose, seen,
         )  # fmt: skip
         start = claim(turn, grain)
 
 
-def search(tree, queries, starts, order, found, near):
+def search(tree, queries, starts, found, near):
     """Fill found and near (queries, k) with squares of distances to, and indices of, each query's k nearest points.
 
-    The queries of cloud b, from ``starts[b]`` to ``starts[b + 1]``, are taken in this order, best along a curve. Where a cloud
-    has fewer points, the missing ones are infinitely far and have index 0.
+    The queries of cloud b are those from ``starts[b]`` to ``starts[b + 1]``. Where a cloud has fewer points, the missing ones
+    are infinitely far and have index 0. Queries that would lie in one leaf are searched for one after the other.
     """
+    homes, order = np.empty(len(queries), np.uint32), np.empty(len(queries), np.int32)
+    parallel_for(
+        find_homes, len(queries), 1024, queries, starts, tree.finite, tree.axes, tree.leaves, tree.nodes, tree.boxes,
+        tree.children, homes, order, cost=40,
+    )  # fmt: skip
+    homes, order = sort_pairs(homes, order, (len(tree.boxes) + len(tree.names)).bit_length())
     cost = 200 + 60 * found.shape[1]
     parallel_for(
-        search_some, len(queries), 256, *tree, queries, starts, order, found, near, cost=cost,
+        search_some, len(queries), 256, tree.starts, tree.finite, *tree[3:], queries, starts, homes, order, found, near,
+        cost=cost,
     )  # fmt: skip

@@ -175,3 +175,50 @@ def greatest(typingctx, values, names, first):
         return context.make_tuple(builder, signature.return_type, found)
 
     return types.Tuple((values.dtype, types.int32))(values, names, types.int64), codegen
+
+
+@intrinsic
+def changes(typingctx, values, first):
+    """A bit for each of 64 values, ``values[first + i]``, that differs from the one before it."""
+
+    def codegen(context, builder, signature, args):
+        data, bits = _data(context, builder, signature.args[0], args[0]), ir.Constant(_LONG, 0)
+        before = builder.sub(args[1], ir.Constant(_LONG, 1))
+        for row in range(64 // WIDE):
+            differ = builder.icmp_signed("!=", _load(builder, data, args[1], row), _load(builder, data, before, row))
+            bits = builder.or_(bits, builder.shl(_mask(builder, differ), ir.Constant(_LONG, row * WIDE)))
+        return bits
+
+    return types.uint64(values, types.int64), codegen
+
+
+@intrinsic
+def four_near(typingctx, x, a, b, c, d, center, limit):
+    """A bit for each of four rows of 4 numbers, which begin at x[a], x[b], x[c] and x[d], whose squared distance from center (4,)
+    is below limit, both float64."""
+    kind = x.dtype
+
+    def codegen(context, builder, signature, args):
+        data, middle = (_data(context, builder, signature.args[k], args[k]) for k in (0, 5))
+        double = ir.VectorType(ir.DoubleType(), 4)
+        center = builder.load(builder.bitcast(middle, double.as_pointer()), align=8)
+        squares = []
+        for start in args[1:5]:
+            place = builder.bitcast(builder.gep(data, [start]), ir.VectorType(data.type.pointee, 4).as_pointer())
+            row = builder.load(place, align=kind.bitwidth // 8)
+            apart = builder.fsub(center, row if kind.bitwidth == 64 else builder.fpext(row, double))
+            squares.append(builder.fmul(apart, apart))
+        even, odd = (ir.Constant(ir.VectorType(_INT, 4), [k, 2 + k, 4 + k, 6 + k]) for k in (0, 1))
+        while len(squares) > 1:
+            squares = [
+                builder.fadd(builder.shuffle_vector(u, v, even), builder.shuffle_vector(u, v, odd))
+                for u, v in zip(squares[::2], squares[1::2], strict=True)
+            ]
+        undefined = ir.Constant(double, ir.Undefined)
+        one = builder.insert_element(undefined, args[6], ir.Constant(_INT, 0))
+        every = builder.shuffle_vector(one, undefined, ir.Constant(ir.VectorType(_INT, 4), [0] * 4))
+        near = builder.bitcast(builder.fcmp_ordered("<", squares[0], every), ir.IntType(4))
+        return builder.zext(near, _INT)
+
+    n = types.int64
+    return types.int32(x, n, n, n, n, center, types.float64), codegen

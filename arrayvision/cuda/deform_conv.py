@@ -8,8 +8,8 @@ from arrayvision.cuda.constants import WARP, constant
 from arrayvision.cuda.loops import divider
 from arrayvision.cuda.runtime import deterministic
 from arrayvision.cuda.sums import ROUND_SUMS, round_sums, zero_sums
-from arrayvision.cuda.turned import TURN, channels_last, turn
-from arrayvision.cuda.types import DTYPES, FLOATS, SIXTEEN, accumulator, c_type, together
+from arrayvision.cuda.turned import TURN, channels_last, last_sums, turn_sums
+from arrayvision.cuda.types import FLOATS, SIXTEEN, c_type, together
 
 CHANNELS, SPREADING = (constant("deform_conv.cu", name) for name in ("CHANNELS", "SPREADING"))
 KERNELS = runtime.Kernels(
@@ -116,8 +116,7 @@ def backward(grad, x, last, offset, mask, weight, how, groups, deform_groups, ou
     # Channels of a pixel are added to side by side, in memory of its own, unless they are few.
     spread_last = not ordered and call.own % 4 == 0
     if spread_last:
-        shape = batch, call.h, call.w, call.channels
-        sums = runtime.zeros(x, shape, DTYPES[accumulator(kind)])
+        sums = last_sums(out)
     else:
         sums = zero_sums(out)
     weight_sums = zero_sums(out_weight)
@@ -150,9 +149,7 @@ def backward(grad, x, last, offset, mask, weight, how, groups, deform_groups, ou
             *shared, sums[images_of],
         )  # fmt: skip
     if spread_last:
-        rounded = sums if accumulator(kind) == kind else runtime.empty(x, sums.shape, call.dtype)
-        round_sums(KERNELS, sums, rounded)
-        turn(KERNELS, batch, call.h * call.w, call.channels, rounded, out)
+        turn_sums(KERNELS, sums, out)
     else:
         round_sums(KERNELS, sums, out)
     round_sums(KERNELS, weight_sums, out_weight)

@@ -6,7 +6,10 @@ constexpr int BLOCK = 256;   // threads
 constexpr int BLOCKS = 1024;  // at most, of the kernels that add: fixed, so sums don't depend on the device
 
 using elementary::exp_of;
+using elementary::log1p_of;
 using elementary::log1p_unit;
+using elementary::log_of;
+using elementary::pow_of;
 
 // Of z, which is x where the class isn't the row's own and else -x: p = sigmoid(z), 1 - p, -log(p), -log(1 - p).
 template <class A> struct Parts { A p, q, log_p, log_q; };
@@ -178,12 +181,35 @@ template <class A> __device__ inline A warp_max(A v) {
   }
   return v;
 }
-__device__ inline double warp_sum(double v) {
-  for (int k = 16; k; k /= 2) v += __shfl_xor_sync(0xffffffffu, v, k);
-  return v;
-}
 
-template <class A> struct Row { A most; double sum, p, q, minus_log; };
+// A sum of exponentials, none greater than 1: in floats with what is rounded off beside it, as in Sum.
+template <class A> struct Exponentials {
+  A sum = 0;
+  __device__ void add(A x) { sum += x; }
+  __device__ A of_warp() {
+    for (int k = 16; k; k /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, k);
+    return sum;
+  }
+};
+template <> struct Exponentials<float> {
+  float sum = 0, rest = 0;
+  __device__ void add(float x) {
+    const float total = sum + x, part = total - sum;
+    rest += (sum - (total - part)) + (x - part), sum = total;
+  }
+  __device__ float of_warp() {
+    for (int k = 16; k; k /= 2) {
+      const float other = __shfl_xor_sync(0xffffffffu, sum, k), its = __shfl_xor_sync(0xffffffffu, rest, k);
+      // Both lanes take the same steps, so that they have the same sum.
+      const float high = max(sum, other), low = min(sum, other), total = sum + other;
+      rest = (rest + its) + (low - (total - high)), sum = total;
+    }
+    return sum + rest;
+  }
+};
+
+// p: the label's probability, q: the others'; minus_log: of p, halved, since two floats may lie further apart than a float can tell.
+template <class A> struct Row { A most, sum, p, q, half_minus_log; };
 
 template <class T>
 __device__ inline Row<acc_t<T>> softmax_row(const T* x, int64_t classes, int64_t label, int lane) {
@@ -194,72 +220,70 @@ __device__ inline Row<acc_t<T>> softmax_row(const T* x, int64_t classes, int64_t
     most = v > most ? v : most;
   }
   most = warp_max(most);
-  double own = 0, others = 0;
-  for (int64_t c = lane; c < classes; c += 32) {
-    const double e = double(exp_of(A(x[c]) - most));
-    if (c == label) own = e; else others += e;
-  }
-  own = warp_sum(own);
-  others = warp_sum(others);
-  const double sum = own + others, q = others / sum;
-  return {most, sum, own / sum, q, q < 0.5 ? -log1p(-q) : log(sum) + (double(most) - double(A(x[label])))};
+  Exponentials<A> rest;
+  const A mine = A(x[label]), own = exp_of(mine - most);
+  for (int64_t c = lane; c < classes; c += 32)
+    if (c != label) rest.add(exp_of(A(x[c]) - most));
+  const A others = rest.of_warp(), sum = own + others, q = others / sum;
+  return {most, sum, own / sum, q, q < A(0.5) ? A(-0.5) * log1p_of(-q) : A(0.5) * log_of(sum) + (A(0.5) * most - A(0.5) * mine)};
 }
 
+template <class A> __device__ inline A power_of_q(A q, A gamma) { return gamma == A(2) ? q * q : pow_of(q, gamma); }
+
 template <class T>
-__device__ inline double softmax_loss(const T* x, int64_t classes, int64_t label, double gamma, double alpha, bool weighted,
-                                      const T* weight, int lane) {
+__device__ inline acc_t<T> softmax_loss(const T* x, int64_t classes, int64_t label, acc_t<T> gamma, acc_t<T> alpha, bool weighted,
+                                        const T* weight, int lane) {
+  using A = acc_t<T>;
   if (label < 0) return 0;
-  if (label >= classes) return NAN;
-  const Row<acc_t<T>> row = softmax_row(x, classes, label, lane);
-  return alpha * (gamma == 2 ? row.q * row.q : pow(row.q, gamma)) * row.minus_log * (weighted ? double(acc_t<T>(weight[label])) : 1.0);
+  if (label >= classes) return A(NAN);
+  const Row<A> row = softmax_row(x, classes, label, lane);
+  return alpha * power_of_q(row.q, gamma) * (weighted ? A(weight[label]) : A(1)) * row.half_minus_log * A(2);
 }
 
 template <class T>
-__global__ void __launch_bounds__(BLOCK) softmax_each(int64_t n, int64_t classes, const T* x, const int64_t* target, double gamma, double alpha,
+__global__ void __launch_bounds__(BLOCK) softmax_each(int64_t n, int64_t classes, const T* x, const int64_t* target, acc_t<T> gamma, acc_t<T> alpha,
                              bool weighted, const T* weight, T* out) {
   const int lane = threadIdx.x % 32;
   const int64_t r = first() / WARP;
   if (r >= n) return;
-  const double loss = softmax_loss(x + r * classes, classes, target[r], gamma, alpha, weighted, weight, lane);
-  if (lane == 0) out[r] = T(acc_t<T>(loss));
+  const acc_t<T> loss = softmax_loss(x + r * classes, classes, target[r], gamma, alpha, weighted, weight, lane);
+  if (lane == 0) out[r] = T(loss);
 }
 
 template <class T>
-__global__ void __launch_bounds__(BLOCK) softmax_sums(int64_t n, int64_t classes, const T* x, const int64_t* target, double gamma, double alpha,
+__global__ void __launch_bounds__(BLOCK) softmax_sums(int64_t n, int64_t classes, const T* x, const int64_t* target, acc_t<T> gamma, acc_t<T> alpha,
                              bool weighted, const T* weight, double* sums) {
   const int lane = threadIdx.x % 32;
-  double mine = 0;
+  Sum<acc_t<T>> mine;
   for (int64_t r = first() / 32; r < n; r += stride() / 32) {
-    const double loss = softmax_loss(x + r * classes, classes, target[r], gamma, alpha, weighted, weight, lane);
-    if (lane == 0) mine += loss;
+    const acc_t<T> loss[1] = {softmax_loss(x + r * classes, classes, target[r], gamma, alpha, weighted, weight, lane)};
+    if (lane == 0) mine.add(loss);
   }
-  mine = block_sum(mine);
-  if (threadIdx.x == 0) sums[blockIdx.x] = mine;
+  const double all = block_sum(mine.value());
+  if (threadIdx.x == 0) sums[blockIdx.x] = all;
 }
 
 template <class T>
-__global__ void __launch_bounds__(BLOCK) softmax_gradient(int64_t n, int64_t classes, const T* grad, const T* x, const int64_t* target, double gamma,
-                                 double alpha, bool weighted, const T* weight, bool each, double share, T* out) {
+__global__ void __launch_bounds__(BLOCK) softmax_gradient(int64_t n, int64_t classes, const T* grad, const T* x, const int64_t* target, acc_t<T> gamma,
+                                 acc_t<T> alpha, bool weighted, const T* weight, bool each, acc_t<T> share, T* out) {
   using A = acc_t<T>;
   const int lane = threadIdx.x % 32;
   for (int64_t r = first() / 32; r < n; r += stride() / 32) {
     const int64_t label = target[r];
     const T* const row = x + r * classes;
-    double slope = 0, q = 0, sum = 1;
-    A most = 0;
-    if (label >= classes) slope = NAN;
+    A slope = 0, q = 0, sum = 1, most = 0;
+    if (label >= classes) slope = A(NAN);
     if (label >= 0 && label < classes) {
       const Row<A> s = softmax_row(row, classes, label, lane);
-      slope = gamma == 2 ? s.q * s.q : pow(s.q, gamma);
-      if (gamma > 0 && s.p > 0 && s.q > 0) slope += gamma * s.p * (slope / s.q) * s.minus_log;
-      slope *= alpha * (each ? double(A(grad[r])) : double(A(grad[0])) * share) *
-               (weighted ? double(A(weight[label])) : 1.0);
+      slope = power_of_q(s.q, gamma);
+      if (gamma > 0 && s.p > 0 && s.q > 0) slope += gamma * s.p * (slope / s.q) * (A(2) * s.half_minus_log);
+      slope *= alpha * (each ? A(grad[r]) : A(grad[0]) * share) * (weighted ? A(weight[label]) : A(1));
       q = s.q, sum = s.sum, most = s.most;
     }
-    const A factor = A(slope / sum);
+    const A factor = slope / sum;
     for (int64_t c = lane; c < classes; c += 32) {
-      A value = label < 0 ? A(0) : label >= classes ? A(slope) : exp_of(A(row[c]) - most) * factor;
-      if (c == label) value = A(-slope * q);
+      A value = label < 0 ? A(0) : label >= classes ? slope : exp_of(A(row[c]) - most) * factor;
+      if (c == label) value = -slope * q;
       out[r * classes + c] = T(value);
     }
   }

@@ -33,6 +33,17 @@ __global__ void __launch_bounds__(256) take_rows(int64_t n, int width, const T* 
   }
 }
 
+// The same of the first *count of keep, whose n are room, without indices.
+template <class T>
+__global__ void __launch_bounds__(256) take_counted(int64_t n, int width, const T* boxes, const T* scores, const int64_t* keep, const int64_t* count, T* dets) {
+  const int64_t kept = *count < n ? *count : n;
+  for (int64_t e = first(); e < kept * (width + 1); e += stride()) {
+    const int64_t k = e / (width + 1), i = keep[k];
+    const int c = int(e % (width + 1));
+    dets[e] = c < width ? boxes[i * width + c] : scores[i];
+  }
+}
+
 // For the k-th box by score, the rank of the kept box that it belongs to (its own, if kept), n if left out; and counts.
 __global__ void __launch_bounds__(256) belong(int64_t n, const int* owner, int64_t* rank, int* counts) {
   for (int64_t k = first(); k < n; k += stride()) {

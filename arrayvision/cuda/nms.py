@@ -12,21 +12,22 @@ KERNELS = runtime.Kernels(
         *suppress.ANY_BOXES,
         *suppress.expressions([kind for kind in FLOATS if kind != "double"], BOX["float"], "float"),
         *suppress.expressions(["double"], BOX["double"], "double"),
-        *(f"take_rows<{T}>" for T in FLOATS),
+        *(f"{kernel}<{T}>" for kernel in ("take_rows", "take_counted") for T in FLOATS),
         "compose",
         "belong",
     ],
 )
 
 
-def _suppress(how, boxes, scores, labels, threshold, offset, score_threshold, max_num):
+def _suppress(how, boxes, scores, labels, threshold, offset, score_threshold, max_num, *results):
     kind = c_type(boxes)
     number = accumulator(kind)
     threshold = as_accumulator(kind, threshold)
     if score_threshold is not None:
         score_threshold = as_accumulator(kind, score_threshold)
     return how(
-        KERNELS, boxes, BOX[kind], NUMBERS[number], number, scores, labels, threshold, offset, offset, score_threshold, max_num
+        KERNELS, boxes, BOX[kind], NUMBERS[number], number, scores, labels, threshold, offset, offset, score_threshold, max_num,
+        *results,
     )  # fmt: skip
 
 
@@ -34,7 +35,20 @@ def nms(boxes, scores, labels, threshold, offset, score_threshold, max_num):
     """Indices of the kept boxes by falling score. `score_threshold` None filters nothing; `max_num` -1 keeps all."""
     if len(boxes) == 0:
         return suppress.none(boxes)
-    return _suppress(suppress.kept, boxes, scores, labels, threshold, offset, score_threshold, max_num)
+    return _suppress(suppress.indices, boxes, scores, labels, threshold, offset, score_threshold, max_num)
+
+
+def few(boxes) -> bool:
+    """Whether `detect` takes so many."""
+    number = accumulator(c_type(boxes))
+    return suppress.few(boxes, NUMBERS[number], number)
+
+
+def detect(boxes, scores, labels, threshold, offset, score_threshold, max_num, dets, keep, count):
+    """Fill keep with the indices of the kept boxes by falling score, dets with their rows, and count, of no axes, with how many
+    they are, without waiting for it; other arguments as `nms`. There are boxes, but few."""
+    _suppress(suppress.kept, boxes, scores, labels, threshold, offset, score_threshold, max_num, keep, count)
+    suppress.take_counted(KERNELS, boxes, scores, keep, count, dets)
 
 
 def match(boxes, scores, threshold):

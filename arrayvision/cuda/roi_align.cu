@@ -1,4 +1,5 @@
 // RoIAlign: averages (roi_bins.cuh) and maxima over grids of bilinear samples.
+#include "maxima_in_order.cuh"
 #include "region_align.cuh"
 #include "roi_bins.cuh"
 #include "roi_upright.cuh"
@@ -146,35 +147,56 @@ __global__ void __launch_bounds__(256) pool_max_last(uint64_t by_columns, int ro
     });
 }
 
-// A thread holds one number of the gradient; or, `in_order`, an image's channel.
+// A region's maxima, for their gradient.
+template <class A> struct ChosenSamples {
+  static constexpr int columns = 5;
+  // Of a row of bins and of a column: the first sample inside, its number, how many there are, and after how many numbers start over.
+  struct Axis { A start, from; int number, count, period; };
+  struct Bin { int i, j; Axis rows, columns; };
+
+  regions::Frame<A> o;
+  int h, w;
+
+  __device__ ChosenSamples(const A* roi, const regions::Pooling<A>& pooling, int h, int w) : o(regions::Align::frame(roi, pooling)), h(h), w(w) {}
+
+  static __device__ Axis axis(A start, A size, A g, int length) {
+    Axis its;
+    its.start = start, its.count = bilinear::sample_range(start, size, g, A(-1), A(length), its.from);
+    its.period = its.count > 0 ? int(period(g, length)) : 1;
+    its.number = its.count > 0 ? int(fmod(its.from, A(its.period))) : 0;
+    return its;
+  }
+  __device__ Bin bin(int i, int j) const {
+    return {i, j, axis(o.y + A(i) * o.bh, o.bh, o.gh, h), axis(o.x + A(j) * o.bw, o.bw, o.gw, w)};
+  }
+  // The pixels below and above the sample of this number, and the second's share; false for none.
+  static __device__ bool sample(const Axis& its, int number, A size, A g, int length, int& low, int& high, A& share) {
+    number -= its.number;
+    if (number < 0) number += its.period;
+    return number < its.count && bilinear::neighbours(its.start + (its.from + A(number) + A(0.5)) * size / g, length, low, high, share);
+  }
+  __device__ bool chosen(const Bin& bin, int which, int& yl, int& yh, A& fy, int& xl, int& xh, A& fx) const {
+    const int row = which / bin.columns.period, column = which % bin.columns.period;
+    return which >= 0 && row < bin.rows.period && sample(bin.rows, row, o.bh, o.gh, h, yl, yh, fy) &&
+           sample(bin.columns, column, o.bw, o.gw, w, xl, xh, fx);
+  }
+};
+
+// A thread holds one number of the gradient.
 template <class T>
-__global__ void __launch_bounds__(256) spread_max(int64_t n, int64_t regions, bool in_order, const T* grad, const int* which, const acc_t<T>* rois, int batch, int channels, int h, int w, int oh, int ow, acc_t<T> scale, int sampling, bool aligned, acc_t<T>* out) {
+__global__ void __launch_bounds__(256) spread_max(int64_t n, const T* grad, const int* which, const acc_t<T>* rois, int batch, int channels, int h, int w, int oh, int ow, acc_t<T> scale, int sampling, bool aligned, acc_t<T>* out) {
   using A = acc_t<T>;
-  const int64_t bins = int64_t(oh) * ow;
+  const int bins = oh * ow;
   for (int64_t t = first(); t < n; t += stride()) {
-    const int64_t begin = in_order ? 0 : t / bins / channels, end = in_order ? regions : begin + 1;
-    const int c = int(in_order ? t % channels : t / bins % channels);
-    for (int64_t k = begin; k < end; ++k) {
-      const A* roi = rois + k * 5;
-      if (!regions::valid(roi, 5, batch) || (in_order && int64_t(roi[0]) != t / channels)) continue;
-      const regions::Frame<A> o = regions::Align::frame(roi, regions::Pooling<A>{oh, ow, scale, sampling, aligned});
-      A* const target = out + (int64_t(roi[0]) * channels + c) * h * w;
-      for (int64_t bin = in_order ? 0 : t % bins; bin < (in_order ? bins : t % bins + 1); ++bin) {
-        const int64_t at = (k * channels + c) * bins + bin;
-        const A top = o.y + A(bin / ow) * o.bh, left = o.x + A(bin % ow) * o.bw;
-        A from_y, from_x, fy, fx;
-        int yl, yh, xl, xh;
-        const int ny = bilinear::sample_range(top, o.bh, o.gh, A(-1), A(h), from_y), nx = bilinear::sample_range(left, o.bw, o.gw, A(-1), A(w), from_x);
-        if (which[at] < 0 || nx == 0 || ny == 0) continue;
-        const int64_t rows = period(o.gh, h), columns = period(o.gw, w), row = which[at] / columns;
-        if (row >= rows) continue;
-        const int64_t u = (row + rows - int64_t(fmod(from_y, A(rows)))) % rows;
-        const int64_t v = (which[at] % columns + columns - int64_t(fmod(from_x, A(columns)))) % columns;
-        if (u >= ny || v >= nx) continue;
-        if (!bilinear::neighbours(top + (from_y + A(u) + A(0.5)) * o.bh / o.gh, h, yl, yh, fy)) continue;
-        if (!bilinear::neighbours(left + (from_x + A(v) + A(0.5)) * o.bw / o.gw, w, xl, xh, fx)) continue;
-        bilinear::each_neighbour(yl, yh, fy, xl, xh, fx, A(grad[at]), [&](int r, int q, A v) { sums::add(target + int64_t(r) * w + q, v, in_order); });
-      }
-    }
+    const int64_t k = t / bins / channels;
+    const A* const roi = rois + k * 5;
+    if (!regions::valid(roi, 5, batch)) continue;
+    const ChosenSamples<A> region(roi, regions::Pooling<A>{oh, ow, scale, sampling, aligned}, h, w);
+    const int bin = int(t % bins);
+    int yl, yh, xl, xh;
+    A fy, fx;
+    if (!region.chosen(region.bin(bin / ow, bin % ow), which[t], yl, yh, fy, xl, xh, fx)) continue;
+    A* const target = out + (int64_t(roi[0]) * channels + t / bins % channels) * h * w;
+    bilinear::each_neighbour(yl, yh, fy, xl, xh, fx, A(grad[t]), [&](int r, int q, A v) { atomicAdd(target + int64_t(r) * w + q, v); });
   }
 }

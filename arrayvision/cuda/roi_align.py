@@ -1,8 +1,10 @@
 """Launches of roi_align.cu; the functions and arguments of `cpu/roi_align.py`."""
 
+import math
+
 from arrayvision.cuda import roi_bins, runtime
 from arrayvision.cuda.loops import divider, rows
-from arrayvision.cuda.roi_bins import ALIGN, BLOCK_CHANNELS, blocks, laid_last, layout, tasks
+from arrayvision.cuda.roi_bins import ALIGN, BLOCK_CHANNELS, blocks, gather_maxima, laid_last, layout, tasks
 from arrayvision.cuda.runtime import deterministic
 from arrayvision.cuda.sums import round_sums, zero_sums
 from arrayvision.cuda.types import FLOATS, SIXTEEN, accumulator, c_type, together
@@ -12,6 +14,7 @@ KERNELS = runtime.Kernels(
     [
         *roi_bins.expressions(ALIGN),
         *(f"{kernel}<{T}>" for kernel in ("pool_max", "spread_max") for T in FLOATS),
+        *roi_bins.maxima_expressions("ChosenSamples"),
         *(f"pool_max_last<{T}, {v}>" for T in FLOATS for v in (1, SIXTEEN[T])),
     ],
 )
@@ -61,11 +64,22 @@ def forward_max(x, last, rois, scale, sampling, aligned, out, which):
 
 def backward_max(grad, which, rois, scale, sampling, aligned, out):
     """Fill out (B, C, H, W) with the features' gradient of `forward_max`."""
-    regions, channels, oh, ow = grad.shape
-    sums, ordered = zero_sums(out), deterministic(grad)
-    n = out.shape[0] * channels if ordered else regions * channels * oh * ow
+    if deterministic(grad):
+        gather_maxima(KERNELS, "ChosenSamples", grad, which, rois, scale, sampling, aligned, out)
+        return
+    sums, n = zero_sums(out), math.prod(grad.shape)
     KERNELS.launch(
-        f"spread_max<{c_type(grad)}>", n if regions else 0, n, regions, ordered, grad, which, rois, *out.shape, oh, ow,
-        scale, sampling, aligned, sums,
-    )  # fmt: skip
+        f"spread_max<{c_type(grad)}>",
+        n,
+        n,
+        grad,
+        which,
+        rois,
+        *out.shape,
+        *grad.shape[2:],
+        scale,
+        sampling,
+        aligned,
+        sums,
+    )
     round_sums(KERNELS, sums, out)

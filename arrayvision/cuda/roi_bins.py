@@ -8,7 +8,7 @@ from arrayvision.cuda.constants import WARP, constant
 from arrayvision.cuda.loops import rows
 from arrayvision.cuda.runtime import deterministic, empty
 from arrayvision.cuda.sums import ROUND_SUMS, round_sums, zero_sums
-from arrayvision.cuda.turned import TURN, channels_last
+from arrayvision.cuda.turned import TURN, channels_last, last_sums, turn_sums
 from arrayvision.cuda.types import FLOATS, SIXTEEN, accumulator, c_type, together
 
 ALIGN, PRECISE, BEZIER, ROTATED = (f"regions::{kind}" for kind in ("Align", "Precise", "Bezier", "Rotated"))
@@ -20,19 +20,31 @@ BLOCK_CHANNELS, TOGETHER = (
     constant("roi_upright.cuh", "TOGETHER"),
 )  # of a block; at once
 SIDE, GATHERED = (constant("roi_in_order.cuh", name) for name in ("SIDE", "CHANNELS"))  # of a tile that is gathered
+SAMPLED = (ROTATED,)  # whose samples are listed where a bin has few (roi_samples.cuh)
+SAMPLES = constant("roi_samples.cuh", "SIDE")  # along an axis, at most
 SHARED = 48 << 10  # bytes of shared memory that a block may take
 
 
 def expressions(kind):
     """The kernels that a file needs for a kind of region."""
-    kernels = [f"{kernel}<{T}, {kind}>" for kernel in ("pool", "spread", "gather_in_order") for T in FLOATS]
-    kernels += [f"find_extents<{A}, {kind}>" for A in ("float", "double")]
-    lasts = ["pool_last"]
+    kernels, lasts = [f"pool<{T}, {kind}>" for T in FLOATS], ["pool_last"]
     if kind in UPRIGHT:
-        kernels += [f"{kernel}<{T}, {kind}>" for kernel in ("pool_upright", "spread_upright") for T in FLOATS]
+        kernels += [f"pool_upright<{T}, {kind}>" for T in FLOATS]
         lasts.append("pool_upright_last")
+    if kind in SAMPLED:
+        lasts.append("pool_samples")
     kernels += [f"{kernel}<{T}, {v}, {kind}>" for kernel in lasts for T in FLOATS for v in (1, SIXTEEN[T])]
-    return [*kernels, *TURN, *ROUND_SUMS]
+    return [*kernels, *gradient_expressions(kind, FLOATS)]
+
+
+def gradient_expressions(kind, types):
+    """Those of them for `backward`, of gradients of these types."""
+    kernels = ["spread", "gather_in_order", *["spread_upright"] * (kind in UPRIGHT)]
+    expressions = [f"{kernel}<{T}, {kind}>" for kernel in kernels for T in types]
+    expressions += [f"find_extents<{A}, {kind}>" for A in ("float", "double")]
+    if kind in SAMPLED:
+        expressions += [f"spread_samples<{T}, {v}, {kind}>" for T in types for v in (1, sampled_together(4, T))]
+    return [*expressions, *TURN, *ROUND_SUMS]
 
 
 def tasks(regions, channels, bins, last):
@@ -84,6 +96,19 @@ def blocks(pooled):
     return regions, -(-channels // BLOCK_CHANNELS) if oh * ow else 0
 
 
+def listed(features, pooled, sampling):
+    """Whether kernels of roi_samples.cuh pool maps (B, C, H, W) into (K, C, oh, ow), and what they divide by; else None."""
+    _, channels, h, w = features
+    if not 0 < sampling <= SAMPLES or not 0 < h * w * channels < loops.LIMIT // 4 or 0 in pooled:
+        return None
+    return tuple(loops.divider("uint32_t", n) for n in (pooled[3], sampling**2, sampling))
+
+
+def sampled_together(channels, kind):
+    """How many channels of a pixel a thread of spread_samples adds to."""
+    return 1 if channels % 4 else 2 if accumulator(kind) == "double" else 4
+
+
 def forward(kernels, kind, x, last, rois, offsets, scale, sampling, aligned, clockwise, gamma, out):
     """Pool features x, (B, H, W, C) if `last` else (B, C, H, W), into out (K, C, oh, ow)."""
     pooled = out.shape
@@ -99,6 +124,12 @@ def forward(kernels, kind, x, last, rois, offsets, scale, sampling, aligned, clo
     oh, ow = pooled[2:]
     shape = layout(x, last)
     args = *shape, oh, ow, scale, sampling, aligned, clockwise, gamma
+    dividers = listed(shape, pooled, sampling) if last and kind in SAMPLED else None
+    if dividers is not None:
+        kernels.launch(
+            f"pool_samples<{c_type(x)}, {each}, {kind}>", blocks(pooled), *dividers, x, rois, *args[:-1], out
+        )
+        return
     if last:
         kernels.launch(
             f"pool_last<{c_type(x)}, {each}, {kind}>", blocks(pooled), loops.divider("uint32_t", ow), x, rois, moved, offsets if moved else rois,
@@ -156,6 +187,21 @@ def backward(kernels, kind, grad, rois, offsets, scale, sampling, aligned, clock
     if deterministic(grad):
         _gather(kernels, kind, grad, rois, offsets if moved else rois, moved, arguments, out)
         return
+    dividers = listed(out.shape, grad.shape, sampling) if kind in SAMPLED else None
+    if dividers is not None and worth_turning(out.shape, grad.shape):
+        sums = last_sums(out)
+        each = sampled_together(out.shape[1], c_type(grad))
+        kernels.launch(
+            f"spread_samples<{c_type(grad)}, {each}, {kind}>",
+            blocks(grad.shape),
+            *dividers,
+            grad,
+            rois,
+            *arguments[:-1],
+            sums,
+        )
+        turn_sums(kernels, sums, out)
+        return
     sums = zero_sums(out)
     if kind in UPRIGHT and not moved and (shared := _lists(c_type(grad), *out.shape[2:], oh, ow)[1]) is not None:
         some = _some(*grad.shape[:2])
@@ -176,15 +222,42 @@ def _gather(kernels, kind, grad, rois, offsets, moved, arguments, out):
     if 0 in grad.shape:
         library_of(out).zero(out)
         return
-    batch, channels, h, w = out.shape
+    batch = out.shape[0]
     extents = empty(out, (len(rois), 4), "int32")
     kernels.launch(
         f"find_extents<{accumulator(c_type(grad))}, {kind}>", (len(rois),), rois, moved, offsets, batch, *arguments[2:], extents,
         block=64,
     )  # fmt: skip
-    across = -(-w // SIDE)
-    some = GATHERED if accumulator(c_type(grad)) == "float" else GATHERED // 2
-    grid = across * -(-h // SIDE), -(-channels // some), min(batch, 65535)
+    grid, across = _tiles(out)
     kernels.launch(
         f"gather_in_order<{c_type(grad)}, {kind}>", grid, len(rois), across, grad, rois, extents, moved, offsets, *arguments, out,
     )  # fmt: skip
+
+
+def _tiles(out):
+    """The grid of kernels that gather (B, C, H, W), a block a tile of pixels and some channels; and how many tiles lie in a row."""
+    batch, channels, h, w = out.shape
+    across = -(-w // SIDE)
+    some = GATHERED if accumulator(c_type(out)) == "float" else GATHERED // 2
+    return (across * -(-h // SIDE), -(-channels // some), min(batch, 65535)), across
+
+
+def maxima_expressions(kind):
+    """The kernels that a file needs for `gather_maxima`."""
+    gather = [f"gather_maxima<{T}, {kind}<{accumulator(T)}>>" for T in FLOATS]
+    return [*gather, *(f"find_choices<{A}, {kind}<{A}>>" for A in ("float", "double"))]
+
+
+def gather_maxima(kernels, kind, grad, which, rois, scale, sampling, aligned, out):
+    """Fill out (B, C, H, W) with the gradient of maxima in a fixed order (maxima_in_order.cuh)."""
+    if 0 in grad.shape or 0 in out.shape:
+        library_of(out).zero(out)
+        return
+    T, (oh, ow) = c_type(grad), grad.shape[2:]
+    real, how = accumulator(T), (*out.shape, oh, ow, scale, sampling, aligned)
+    extents = empty(out, (len(rois), oh * ow + 1, 4), "int32")
+    kernels.launch(f"find_choices<{real}, {kind}<{real}>>", (len(rois),), which, rois, *how, extents)
+    grid, across = _tiles(out)
+    kernels.launch(
+        f"gather_maxima<{T}, {kind}<{real}>>", grid, len(rois), across, grad, which, rois, extents, *how, out
+    )

@@ -1,4 +1,5 @@
 // RoI pooling: maxima of whole pixels in bins whose borders are rounded outwards.
+#include "maxima_in_order.cuh"
 #include "roi_bins.cuh"
 #include "roi_last.cuh"
 
@@ -68,14 +69,20 @@ __global__ void __launch_bounds__(256) pool_pixels_last(uint64_t by_columns, con
       A best[V];
       int number[V];
       for (int v = 0; v < V; ++v) best[v] = good ? A(0) : A(NAN), number[v] = -1;
-      for (int a = top; a < bottom; ++a)
-        for (int p = a * w + left; p < a * w + right; ++p) {
-          const Channels<T, V> values = *reinterpret_cast<const Channels<T, V>*>(source + int64_t(p) * channels);
+      if (top < bottom && left < right) {
+        const Channels<T, V> values = *reinterpret_cast<const Channels<T, V>*>(source + int64_t(top * w + left) * channels);
+        for (int v = 0; v < V; ++v) best[v] = A(values.at[v]), number[v] = top * w + left;
+      }
+      for (int a = top; a < bottom; ++a) {
+        const T* pixel = source + int64_t(a * w + left) * channels;
+        for (int p = a * w + left; p < a * w + right; ++p, pixel += channels) {
+          const Channels<T, V> values = *reinterpret_cast<const Channels<T, V>*>(pixel);
           for (int v = 0; v < V; ++v) {
             const A value = A(values.at[v]);
-            if (number[v] < 0 || (!(value <= best[v]) && best[v] == best[v])) best[v] = value, number[v] = p;
+            if (!(value <= best[v]) && best[v] == best[v]) best[v] = value, number[v] = p;
           }
         }
+      }
       for (int v = 0; v < V; ++v) tile(own.lane * V + v, b) = T(best[v]), numbered(own.lane * V + v, b) = number[v];
     },
     [&](int start, int here) {
@@ -84,23 +91,29 @@ __global__ void __launch_bounds__(256) pool_pixels_last(uint64_t by_columns, con
     });
 }
 
-// A thread holds one number of the gradient; or, `in_order`, an image's channel.
+// Maxima that are pixels, for their gradient in a fixed order.
+template <class A> struct ChosenPixels {
+  static constexpr int columns = 5;
+  struct Bin {};
+
+  int h, w;
+
+  __device__ ChosenPixels(const A*, const regions::Pooling<A>&, int h, int w) : h(h), w(w) {}
+  __device__ Bin bin(int, int) const { return {}; }
+  __device__ bool chosen(Bin, int which, int& y, int& above, A& fy, int& x, int& behind, A& fx) const {
+    if (which < 0 || which / w >= h) return false;
+    y = above = which / w, x = behind = which % w, fy = fx = 0;
+    return true;
+  }
+};
+
+// A thread holds one number of the gradient.
 template <class T>
-__global__ void __launch_bounds__(256) spread_pixels(int64_t n, int64_t regions, bool in_order, const T* grad, const int* which, const acc_t<T>* rois, int batch, int channels, int64_t size, int64_t bins, acc_t<T>* out) {
+__global__ void __launch_bounds__(256) spread_pixels(int64_t n, const T* grad, const int* which, const acc_t<T>* rois, int batch, int channels, int64_t size, int64_t bins, acc_t<T>* out) {
   using A = acc_t<T>;
   for (int64_t t = first(); t < n; t += stride()) {
-    const int64_t begin = in_order ? 0 : t / bins / channels, end = in_order ? regions : begin + 1;
-    const int c = int(in_order ? t % channels : t / bins % channels);
-    for (int64_t k = begin; k < end; ++k) {
-      const A* roi = rois + k * 5;
-      if (!regions::valid(roi, 5, batch) || (in_order && int64_t(roi[0]) != t / channels)) continue;
-      A* const target = out + (int64_t(roi[0]) * channels + c) * size;
-      for (int64_t bin = in_order ? 0 : t % bins; bin < (in_order ? bins : t % bins + 1); ++bin) {
-        const int64_t at = (k * channels + c) * bins + bin;
-        const int pixel = which[at];
-        if (pixel < 0 || pixel >= size) continue;
-        sums::add(target + pixel, A(grad[at]), in_order);
-      }
-    }
+    const A* const roi = rois + t / bins / channels * 5;
+    const int pixel = which[t];
+    if (regions::valid(roi, 5, batch) && pixel >= 0 && pixel < size) atomicAdd(out + (int64_t(roi[0]) * channels + t / bins % channels) * size + pixel, A(grad[t]));
   }
 }

@@ -1,8 +1,10 @@
 """Launches of roi_pool.cu; the functions and arguments of `cpu/roi_pool.py`."""
 
+import math
+
 from arrayvision.cuda import runtime
 from arrayvision.cuda.loops import divider, rows
-from arrayvision.cuda.roi_bins import blocks, laid_last, layout, tasks
+from arrayvision.cuda.roi_bins import blocks, gather_maxima, laid_last, layout, maxima_expressions, tasks
 from arrayvision.cuda.runtime import deterministic
 from arrayvision.cuda.sums import ROUND_SUMS, round_sums, zero_sums
 from arrayvision.cuda.turned import TURN
@@ -12,6 +14,7 @@ KERNELS = runtime.Kernels(
     "roi_pool.cu",
     [
         *(f"{k}<{T}>" for k in ("pool_pixels", "spread_pixels") for T in FLOATS),
+        *maxima_expressions("ChosenPixels"),
         *(f"pool_pixels_last<{T}, {v}>" for T in FLOATS for v in (1, SIXTEEN[T])),
         *TURN,
         *ROUND_SUMS,
@@ -48,12 +51,11 @@ def forward(x, last, rois, scale, out, which):
 
 def backward(grad, which, rois, out):
     """Fill out (B, C, H, W) with the features' gradient."""
-    k, channels, oh, ow = grad.shape
-    sums, ordered = zero_sums(out), deterministic(grad)
+    if deterministic(grad):
+        gather_maxima(KERNELS, "ChosenPixels", grad, which, rois, 1.0, 0, False, out)
+        return
+    _, channels, oh, ow = grad.shape
     batch, _, h, w = out.shape
-    n = batch * channels if ordered else k * channels * oh * ow
-    KERNELS.launch(
-        f"spread_pixels<{c_type(grad)}>", n if k else 0, n, k, ordered, grad, which, rois, batch, channels, h * w, oh * ow,
-        sums,
-    )  # fmt: skip
+    sums, n = zero_sums(out), math.prod(grad.shape)
+    KERNELS.launch(f"spread_pixels<{c_type(grad)}>", n, n, grad, which, rois, batch, channels, h * w, oh * ow, sums)
     round_sums(KERNELS, sums, out)

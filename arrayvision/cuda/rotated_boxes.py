@@ -40,17 +40,32 @@ def overlaps(first, second, foreground, aligned, clockwise, out):
         KERNELS.launch(f"all_pairs<{kind}, {_shape_of(first)}{numbers}>", grid, m, n, strip, *given, block=BLOCK)
 
 
+def _suppress(how, boxes, scores, labels, threshold, clockwise, score_threshold, max_num, *results):
+    kind, box = c_type(boxes), f"{_shape_of(boxes)}Candidate"
+    threshold = float(as_accumulator(kind, threshold))
+    single = kind != "double"
+    return how(
+        KERNELS, boxes, box, _NUMBERS[box], "double", scores, labels, threshold, 1 if clockwise else -1, single,
+        score_threshold, max_num, *results,
+    )  # fmt: skip
+
+
 def nms(boxes, scores, labels, threshold, clockwise, score_threshold, max_num):
     """Indices of the kept boxes (N, 5) or (N, 8) by falling score; arguments as `nms.nms`."""
     if len(boxes) == 0:
         return suppress.none(boxes)
-    kind, box = c_type(boxes), f"{_shape_of(boxes)}Candidate"
-    threshold = float(as_accumulator(kind, threshold))
-    single = kind != "double"
-    return suppress.kept(
-        KERNELS, boxes, box, _NUMBERS[box], "double", scores, labels, threshold, 1 if clockwise else -1, single,
-        score_threshold, max_num,
-    )  # fmt: skip
+    return _suppress(suppress.indices, boxes, scores, labels, threshold, clockwise, score_threshold, max_num)
+
+
+def few(boxes) -> bool:
+    """As `nms.few`."""
+    return suppress.few(boxes, _NUMBERS[f"{_shape_of(boxes)}Candidate"], "double")
+
+
+def detect(boxes, scores, labels, threshold, clockwise, score_threshold, max_num, dets, keep, count):
+    """As `nms.detect`."""
+    _suppress(suppress.kept, boxes, scores, labels, threshold, clockwise, score_threshold, max_num, keep, count)
+    suppress.take_counted(axis_aligned.KERNELS, boxes, scores, keep, count, dets)
 
 
 take_rows = axis_aligned.take_rows

@@ -22,6 +22,7 @@ import numpy as np
 
 from arrayvision import array, cache, shipped
 from arrayvision.cuda import driver
+from arrayvision.replay import watched
 
 HERE = pathlib.Path(__file__).parent
 INCLUDE = HERE / "include"
@@ -124,12 +125,11 @@ class Kernels:
         gpu, functions = self._loaded.get(ordinal) or self._on(ordinal)
         grid = plan.grid(grid)
         table = plan.pack(args, library.pointer)
-        try:
-            driver.driver().launch(gpu, functions[kernel], grid, block, shared, library.stream(device), table)
-        except driver.DriverError as error:
-            raise driver.DriverError(
-                f"{kernel}: CUDA refuses a launch of {grid} blocks of {block} threads ({error})", error.code
-            ) from None
+        how = gpu, functions[kernel], grid, block, shared
+        watch = watched()
+        if watch is not None:
+            watch.launches.append((plan, how, args))
+        plan.start(how, library.stream(device), table)
 
     def load(self, ordinal: int):
         """Load this file's code on a device, whole (before a CUDA graph is captured, say)."""
@@ -233,6 +233,24 @@ class Plan:
 
     def pack(self, args, pointer):
         """Put the values into this thread's buffer; the table of pointers to them."""
+        values = list(args)
+        for i in self.arrays:
+            value = values[i]
+            values[i] = value.address if type(value) is Part else pointer(value)
+        return self.packed(values)
+
+    def start(self, how, stream, table):
+        """Launch on a stream: `how` is the GPU, the function there, the grid, threads of a block and bytes of shared memory."""
+        gpu, function, grid, block, shared = how
+        try:
+            driver.driver().launch(gpu, function, grid, block, shared, stream, table)
+        except driver.DriverError as error:
+            raise driver.DriverError(
+                f"{self.kernel}: CUDA refuses a launch of {grid} blocks of {block} threads ({error})", error.code
+            ) from None
+
+    def packed(self, values):
+        """The same, with addresses in arrays' places."""
         own = self._own
         try:
             buffer, table = own.memory
@@ -241,10 +259,6 @@ class Plan:
             start = ctypes.addressof(buffer)
             table = (ctypes.c_void_p * len(self._offsets))(*[start + offset for offset in self._offsets])
             own.memory = buffer, table
-        values = list(args)
-        for i in self.arrays:
-            value = values[i]
-            values[i] = value.address if type(value) is Part else pointer(value)
         try:
             self._struct.pack_into(buffer, 0, *values)
         except (struct.error, OverflowError):  # a number that its type doesn't hold, or one of NumPy's other types

@@ -32,23 +32,50 @@ def expressions(kinds, boxes, number):
 ANY_BOXES = ["resolve_band", *(f"score_keys<{T}, {key_of(T)}>" for T in FLOATS)]  # a file needs them once
 
 
-def kept(kernels, boxes, box, numbers, number, scores, labels, threshold, sense, extra, score_threshold, max_num):
-    """The indices of the kept boxes by falling score; arguments as `ranked`."""
+def few(boxes, numbers, number) -> bool:
+    """Whether so many boxes, of so many `numbers` of a type, are done by launches that need no other library's sort."""
+    return len(boxes) <= (SORTED if key_of(c_type(boxes)) == "int" else _at_once(numbers, number))
+
+
+def _at_once(numbers, number):
+    """How many boxes one block does."""
+    return LARGE_FEW if numbers * np.dtype(DTYPES[number]).itemsize > LARGE else FEW
+
+
+def kept(
+    kernels, boxes, box, numbers, number, scores, labels, threshold, sense, extra, score_threshold, max_num, keep, count
+):
+    """Fill keep (at most N, or `max_num`) with the indices of the kept boxes by falling score, and count (0 axes) with how many these
+    are; other arguments as `ranked`."""
     n, kind, labelled = scores.shape[0], c_type(boxes), labels is not None
-    if n > (LARGE_FEW if numbers * np.dtype(DTYPES[number]).itemsize > LARGE else FEW):
-        _, _, keep, count = ranked(
-            kernels, boxes, box, numbers, number, scores, labels, threshold, sense, extra, score_threshold, max_num
-        )
-        return keep[:count]
-    most = ALL if max_num < 0 else max_num
-    keep, count = empty(scores, (min(n, most),), "int64"), empty(scores, (1,), "int64")
+    if n > _at_once(numbers, number):
+        _rank(
+            kernels, boxes, box, numbers, number, scores, labels, threshold, sense, extra, score_threshold, max_num, keep, count
+        )  # fmt: skip
+        return
     filtered = score_threshold is not None
     kernels.launch(
         f"suppress_few<{kind}, {box}, {key_of(kind)}, {number}>", (1,), n, boxes, sense, scores, score_threshold or 0, filtered,
-        labelled, labels if labelled else keep, threshold, extra, most, keep, count,
+        labelled, labels if labelled else keep, threshold, extra, _most(max_num), keep, count,
         block=FEW_THREADS,
     )  # fmt: skip
+
+
+def _most(max_num):
+    return ALL if max_num < 0 else max_num
+
+
+def indices(kernels, boxes, box, numbers, number, scores, labels, threshold, sense, extra, score_threshold, max_num):
+    """The indices of the kept boxes by falling score; arguments as `ranked`."""
+    keep, count = _room(scores, max_num)
+    kept(
+        kernels, boxes, box, numbers, number, scores, labels, threshold, sense, extra, score_threshold, max_num, keep, count
+    )  # fmt: skip
     return keep[: count.item()]
+
+
+def _room(scores, max_num):
+    return empty(scores, (min(scores.shape[0], _most(max_num)),), "int64"), empty(scores, (), "int64")
 
 
 def ranked(kernels, boxes, box, numbers, number, scores, labels, threshold, sense, extra, score_threshold, max_num):
@@ -57,9 +84,20 @@ def ranked(kernels, boxes, box, numbers, number, scores, labels, threshold, sens
     A box is so many `numbers` of the type `number`; `sense` is what reads it, `extra` what compares two. Order and owner may be
     parts of memory that only launches take.
     """
+    keep, count = _room(scores, max_num)
+    order, owner = _rank(
+        kernels, boxes, box, numbers, number, scores, labels, threshold, sense, extra, score_threshold, max_num, keep, count
+    )  # fmt: skip
+    return order, owner, keep, count.item()
+
+
+def _rank(
+    kernels, boxes, box, numbers, number, scores, labels, threshold, sense, extra, score_threshold, max_num, keep, total
+):
+    """Order and owner; keep and total are filled."""
     n, kind = scores.shape[0], c_type(boxes)
     key, labelled = key_of(kind), labels is not None
-    most = ALL if max_num < 0 else max_num
+    most = _most(max_num)
     bands, size = -(-n // BAND), min(BAND, -(-n // WORD) * WORD)
     short = n <= SORTED and key == "int"
     ordered, owner, ranks, kept_before, mask, sorted_labels, order = parts(
@@ -72,7 +110,6 @@ def ranked(kernels, boxes, box, numbers, number, scores, labels, threshold, sens
         ((n if labelled else 1,), "int64"),
         ((n if short else 1,), "int64"),
     )
-    keep, total = empty(scores, (min(n, most),), "int64"), empty(scores, (1,), "int64")
     least, filtered = score_threshold or 0, score_threshold is not None
     if short:
         kernels.launch(
@@ -100,12 +137,19 @@ def ranked(kernels, boxes, box, numbers, number, scores, labels, threshold, sens
                 f"strike_later<{box}, {number}>", (-(-later // BLOCK), -(-here // CHUNK)), n, band, size, *of_boxes, kept_before,
                 ranks, owner, block=BLOCK,
             )  # fmt: skip
-    return order, owner, keep, total.item()
+    return order, owner
 
 
 def take_rows(kernels, boxes, scores, keep, dets, inds):
     n, width = keep.shape[0], boxes.shape[1]
     kernels.launch(f"take_rows<{c_type(boxes)}>", n * (width + 1), n, width, boxes, scores, keep, dets, inds)
+
+
+def take_counted(kernels, boxes, scores, keep, count, dets):
+    """dets[k] = the box keep[k] and its score, of the first `count`, which is on the GPU."""
+    n, width = keep.shape[0], boxes.shape[1]
+    args = n, width, boxes, scores, keep, count, dets
+    kernels.launch(f"take_counted<{c_type(boxes)}>", n * (width + 1), *args)
 
 
 def none(like):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from arrayvision import check
-from arrayvision.array import arrays, numpy_dtype, scalar
+from arrayvision.array import arrays, numpy_dtype, replay, scalar
 from arrayvision.errors import InvalidValue
 from arrayvision.ops import _stacked
 from arrayvision.typing import Array
@@ -61,6 +61,11 @@ def ball_query(
     array([[[0, 2, 3],
             [0, 0, 0]]], dtype=int32)
     """
+    given = xyz, center_xyz, xyz_batch_cnt, center_xyz_batch_cnt
+    return replay(_ball_query, given, min_radius, max_radius, sample_num)
+
+
+def _ball_query(xyz, center_xyz, xyz_batch_cnt, center_xyz_batch_cnt, min_radius, max_radius, sample_num):
     name = "ball_query"
     at = arrays(
         name, xyz=xyz, center_xyz=center_xyz, xyz_batch_cnt=xyz_batch_cnt, center_xyz_batch_cnt=center_xyz_batch_cnt
@@ -81,9 +86,9 @@ def ball_query(
         counts = _stacked.counts(
             at, xyz_batch_cnt=(xyz_batch_cnt, n.N), center_xyz_batch_cnt=(center_xyz_batch_cnt, n.M)
         )
-        out = at.empty((n.M, size), "int32")
+        out = at.empty((n.M, size), "int32", by="sample_num")
         at.kernels(name).find_stacked(*squares, points, centers, *counts, out.view)
     else:
-        out = at.empty((n.B, n.M, size), "int32")
+        out = at.empty((n.B, n.M, size), "int32", by="sample_num")
         at.kernels(name).find(*squares, points, centers, out.view)
     return out.result()

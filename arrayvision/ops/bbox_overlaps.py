@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from arrayvision import check
-from arrayvision.array import arrays
+from arrayvision.array import arrays, replay
 from arrayvision.typing import Array
 
 
@@ -46,6 +46,10 @@ def bbox_overlaps(bboxes1: Array, bboxes2: Array, mode: str = "iou", aligned: bo
     >>> bbox_overlaps(np.array([[0, 0, 10, 10]]), np.array([[5, 0, 15, 10], [20, 20, 30, 30]]))
     array([[0.33333334, 0.        ]], dtype=float32)
     """
+    return replay(_bbox_overlaps, (bboxes1, bboxes2), mode, aligned, offset)
+
+
+def _bbox_overlaps(bboxes1, bboxes2, mode, aligned, offset):
     name = "bbox_overlaps"
     at = arrays(name, bboxes1=bboxes1, bboxes2=bboxes2)
     check.choice(name, "mode", mode, ("iou", "iof"))

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from arrayvision import check
-from arrayvision.array import _kernels, arrays, quick
+from arrayvision.array import _kernels, arrays, quick, replay
 from arrayvision.errors import InvalidKind, InvalidValue
 from arrayvision.typing import Array
 
@@ -141,6 +141,10 @@ def _bias_act(name, given, bias, dim, act, alpha, gain, clamp, order=0):
     return out.result()
 
 
+def _of_input(input, bias, name, dim, act, alpha, gain, clamp):
+    return _bias_act(name, dict(input=input), bias, dim, act, alpha, gain, clamp)
+
+
 @functools.lru_cache(1024, typed=True)  # True is no axis, and 1 is
 def _plan(shape, biases, dim, act, alpha, gain, clamp):
     """What a kernel takes for a call of usual arrays, with a bias of that shape or None; None where there is something to check."""
@@ -221,7 +225,7 @@ def bias_act(
     out = quick(_plan, (input, bias), dim, act, alpha, gain, clamp)
     if out is not None:
         return out
-    return _bias_act("bias_act", dict(input=input), bias, dim, act, alpha, gain, clamp)
+    return replay(_of_input, (input, bias), "bias_act", dim, act, alpha, gain, clamp)
 
 
 def bias_act_backward(
@@ -301,4 +305,4 @@ def fused_bias_leakyrelu(input: Array, bias: Array, negative_slope: float = 0.2,
     slope, scale = check.number(name, "negative_slope", negative_slope), check.number(name, "scale", scale)
     if bias is None:
         raise InvalidKind(f"{name}: bias must be an array, got None")
-    return _bias_act(name, dict(input=input), bias, 1, "lrelu", slope, scale, None)
+    return replay(_of_input, (input, bias), name, 1, "lrelu", slope, scale, None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from arrayvision import check
-from arrayvision.array import arrays
+from arrayvision.array import arrays, replay
 from arrayvision.typing import Array
 
 _SHARED, _FLAT_IOU, _IOU = 0, 1, 2
@@ -44,7 +44,7 @@ def boxes_overlap_bev(boxes_a: Array, boxes_b: Array) -> Array:
     >>> boxes_overlap_bev(box, np.array([[0, 0, 9, 4, 2, 1, np.pi / 2]])).round(4)
     array([[4.]])
     """
-    return _pairs("boxes_overlap_bev", 7, _SHARED, boxes_a, boxes_b)
+    return replay(_pairs, (boxes_a, boxes_b), "boxes_overlap_bev", 7, _SHARED)
 
 
 def boxes_iou_bev(boxes_a: Array, boxes_b: Array) -> Array:
@@ -73,7 +73,7 @@ def boxes_iou_bev(boxes_a: Array, boxes_b: Array) -> Array:
     >>> boxes_iou_bev(np.array([[0, 0, 4, 2, 0.0]]), np.array([[2, 0, 6, 2, 0.0]])).round(4)
     array([[0.3333]])
     """
-    return _pairs("boxes_iou_bev", 5, _FLAT_IOU, boxes_a, boxes_b)
+    return replay(_pairs, (boxes_a, boxes_b), "boxes_iou_bev", 5, _FLAT_IOU)
 
 
 def boxes_iou3d(boxes_a: Array, boxes_b: Array) -> Array:
@@ -109,10 +109,10 @@ def boxes_iou3d(boxes_a: Array, boxes_b: Array) -> Array:
     >>> boxes_iou3d(box, np.array([[0, 0, 1, 4, 2, 2, 0.0], [0, 0, 2, 4, 2, 2, 0]])).round(4)
     array([[0.3333, 0.    ]])
     """
-    return _pairs("boxes_iou3d", 7, _IOU, boxes_a, boxes_b)
+    return replay(_pairs, (boxes_a, boxes_b), "boxes_iou3d", 7, _IOU)
 
 
-def _pairs(name, columns, measure, first, second):
+def _pairs(first, second, name, columns, measure):
     at = arrays(name, boxes_a=first, boxes_b=second)
     n = at.sizes(boxes_a=f"M {columns}", boxes_b=f"N {columns}")
     dtype = at.floats(boxes_a=first, boxes_b=second)

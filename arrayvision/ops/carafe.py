@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from arrayvision import check
-from arrayvision.array import arrays
+from arrayvision.array import arrays, replay
 from arrayvision.errors import InvalidValue
 from arrayvision.typing import Array
 
@@ -58,7 +58,7 @@ def carafe(features: Array, masks: Array, kernel_size: int, group_size: int, sca
     array([[[[21., 21.,  2.,  2.],
              [ 1.,  1.,  2.,  2.]]]])
     """
-    return _carafe("carafe", features, masks, kernel_size, group_size, scale_factor)
+    return replay(_carafe, (features, masks), "carafe", kernel_size, group_size, scale_factor)
 
 
 def carafe_naive(features: Array, masks: Array, kernel_size: int, group_size: int, scale_factor: int) -> Array:
@@ -85,10 +85,10 @@ def carafe_naive(features: Array, masks: Array, kernel_size: int, group_size: in
     >>> carafe_naive(np.array([[[[2.0]]]]), np.array([[[[0.5]]]]), 1, 1, 1)
     array([[[[1.]]]])
     """
-    return _carafe("carafe_naive", features, masks, kernel_size, group_size, scale_factor)
+    return replay(_carafe, (features, masks), "carafe_naive", kernel_size, group_size, scale_factor)
 
 
-def _carafe(name, features, masks, kernel_size, group_size, scale_factor):
+def _carafe(features, masks, name, kernel_size, group_size, scale_factor):
     at = arrays(name, features=features, masks=masks)
     n = at.sizes(features="N C H W", masks="N M h w")
     k, groups, scale = arguments(name, n.C, kernel_size, group_size, scale_factor)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from arrayvision import check
-from arrayvision.array import arrays
+from arrayvision.array import arrays, replay
 from arrayvision.errors import InvalidValue
 from arrayvision.typing import Array
 
@@ -74,6 +74,11 @@ def correlation(
     <BLANKLINE>
            [[ 5., 12.,  0.]]])
     """
+    how = kernel_size, max_displacement, stride, padding, dilation, dilation_patch
+    return replay(_correlation, (input1, input2), *how)
+
+
+def _correlation(input1, input2, kernel_size, max_displacement, stride, padding, dilation, dilation_patch):
     name = "correlation"
     at = arrays(name, input1=input1, input2=input2)
     n = at.sizes(input1="N C H W", input2="N C H W")

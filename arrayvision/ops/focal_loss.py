@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from arrayvision import check
-from arrayvision.array import arrays
+from arrayvision.array import arrays, replay
 from arrayvision.typing import Array
 
 REDUCTIONS = ("none", "mean", "sum")
@@ -64,7 +64,7 @@ def sigmoid_focal_loss(
     array([[0.0057, 0.13  ],
            [0.13  , 0.0057]])
     """
-    return _loss("sigmoid_focal_loss", input, target, gamma, alpha, weight, reduction)
+    return replay(_loss, (input, target, weight), "sigmoid_focal_loss", gamma, alpha, reduction)
 
 
 def sigmoid_focal_loss_backward(
@@ -156,7 +156,7 @@ def softmax_focal_loss(
     >>> softmax_focal_loss(np.array([[1.0, 0], [0, 1]]), np.array([0, 1]), reduction="none").round(4)
     array([0.0057, 0.0057])
     """
-    return _loss("softmax_focal_loss", input, target, gamma, alpha, weight, reduction)
+    return replay(_loss, (input, target, weight), "softmax_focal_loss", gamma, alpha, reduction)
 
 
 def softmax_focal_loss_backward(
@@ -215,7 +215,7 @@ def _arguments(name, at, input, target, gamma, alpha, weight, reduction):
     return dtype, at.read(input, dtype), labels, gamma, alpha, weight, reduction
 
 
-def _loss(name, input, target, gamma, alpha, weight, reduction):
+def _loss(input, target, weight, name, gamma, alpha, reduction):
     at = arrays(name, input=input, target=target, weight=weight)
     dtype, *arguments = _arguments(name, at, input, target, gamma, alpha, weight, reduction)
     shape = tuple(input.shape) if name.startswith("sigmoid") else (input.shape[0],)

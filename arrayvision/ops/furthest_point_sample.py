@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from arrayvision import check
-from arrayvision.array import arrays
+from arrayvision.array import arrays, replay
 from arrayvision.typing import Array
 
 
@@ -40,12 +40,16 @@ def furthest_point_sample(points_xyz: Array, num_points: int) -> Array:
     >>> furthest_point_sample(np.array([[[0.0, 0, 0], [1, 0, 0], [5, 0, 0], [3, 0, 0]]]), 3)
     array([[0, 2, 3]], dtype=int32)
     """
+    return replay(_sample, (points_xyz,), num_points)
+
+
+def _sample(points_xyz, num_points):
     name = "furthest_point_sample"
     at = arrays(name, points_xyz=points_xyz)
     n = at.sizes(points_xyz="B N 3")
     count = _count(at, num_points, n.B, n.N)
     dtype = at.floats(points_xyz=points_xyz)
-    out = at.empty((n.B, count), "int32")
+    out = at.empty((n.B, count), "int32", by="num_points")
     at.kernels(name).by_points(at.read(points_xyz, dtype), out.view)
     return out.result()
 
@@ -89,7 +93,7 @@ def furthest_point_sample_with_dist(points_dist: Array, num_points: int) -> Arra
     n = at.sizes(points_dist="B N N")
     count = _count(at, num_points, n.B, n.N)
     dtype = at.floats(points_dist=points_dist)
-    out = at.empty((n.B, count), "int32")
+    out = at.empty((n.B, count), "int32", by="num_points")
     at.kernels("furthest_point_sample").by_distances(at.read(points_dist, dtype), out.view)
     return out.result()
 

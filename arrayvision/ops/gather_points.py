@@ -6,7 +6,7 @@ import functools
 from collections.abc import Sequence
 
 from arrayvision import check
-from arrayvision.array import SMALL, _kernels, arrays, quick
+from arrayvision.array import SMALL, _kernels, arrays, quick, replay
 from arrayvision.ops import _stacked
 from arrayvision.typing import Array
 
@@ -122,6 +122,10 @@ def grouping_operation(
     array([[[[3., 1.],
              [2., 2.]]]])
     """
+    return replay(_group, (features, indices, features_batch_cnt, indices_batch_cnt))
+
+
+def _group(features, indices, features_batch_cnt, indices_batch_cnt):
     name = "grouping_operation"
     at = arrays(
         name, features=features, indices=indices, features_batch_cnt=features_batch_cnt,

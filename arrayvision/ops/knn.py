@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from arrayvision import check
-from arrayvision.array import arrays
+from arrayvision.array import arrays, replay
 from arrayvision.typing import Array
 
 
@@ -48,6 +48,10 @@ def knn(k: int, xyz: Array, center_xyz: Array | None = None, transposed: bool = 
     array([[[0, 2],
             [1, 0]]], dtype=int32)
     """
+    return replay(_knn, (xyz, center_xyz), k, transposed)
+
+
+def _knn(xyz, center_xyz, k, transposed):
     at = arrays("knn", xyz=xyz, center_xyz=center_xyz)
     turned = check.flag("knn", "transposed", transposed)
     n = at.sizes(xyz="B 3 N", center_xyz="B 3 M?") if turned else at.sizes(xyz="B N 3", center_xyz="B M 3?")
@@ -57,7 +61,7 @@ def knn(k: int, xyz: Array, center_xyz: Array | None = None, transposed: bool = 
     dtype = at.floats(xyz=xyz) if center_xyz is None else at.floats(xyz=xyz, center_xyz=center_xyz)
     points = _rows(at, xyz, dtype, turned)
     centers = points if center_xyz is None else _rows(at, center_xyz, dtype, turned)
-    out = at.empty((n.B, k, centers.shape[1]), "int32")
+    out = at.empty((n.B, k, centers.shape[1]), "int32", by="k")
     at.kernels("knn").nearest(centers, points, out.view)
     return out.result()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from arrayvision import check
-from arrayvision.array import arrays
+from arrayvision.array import arrays, replay
 from arrayvision.typing import Array
 
 
@@ -59,6 +59,11 @@ def multi_scale_deformable_attn(
     >>> multi_scale_deformable_attn(ramp, np.array([[2, 2]]), centre, np.ones((1, 1, 1, 1, 1)))
     array([[[1.5]]])
     """
+    given = value, value_spatial_shapes, sampling_locations, attention_weights, value_level_start_index
+    return replay(_attention, given)
+
+
+def _attention(value, value_spatial_shapes, sampling_locations, attention_weights, value_level_start_index):
     at, dtype, read = _checked(
         "multi_scale_deformable_attn", None, value, value_spatial_shapes, sampling_locations, attention_weights,
         value_level_start_index,

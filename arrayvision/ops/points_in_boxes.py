@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from arrayvision.array import arrays
+from arrayvision.array import arrays, replay
 from arrayvision.typing import Array
 
 
@@ -42,7 +42,7 @@ def points_in_boxes_part(points: Array, boxes: Array) -> Array:
     >>> points_in_boxes_part(points, np.array([[[5, 0, 0, 2, 2, 2, 0], [0, 0, 0, 4, 2, 1, 0.1]]]))
     array([[ 1, -1,  0]], dtype=int32)
     """
-    return _points("points_in_boxes_part", points, boxes, False)
+    return replay(_points, (points, boxes), "points_in_boxes_part", False)
 
 
 def points_in_boxes_all(points: Array, boxes: Array) -> Array:
@@ -73,15 +73,15 @@ def points_in_boxes_all(points: Array, boxes: Array) -> Array:
     array([[[1, 1],
             [1, 0]]], dtype=int32)
     """
-    return _points("points_in_boxes_all", points, boxes, True)
+    return replay(_points, (points, boxes), "points_in_boxes_all", True)
 
 
 def points_in_boxes_cpu(points: Array, boxes: Array) -> Array:
     """`points_in_boxes_all`, by the name that older code has for arrays in the CPU's memory."""
-    return _points("points_in_boxes_cpu", points, boxes, True)
+    return replay(_points, (points, boxes), "points_in_boxes_cpu", True)
 
 
-def _points(name, points, boxes, every):
+def _points(points, boxes, name, every):
     at = arrays(name, points=points, boxes=boxes)
     n = at.sizes(points="B M 3", boxes="B T 7")
     at.require(n.T < 2**31 - 1, f"boxes must be fewer than {2**31 - 1}, got {n.T}")

@@ -6,7 +6,7 @@ import functools
 import math
 
 from arrayvision import check
-from arrayvision.array import SMALL, _kernels, arrays, quick
+from arrayvision.array import SMALL, _kernels, arrays, quick, replay
 from arrayvision.typing import Array
 
 TYPES = ("collect", "distribute")
@@ -54,10 +54,14 @@ def psa_mask(input: Array, psa_type: str | int, mask_size: int | tuple[int, int]
     array([[3., 5.],
            [2., 4.]])
     """
-    name = "psa_mask"
     out = quick(_small, (input,), psa_type, mask_size)
     if out is not None:
         return out
+    return replay(_psa_mask, (input,), psa_type, mask_size)
+
+
+def _psa_mask(input, psa_type, mask_size):
+    name = "psa_mask"
     at = arrays(name, input=input)
     n = at.sizes(input="N M H W")
     collect, (height, width) = how(name, psa_type, mask_size, n.H, n.W)

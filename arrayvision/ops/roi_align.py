@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from arrayvision import check
-from arrayvision.array import _kernels, arrays, plain
+from arrayvision.array import _kernels, arrays, plain, replay
 from arrayvision.ops import _roi
 from arrayvision.typing import Array
 
@@ -75,6 +75,10 @@ def roi_align(
                 return pooled
     elif check.choice("roi_align", "pool_mode", pool_mode, ("avg", "max")) == "max":
         return roi_align_with_argmax(input, rois, output_size, spatial_scale, sampling_ratio, aligned)[0]
+    return replay(_roi_align, (input, rois), output_size, spatial_scale, sampling_ratio, aligned)
+
+
+def _roi_align(input, rois, output_size, spatial_scale, sampling_ratio, aligned):
     name = "roi_align"
     at = arrays(name, input=input, rois=rois)
     dtype, real = _roi.features(at, "input", input)
@@ -189,6 +193,10 @@ def roi_align_with_argmax(
     TypeError, ValueError
         As `roi_align`.
     """
+    return replay(_roi_align_max, (input, rois), output_size, spatial_scale, sampling_ratio, aligned)
+
+
+def _roi_align_max(input, rois, output_size, spatial_scale, sampling_ratio, aligned):
     name = "roi_align"
     at = arrays(name, input=input, rois=rois)
     dtype, real = _roi.features(at, "input", input)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from arrayvision import check
-from arrayvision.array import arrays
+from arrayvision.array import arrays, replay
 from arrayvision.ops import _roi
 from arrayvision.typing import Array
 
@@ -64,6 +64,11 @@ def roi_align_rotated(
     array([[[[10.5,  2.5],
              [12.5,  4.5]]]])
     """
+    how = output_size, spatial_scale, sampling_ratio, aligned, clockwise
+    return replay(_roi_align_rotated, (input, rois), *how)
+
+
+def _roi_align_rotated(input, rois, output_size, spatial_scale, sampling_ratio, aligned, clockwise):
     name = "roi_align_rotated"
     at = arrays(name, input=input, rois=rois)
     dtype, real = _roi.features(at, "input", input)

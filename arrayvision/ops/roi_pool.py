@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from arrayvision import check
-from arrayvision.array import arrays
+from arrayvision.array import arrays, replay
 from arrayvision.ops import _roi
 from arrayvision.typing import Array
 
@@ -74,6 +74,10 @@ def roi_pool_with_argmax(
     TypeError, ValueError
         As `roi_pool`.
     """
+    return replay(_roi_pool, (input, rois), output_size, spatial_scale)
+
+
+def _roi_pool(input, rois, output_size, spatial_scale):
     name = "roi_pool"
     at = arrays(name, input=input, rois=rois)
     dtype, real = _roi.features(at, "input", input)

@@ -108,8 +108,8 @@ def roiaware_pool3d_with_points(
     mean = check.choice(name, "mode", mode, MODES) == "avg"
     dtype = at.floats(pts_feature=pts_feature)
     cells = math.prod(size)
-    out, counts = at.empty((n.K, *size, n.C), dtype), at.empty((n.K, *size), "int32")
-    argmax = at.empty((0 if mean else n.K, *size, n.C), "int32")
+    out, counts = at.empty((n.K, *size, n.C), dtype, by="out_size"), at.empty((n.K, *size), "int32", by="out_size")
+    argmax = at.empty((0 if mean else n.K, *size, n.C), "int32", by="out_size")
     at.kernels("roiaware_pool3d").forward(
         at.read(rois, "float64"),
         at.read(pts, "float64"),

@@ -64,7 +64,7 @@ def roipoint_pool3d(
     at.require(n.N < 2**31, f"points must be fewer than 2**31 in an example, got {n.N}")
     sampled = check.integer(name, "num_sampled_points", num_sampled_points, 1, 2**31 - 1)
     dtype = at.floats(points=points, point_features=point_features)
-    out, empty = at.empty((n.B, n.M, sampled, 3 + n.C), dtype), at.empty((n.B, n.M), "int32")
+    out, empty = at.empty((n.B, n.M, sampled, 3 + n.C), dtype, by="num_sampled_points"), at.empty((n.B, n.M), "int32")
     at.kernels("roipoint_pool3d").roipoint_pool3d(
         at.read(points, "float64"),
         at.read(points, dtype),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from arrayvision import check
-from arrayvision.array import arrays
+from arrayvision.array import arrays, replay
 from arrayvision.ops._suppression import suppress
 from arrayvision.typing import Array
 
@@ -52,9 +52,9 @@ def box_iou_rotated(
     >>> box_iou_rotated(np.array([[0, 0, 4, 2, 0.0]]), np.array([[0, 0, 4, 2, np.pi / 2]])).round(4)
     array([[0.3333]])
     """
-    return _iou(
-        "box_iou_rotated", bboxes1, bboxes2, 5, mode, aligned, check.flag("box_iou_rotated", "clockwise", clockwise)
-    )
+    name = "box_iou_rotated"
+    clockwise = check.flag(name, "clockwise", clockwise)
+    return replay(_iou, (bboxes1, bboxes2), name, 5, mode, aligned, clockwise)
 
 
 def box_iou_quadri(bboxes1: Array, bboxes2: Array, mode: str = "iou", aligned: bool = False) -> Array:
@@ -95,10 +95,10 @@ def box_iou_quadri(bboxes1: Array, bboxes2: Array, mode: str = "iou", aligned: b
     >>> box_iou_quadri(square, square + 1).round(4)
     array([[0.1429]])
     """
-    return _iou("box_iou_quadri", bboxes1, bboxes2, 8, mode, aligned, True)
+    return replay(_iou, (bboxes1, bboxes2), "box_iou_quadri", 8, mode, aligned, True)
 
 
-def _iou(name, bboxes1, bboxes2, width, mode, aligned, clockwise):
+def _iou(bboxes1, bboxes2, name, width, mode, aligned, clockwise):
     at = arrays(name, bboxes1=bboxes1, bboxes2=bboxes2)
     check.choice(name, "mode", mode, ("iou", "iof"))
     aligned = check.flag(name, "aligned", aligned)

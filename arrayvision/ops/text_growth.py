@@ -26,7 +26,10 @@ def _mask(at: Arrays, **argument):
 def _labels(at: Arrays, count: int, **argument):
     """Labels of a map that 32 bits count, from 0 to `count` - 1."""
     ((name, x),) = argument.items()
-    at.require(x.shape[0] * x.shape[1] <= _MOST, f"{name} must have at most {_MOST} pixels, got shape {tuple(x.shape)}")
+    at.require(
+        (x.shape[0] + 2) * (x.shape[1] + 2) <= _MOST,  # kernels lay a border round them
+        f"{name} must have at most {_MOST} pixels, with a border of one on each side, got shape {tuple(x.shape)}",
+    )
     return at.integers("int32", least=0, below=count, **argument)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from arrayvision import check
-from arrayvision.array import arrays
+from arrayvision.array import arrays, replay
 from arrayvision.typing import Array
 
 
@@ -46,6 +46,10 @@ def three_nn(target: Array, source: Array) -> tuple[Array, Array]:
     >>> distances, indices
     (array([[[0., 3., 4.]]]), array([[[0, 1, 2]]], dtype=int32))
     """
+    return replay(_three_nn, (target, source))
+
+
+def _three_nn(target, source):
     at = arrays("three_nn", target=target, source=source)
     n = at.sizes(target="B N 3", source="B M 3")
     at.require(n.M < 2**31, f"source must have fewer than 2**31 points, got {n.M}")
@@ -92,6 +96,10 @@ def three_interpolate(features: Array, indices: Array, weight: Array) -> Array:
     >>> three_interpolate(features, np.array([[[0, 1, 3]]]), np.array([[[0.5, 0.25, 0.25]]]))
     array([[[3.]]])
     """
+    return replay(_three_interpolate, (features, indices, weight))
+
+
+def _three_interpolate(features, indices, weight):
     at = arrays("three_interpolate", features=features, indices=indices, weight=weight)
     n = at.sizes(features="B C M", indices="B N 3", weight="B N 3")
     dtype = at.floats(features=features)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from arrayvision.array import arrays
+from arrayvision.array import arrays, replay
 from arrayvision.typing import Array
 
 
@@ -40,6 +40,10 @@ def tin_shift(input: Array, shift: Array) -> Array:
             [ 1., 30.],
             [ 2.,  0.]]])
     """
+    return replay(_tin_shift, (input, shift))
+
+
+def _tin_shift(input, shift):
     at = arrays("tin_shift", input=input, shift=shift)
     n = at.sizes(input="N T C ...", shift="N G")
     at.require(n.G > 0 and n.C % n.G == 0, f"shift's {n.G} groups must divide input's {n.C} channels")

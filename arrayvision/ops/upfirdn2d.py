@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from arrayvision import check
-from arrayvision.array import arrays
+from arrayvision.array import arrays, replay
 from arrayvision.ops import _fir, _roi
 from arrayvision.typing import Array
 
 
-def _upfirdn2d(name, argument, x, filter, up, down, padding, flip, gain, size=None):
+def _upfirdn2d(x, filter, name, argument, up, down, padding, flip, gain, size=None):
     """`upfirdn2d` of checked factors and paddings; `size` is the result's (rows, columns), where it is known."""
     flip, gain = check.flag(name, "flip_filter", flip), check.number(name, "gain", gain)
     at = arrays(name, **{argument: x}, filter=filter)
@@ -86,7 +86,7 @@ def upfirdn2d(
     """
     name = "upfirdn2d"
     up, down, padding = _fir.factors(name, "up", up), _fir.factors(name, "down", down), _fir.paddings(name, padding)
-    return _upfirdn2d(name, "input", input, filter, up, down, padding, flip_filter, gain)
+    return replay(_upfirdn2d, (input, filter), name, "input", up, down, padding, flip_filter, gain)
 
 
 def upfirdn2d_backward(
@@ -129,7 +129,7 @@ def upfirdn2d_backward(
         check.shape(name, "grad", grad, *shape[:2], *result)
     around = _fir.swapped(size, shape[2:], result, up, down, padding)
     flip = not check.flag(name, "flip_filter", flip_filter)
-    return _upfirdn2d(name, "grad", grad, filter, down, up, around, flip, gain, shape[2:])
+    return replay(_upfirdn2d, (grad, filter), name, "grad", down, up, around, flip, gain, shape[2:])
 
 
 def filter2d(
@@ -170,7 +170,7 @@ def filter2d(
     array([[[[3., 6., 5.]]]])
     """
     around = _fir.around(_fir.paddings("filter2d", padding), _fir.extent("filter2d", filter))
-    return _upfirdn2d("filter2d", "input", input, filter, (1, 1), (1, 1), around, flip_filter, gain)
+    return replay(_upfirdn2d, (input, filter), "filter2d", "input", (1, 1), (1, 1), around, flip_filter, gain)
 
 
 def upsample2d(
@@ -219,7 +219,7 @@ def upsample2d(
     up = _fir.factors(name, "up", up)
     around = _fir.around(_fir.paddings(name, padding), _fir.extent(name, filter), up)
     gain = check.number(name, "gain", gain) * up[0] * up[1]
-    return _upfirdn2d(name, "input", input, filter, up, (1, 1), around, flip_filter, gain)
+    return replay(_upfirdn2d, (input, filter), name, "input", up, (1, 1), around, flip_filter, gain)
 
 
 def downsample2d(
@@ -265,4 +265,4 @@ def downsample2d(
     name = "downsample2d"
     down = _fir.factors(name, "down", down)
     around = _fir.around(_fir.paddings(name, padding), _fir.extent(name, filter), down=down)
-    return _upfirdn2d(name, "input", input, filter, (1, 1), down, around, flip_filter, gain)
+    return replay(_upfirdn2d, (input, filter), name, "input", (1, 1), down, around, flip_filter, gain)

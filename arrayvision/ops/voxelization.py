@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from arrayvision import check
-from arrayvision.array import arrays
+from arrayvision.array import arrays, replay
 from arrayvision.errors import InvalidValue
 from arrayvision.ops import _voxels
 from arrayvision.typing import Array
@@ -79,6 +79,11 @@ def voxelization(
            [-1, -1, -1],
            [ 0,  0,  0]], dtype=int32)
     """
+    size, ends = (tuple(x) if type(x) is list else x for x in (voxel_size, coors_range))
+    return replay(_voxelization, (points,), size, ends, max_points, max_voxels, deterministic)
+
+
+def _voxelization(points, voxel_size, coors_range, max_points, max_voxels, deterministic):
     name = "voxelization"
     at = arrays(name, points=points)
     n = at.sizes(points="N F")
@@ -96,7 +101,7 @@ def voxelization(
         return coors.result()
     order, starts, lengths = kernels.group(given, *grid, max_voxels)
     count = starts.shape[0]
-    voxels = at.empty((count, max_points, n.F), dtype)
+    voxels = at.empty((count, max_points, n.F), dtype, by="max_points")
     coors, num_points = at.empty((count, 3), "int32"), at.empty((count,), "int32")
     kernels.fill(given, *grid, order, starts, lengths, voxels.view, coors.view, num_points.view)
     return voxels.result(), coors.result(), num_points.result()

@@ -15,7 +15,7 @@ SPILLED = 32  # bytes a thread: a few registers, differently with each architect
 SINES = 80  # the digits of pi by which sin and cos reduce a huge angle, and a few registers
 FRAMES = {  # larger ones, at most, and why
     ("boxes_in_space", "all_pairs"): SINES,
-    ("convex_iou", "all_pairs"): 448,  # corners of polygons, of which clipping takes the i-th
+    ("convex_iou", "all_pairs"): 800,  # corners of polygons, of which clipping takes the i-th
     ("convex_iou", "gious"): 1024,  # the same, of hulls of 13 points and their gradients
     ("diff_iou_rotated", "ious"): 256,  # corners
     ("diff_iou_rotated", "gradients"): 320,  # corners and their gradients
@@ -23,7 +23,11 @@ FRAMES = {  # larger ones, at most, and why
     ("points_in_boxes", "prepare"): SINES,
     ("rotated_boxes", "prepare"): SINES,
     ("riroi_align_rotated", "pool_turned"): SINES,
-    ("riroi_align_rotated", "spread_turned"): SINES,
+    ("riroi_align_rotated", "pool_turned_last"): SINES,
+    ("riroi_align_rotated", "spread"): SINES,
+    ("riroi_align_rotated", "spread_samples"): SINES,
+    ("riroi_align_rotated", "gather_in_order"): SINES,
+    ("riroi_align_rotated", "find_extents"): SINES,
     ("roiaware_pool3d", "count_members"): SINES,
     ("roiaware_pool3d", "find_cells"): SINES,
     ("roiaware_pool3d", "list_members"): SINES,
@@ -31,7 +35,9 @@ FRAMES = {  # larger ones, at most, and why
     ("roipoint_pool3d", "list_members"): SINES,
     ("roi_align_rotated", "pool"): SINES,
     ("roi_align_rotated", "pool_last"): SINES,
+    ("roi_align_rotated", "pool_samples"): SINES,
     ("roi_align_rotated", "spread"): SINES,
+    ("roi_align_rotated", "spread_samples"): SINES,
     ("roi_align_rotated", "gather_in_order"): SINES,
     ("roi_align_rotated", "find_extents"): SINES,
     ("rotated_boxes", "rank_few"): SINES,

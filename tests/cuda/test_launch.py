@@ -139,7 +139,8 @@ def test_an_operator_through_cupy(cupy, dtype):
     assert dets.dtype == dtype
     names = [name.split("<")[0] for name, _ in cupy.launched]
     ranked = ["rank_few"] if dtype != "float64" else ["score_keys", "prepare"]  # one block sorts keys of 32 bits
-    assert names == ["all_pairs", *ranked, "find_overlaps", "resolve_band", "take_rows"]
+    rows = "take_counted" if dtype != "float64" else "take_rows"  # before it is known how many there are, or after
+    assert names == ["all_pairs", *ranked, "find_overlaps", "resolve_band", rows]
     assert {stream for _, stream in cupy.launched} == {1234}  # the caller's current one
 
 

@@ -214,3 +214,24 @@ def test_random_regions(operator, monkeypatch):
     monkeypatch.setattr(emulator, "races", True)  # the build that other tests have
     for seed in range(300 if operator is roi_pool else 30):  # its rounded borders seldom differ
         one(operator, seed, monkeypatch)
+
+
+@pytest.mark.parametrize("dtype", ("float16", "float32", "float64"))
+def test_regions_of_more_bins_and_channels_than_a_block_has_at_once(dtype, monkeypatch):
+    rng = np.random.default_rng(0)
+    x, rois = rng.normal(size=(2, 80, 9, 8)).astype(dtype), rotated(rng, (2, 80, 9, 8), 0.5, 9)
+    grad = rng.normal(size=(9, 80, 7, 9)).astype(dtype)
+    with np.errstate(over="ignore"):
+        rois = rois.astype("float64" if dtype == "float64" else "float32")
+    for samples in (1, 2, 4, 5):
+        for call in (
+            lambda: ops.roi_align_rotated(x, rois, (7, 9), 0.5, samples),
+            lambda: ops.roi_align_rotated_backward(grad, rois, x.shape, 0.5, samples),
+            *(lambda n=n: ops.riroi_align_rotated(x, rois, (7, 9), 0.5, samples, n) for n in (1, 5, 8, 80)),
+            lambda: ops.riroi_align_rotated_backward(grad, rois, x.shape, 0.5, samples, 8),
+        ):
+            results = []
+            for emulated in (False, True):
+                monkeypatch.setattr(array, "EMULATED", emulated)
+                results.append(call())
+            alike(*results, dtype)

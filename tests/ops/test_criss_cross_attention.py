@@ -36,6 +36,15 @@ def test_sizes(sizes, dtype, backend):
         np.testing.assert_allclose(library.numpy(a), b.numpy(), rtol=close, atol=10 * close)
 
 
+def test_memory_that_held_something_else(monkeypatch):
+    """Results and temporaries are written before they are read: of columns side by side, of the few that are left, and of rows."""
+    inputs = [x.astype(np.float32) for x in _inputs(1, 3, 13, 7, 34).values()]
+    expected, empty = ops.criss_cross_attention(*inputs), np.empty
+    monkeypatch.setattr(np, "empty", lambda *given, **how: np.full_like(empty(*given, **how), np.nan))
+    monkeypatch.setattr(np, "empty_like", lambda x: np.full(x.shape, np.nan, x.dtype))
+    np.testing.assert_array_equal(ops.criss_cross_attention(*inputs), expected)
+
+
 def test_energies_that_exponentials_do_not_hold(library):
     """A partner that outweighs all others, in the row or in the column, and one that nearly does."""
     inputs = _inputs(1, 1, 2, 5, 6)

@@ -613,8 +613,17 @@ def test_gradients_in_order_are_those_of_atomics(channels, bins, count, monkeypa
     grad = rng.standard_normal((count, channels, *bins)).astype(np.float32)
     x = rng.standard_normal(shape).astype(np.float32)
 
+    own = rois.astype(np.float32)
+    own[1:2, 0] = 0  # the forward pass has no image 2
+    greatest, pixels = (
+        ops.roi_align_with_argmax(x, own, bins, 1.0, 3)[1],
+        ops.roi_pool_with_argmax(x, own, bins, 1.0)[1],
+    )
+
     def results():
         return [
+            ops.roi_align_max_backward(grad, greatest, rois.astype(np.float32), shape, 1.0, 3),
+            ops.roi_pool_backward(grad, pixels, rois.astype(np.float32), shape),
             ops.roi_align_backward(grad, rois.astype(np.float32), shape, 1.0, 0),
             ops.roi_align_rotated_backward(grad, turned.astype(np.float32), shape, 1.0, 3),
             ops.deform_roi_pool_backward(grad, x, rois.astype(np.float32), moves, 1.0, 2, 0.1)[0],

@@ -144,6 +144,22 @@ def test_labels_that_change_from_pixel_to_pixel(size):
         np.testing.assert_allclose(mine[0], theirs[0], rtol=1e-6)
 
 
+@pytest.mark.parametrize("width", [1, 2, 63, 64, 65, 66, 127, 128, 129, 130, 193])
+def test_rows_of_any_width(width):
+    """Rows are gone through 64 pixels at a time, and what is left of them."""
+    rng = np.random.default_rng(width)
+    labels = rng.integers(0, 3, (6, width)).repeat(rng.integers(1, 9, width), 1)[:, :width].astype(np.int32)
+    labels[0], labels[1, -1], labels[2, 0] = 1, 2, 2
+    ones = np.ones((2, 6, width), bool)
+    np.testing.assert_array_equal(ops.contour_expand_labels(ones, labels, 1, 2), grown(ones, labels, 1))
+    embedding, score = rng.normal(0, 1, (6, width, 4)), rng.random((6, width))
+    expected = grouped(ones[0], embedding, labels, ones[0], 3, 2.0)
+    out = ops.pixel_group(score, ones[0], embedding, labels, ones[0], 3, 2.0)
+    for mine, theirs in zip(out, listed(score, expected, 3), strict=True):
+        assert mine[1:] == theirs[1:]
+        assert mine[0] == pytest.approx(theirs[0], rel=1e-12)
+
+
 @pytest.mark.parametrize("name", ["numpy", "torch", "jax", "array_api_strict"])
 def test_kinds_of_labels_and_masks(name, backend):
     """Any numbers that are whole, any flags; in any layout."""
@@ -266,6 +282,16 @@ def test_labels_out_of_range_that_a_gpu_does_not_look_at(monkeypatch):
     np.testing.assert_array_equal(out, grown(masks, clean, 2))
     kernels.group(embedding, masks[0], bad, contour > 0, count, 0.64, out)
     np.testing.assert_array_equal(out, grouped(masks[0], embedding, clean, contour, count, 0.8))
+
+
+def test_maps_whose_border_32_bits_do_not_count():
+    """A column of 2**30 pixels has three times as many with its border; nothing of it is read."""
+    labels = np.broadcast_to(np.int32(0), (2**30, 1))
+    masks, embedding = np.broadcast_to(True, (1, 2**30, 1)), np.broadcast_to(np.float32(0), (2**30, 1, 1))
+    with pytest.raises(ValueError, match="internal_kernel_label must have at most 2147483646 pixels"):
+        ops.contour_expand_labels(masks, labels, 1, 1)
+    with pytest.raises(ValueError, match="kernel_label must have at most 2147483646 pixels"):
+        ops.pixel_group_labels(masks[0], embedding, labels, labels, 2, 0.5)
 
 
 def test_wrong_arguments():

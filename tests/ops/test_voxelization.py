@@ -5,6 +5,7 @@ import pytest
 
 from arrayvision import ops
 from arrayvision.cases.voxelization import plain, scan
+from arrayvision.cpu import keys
 from tests.conftest import on
 from tests.golden import cases
 
@@ -149,6 +150,13 @@ def test_bad_arguments(arguments, message):
     given = dict(points=np.zeros((5, 4), np.float32), voxel_size=(1, 1, 1), coors_range=(0, 0, 0, 4, 4, 4))
     with pytest.raises((ValueError, TypeError), match=f"^voxelization: .*{message}"):
         ops.voxelization(**{**given, **arguments})
+
+
+def test_a_cloud_outside_the_grid_is_not_sorted(monkeypatch):
+    monkeypatch.setattr(keys, "sorted_rows", None)
+    for outside in (np.nan, 1e9):
+        voxels, coors, counts = ops.voxelization(np.full((9, 4), outside), (1, 1, 1), (0, 0, 0, 4, 4, 4), 5)
+        assert voxels.shape == (0, 5, 4) and coors.shape == (0, 3) and coors.dtype == counts.dtype == np.int32
 
 
 def test_a_size_that_float32_rounds_to_zero():

@@ -8,6 +8,12 @@ __device__ inline float exp_of(float x) { return expf(x); }
 __device__ inline double exp_of(double x) { return exp(x); }
 __device__ inline float expm1_of(float x) { return expm1f(x); }
 __device__ inline double expm1_of(double x) { return expm1(x); }
+__device__ inline float log_of(float x) { return logf(x); }
+__device__ inline double log_of(double x) { return log(x); }
+__device__ inline float log1p_of(float x) { return log1pf(x); }
+__device__ inline double log1p_of(double x) { return log1p(x); }
+__device__ inline float pow_of(float x, float y) { return powf(x, y); }
+__device__ inline double pow_of(double x, double y) { return pow(x, y); }
 __device__ inline float tanh_of(float x) { return tanhf(x); }
 __device__ inline double tanh_of(double x) { return tanh(x); }
 

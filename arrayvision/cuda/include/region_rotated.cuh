@@ -7,6 +7,24 @@ namespace regions {
 struct Rotated {
   static constexpr int columns = 6;
 
+  // A region whose bins have the same samples each: where these are, and what one weighs.
+  template <class A> struct Samples {
+    A y, x, top, left, bh, bw, side, cosine, sine, weight;
+
+    Samples() = default;
+    __device__ Samples(const A* r, const Pooling<A>& p) {
+      const Frame<A> o = frame(r, p);
+      const A angle = p.clockwise ? -r[5] : r[5];
+      y = o.y, x = o.x, bh = o.bh, bw = o.bw, side = A(p.sampling), cosine = cos(angle), sine = sin(angle);
+      top = -bh * A(p.oh) / 2, left = -bw * A(p.ow) / 2, weight = 1 / side / side;
+    }
+    // Of bin (i, j), the v-th of the u-th row.
+    __device__ void at(int i, int j, int u, int v, A& py, A& px) const {
+      const A yy = top + A(i) * bh + (A(u) + A(0.5)) * bh / side, xx = left + A(j) * bw + (A(v) + A(0.5)) * bw / side;
+      py = yy * cosine - xx * sine + y, px = yy * sine + xx * cosine + x;
+    }
+  };
+
   template <class A> static __device__ Frame<A> frame(const A* r, const Pooling<A>& p) {
     Frame<A> f;
     const A half = p.aligned ? A(0.5) : A(0);

@@ -112,7 +112,7 @@ __global__ void __launch_bounds__(256, sizeof(acc_t<T>) == 8 ? 2 : 3) gather_in_
               const T* const its = grad + sources[j];
 #pragma unroll
               for (int c = 0; c < CHANNELS; ++c)
-                if (c < here) gathered[c][threadIdx.x] += weight * A(its[int64_t(c) * bins]);
+                if (c < here) gathered[c][threadIdx.x] = fma(weight, A(its[int64_t(c) * bins]), gathered[c][threadIdx.x]);
             }
           }
           __syncthreads();  // before others take their place
