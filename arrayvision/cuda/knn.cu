@@ -104,7 +104,7 @@ __device__ inline void search(int64_t clouds, int64_t count, int points, int k, 
         list.put(filled++, p + __ffs(int(hits)) - 1);
     }
     for (int start = 0; start < k; start += WARP) {  // neighbouring threads write neighbouring centres
-      staged[lane][warp] = list.at(start + lane);
+      staged[lane][warp] = max(list.at(start + lane), 0);  // where there are fewer points
       __syncthreads();
       const int place = threadIdx.x / WARPS;
       const int64_t its = begin + threadIdx.x % WARPS;

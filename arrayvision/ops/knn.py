@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from arrayvision import check
 from arrayvision.array import arrays, replay
-from arrayvision.errors import InvalidValue
 from arrayvision.typing import Array
 
 
@@ -14,7 +13,7 @@ def knn(k: int, xyz: Array, center_xyz: Array | None = None, transposed: bool = 
     Parameters
     ----------
     k : int
-        How many, from 1 to N.
+        How many, at least 1.
     xyz : array (B, N, 3)
         Points (x, y, z) in any unit; (B, 3, N) if `transposed`. Any real dtype, integers count as float32.
     center_xyz : array (B, M, 3), optional
@@ -26,14 +25,15 @@ def knn(k: int, xyz: Array, center_xyz: Array | None = None, transposed: bool = 
     Returns
     -------
     array (B, k, M)
-        Indices of points, the nearest first, int32. Of equal distances the lower index comes first.
+        Indices of points, the nearest first, int32. Of equal distances the lower index comes first. Where k is more than N, the
+        places that are left have index 0.
 
     Raises
     ------
     TypeError
         If something is no array or not of the wanted kind, of another library or device, or of a wrong dtype.
     ValueError
-        If a shape is wrong, or k is below 1 or above N.
+        If a shape is wrong, k is below 1, or there is no point.
 
     Notes
     -----
@@ -56,8 +56,7 @@ def _knn(xyz, center_xyz, k, transposed):
     turned = check.flag("knn", "transposed", transposed)
     n = at.sizes(xyz="B 3 N", center_xyz="B 3 M?") if turned else at.sizes(xyz="B N 3", center_xyz="B M 3?")
     k = check.integer("knn", "k", k, 1)
-    if k > n.N:
-        raise InvalidValue(f"knn: k must be at most the number of points, {n.N}, got {k}")
+    at.require(n.N > 0, f"xyz must have at least 1 point, got shape {tuple(xyz.shape)}")
     at.require(n.N < 2**31, f"xyz must have fewer than 2**31 points, got {n.N}")
     dtype = at.floats(xyz=xyz) if center_xyz is None else at.floats(xyz=xyz, center_xyz=center_xyz)
     points = _rows(at, xyz, dtype, turned)

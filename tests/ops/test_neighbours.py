@@ -92,13 +92,17 @@ def test_the_way_is_chosen_by_size():
 # ---- knn, chamfer_distance -------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("k", [1, 31, 32, 33, 100])
 def test_knn(k, backend):
-    """Lists in registers and in memory, of points that are equal, far, or no points."""
+    """Lists in registers and in memory, of points that are equal, far, or no points; and of more than there are."""
     rng = np.random.default_rng(k)
     for name, cloud in shapes(100).items():
         points = cloud.astype(np.float32)
         centers = np.concatenate([points[:3], rng.random((2, 3), np.float32)])
         found = on(backend, ops.knn)(k, points[None], centers[None])
         np.testing.assert_array_equal(found[0].T, plain(centers, points, k)[1], err_msg=name)
+        few = k // 3 + 1
+        found = on(backend, ops.knn)(k, points[None, :few], centers[None])
+        np.testing.assert_array_equal(found[0, :few].T, plain(centers, points[:few], few)[1], err_msg=name)
+        assert not found[0, few:].any()
 
 
 def test_knn_of_two_clouds_that_are_transposed(backend):
@@ -110,10 +114,11 @@ def test_knn_of_two_clouds_that_are_transposed(backend):
     np.testing.assert_array_equal(found[:, 0], [np.arange(40)] * 2)
 
 
-def test_knn_wants_no_more_than_there_are():
+def test_errors_of_knn():
     points = np.zeros((1, 5, 3))
+    with pytest.raises(ValueError, match=r"^knn: xyz must have at least 1 point, got shape \(1, 0, 3\)"):
+        ops.knn(1, points[:, :0], points)
     for k, said in (
-        (6, "at most the number of points, 5, got 6"),
         (0, "at least 1, got 0"),
         (2.0, "an int, got float"),
     ):

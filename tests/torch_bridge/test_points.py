@@ -90,14 +90,18 @@ def test_wrong_groups(given, said):
 
 
 def test_groups_of_nothing():
-    with pytest.raises(
-        ValueError, match=r"^QueryAndGroup: points_xyz must have points for a group, got shape \(2, 0, 3\)"
-    ):
-        ops.QueryAndGroup(1.0, 2)(POINTS[:, :0], CENTERS)
-    with pytest.raises(
-        ValueError, match=r"^QueryAndGroup: points_xyz must have points for a group, got shape \(2, 4, 3\)"
-    ):
-        ops.QueryAndGroup(None, 5)(POINTS[:, :4], CENTERS)
+    for radius in (1.0, None):
+        with pytest.raises(
+            ValueError, match=r"^QueryAndGroup: points_xyz must have points for a group, got shape \(2, 0, 3\)"
+        ):
+            ops.QueryAndGroup(radius, 2)(POINTS[:, :0], CENTERS)
+
+
+def test_groups_of_more_points_than_there_are():
+    """As PAConv's last layers ask for: the first point takes the places that are left."""
+    _, index = ops.QueryAndGroup(None, 7, return_grouped_idx=True)(POINTS[:, :4], CENTERS)
+    assert torch.equal(index[..., :4].long().sort().values, torch.arange(4).expand(*index.shape[:2], 4))
+    assert not index[..., 4:].any()
     with pytest.raises(TypeError, match=r"^QueryAndGroup: features must be a tensor where use_xyz is False, got None"):
         ops.QueryAndGroup(1.0, 2, use_xyz=False)(POINTS, CENTERS)
 

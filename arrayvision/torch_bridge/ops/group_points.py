@@ -90,7 +90,7 @@ class QueryAndGroup(nn.Module):
             check.shape(name, "features", features, points_xyz.shape[0], "C", points_xyz.shape[1])
         elif not self.use_xyz:
             raise InvalidKind(f"{name}: features must be a tensor where use_xyz is False, got None")
-        if points_xyz.shape[1] < (1 if self.max_radius is not None else self.sample_num) and center_xyz.shape[1]:
+        if not points_xyz.shape[1] and center_xyz.shape[1]:
             raise InvalidValue(f"{name}: points_xyz must have points for a group, got shape {tuple(points_xyz.shape)}")
         if self.max_radius is None:
             index = knn(self.sample_num, points_xyz.detach(), center_xyz.detach()).transpose(1, 2).contiguous()
