@@ -53,8 +53,8 @@ def voxelization(
     TypeError
         If something is no array, of another library or device, or of a wrong dtype.
     ValueError
-        If a shape is wrong, a voxel's size is not above 0, a range is shorter than half a voxel or inverted, or the grid has
-        2**31 - 1 cells along an axis or 2**63 in all.
+        If a shape is wrong, a voxel's size is not above 0, a range is shorter than half a voxel or inverted, the grid has
+        2**31 - 1 cells along an axis or 2**63 in all, or no memory holds V voxels of max_points (also a MemoryError).
 
     Notes
     -----
