@@ -20,8 +20,8 @@ DETECT = """
     from mmengine.config import Config
     from mmengine.registry import init_default_scope
     from mmdet3d.registry import MODELS
-    from mmdet3d.structures import LiDARInstance3DBoxes
-    from mmdet3d.testing import create_detector_inputs
+    from mmdet3d.structures import Det3DDataSample, LiDARInstance3DBoxes
+    from mmengine.structures import InstanceData
 
     init_default_scope("mmdet3d")
     configs = os.path.join(os.path.dirname(mmdet3d.__file__), ".mim", "configs")
@@ -51,16 +51,18 @@ DETECT = """
         return cfg
 
     def batch():
+        # Made here: mmdet3d.testing asks for packages of datasets.
         samples, clouds = [], []
         for seed in (0, 1):
-            given = create_detector_inputs(seed=seed, num_points=800, num_gt_instance=3, num_classes=3)
-            cloud, sample = given["inputs"]["points"][0], given["data_samples"][0]
-            boxes = torch.rand(3, 7, generator=torch.Generator().manual_seed(seed))
+            generator = torch.Generator().manual_seed(seed)
+            boxes, cloud = torch.rand(3, 7, generator=generator), torch.rand(800, 4, generator=generator)
             boxes[:, :3] = boxes[:, :3] * torch.tensor([SIDE, SIDE, 0.2]) - torch.tensor([0, SIDE / 2, 1.8])
             boxes[:, 3:6] = torch.tensor([3.9, 1.6, 1.56])
             cloud[:, :3] = cloud[:, :3] * torch.tensor([SIDE, SIDE, 2]) - torch.tensor([0, SIDE / 2, 2])
-            sample.gt_instances_3d.bboxes_3d = LiDARInstance3DBoxes(boxes)
-            sample.gt_instances_3d.labels_3d = torch.zeros(3, dtype=torch.long)
+            sample = Det3DDataSample(metainfo=dict(box_type_3d=LiDARInstance3DBoxes))
+            sample.gt_instances_3d = InstanceData(
+                bboxes_3d=LiDARInstance3DBoxes(boxes), labels_3d=torch.zeros(3, dtype=torch.long)
+            )
             clouds.append(cloud)
             samples.append(sample)
         return dict(inputs=dict(points=clouds), data_samples=samples)
