@@ -50,6 +50,18 @@ def areas(kernel, boxes):
     return abs(d[:, 0] * e[:, 1] - e[:, 0] * d[:, 1]) / 2
 
 
+def with_slow_doubles(monkeypatch):
+    """From here on doubles count as slow; the names of the kernels that are launched, as they come."""
+    launched, launch = [], runtime.Kernels.launch
+    monkeypatch.setattr(
+        runtime.Kernels,
+        "launch",
+        lambda self, name, *args, **kw: launched.append(name) or launch(self, name, *args, **kw),
+    )
+    monkeypatch.setattr(runtime, "slow_doubles", lambda like: True)
+    return launched
+
+
 @pytest.mark.parametrize("form", ["rotated", "quads", "crossed"])
 @pytest.mark.parametrize("kind", [*HARD, "usual"])
 def test_floats_are_within_their_bound_and_decide_as_doubles_do(kind, form, module):
@@ -127,14 +139,7 @@ def test_pairs_give_the_ious_of_doubles(function, mode, monkeypatch):
         a, b = (quads(x).astype(np.float32) for x in (a, b))
     monkeypatch.setattr(array, "EMULATED", True)
     expected = function(a, b, mode)
-    launched = []
-    launch = runtime.Kernels.launch
-    monkeypatch.setattr(
-        runtime.Kernels,
-        "launch",
-        lambda self, name, *args, **kw: launched.append(name) or launch(self, name, *args, **kw),
-    )
-    monkeypatch.setattr(runtime, "slow_doubles", lambda like: True)
+    launched = with_slow_doubles(monkeypatch)
     out = function(a, b, mode)
     assert len(launched) == 1 and "Pairs" in launched[0] and (expected > 0).sum() > 500
     np.testing.assert_allclose(out, expected, rtol=2**-23, atol=1e-12)
@@ -204,14 +209,8 @@ def test_pairs_give_the_overlaps_of_hulls(monkeypatch):
         some[2 * count] = some[2 * count, 0]
         some[2 * count + 1, 3] = np.inf
     monkeypatch.setattr(array, "EMULATED", True)
-    expected, launched = ops.convex_iou(points, quads), []
-    launch = runtime.Kernels.launch
-    monkeypatch.setattr(
-        runtime.Kernels,
-        "launch",
-        lambda self, name, *args, **kw: launched.append(name) or launch(self, name, *args, **kw),
-    )
-    monkeypatch.setattr(runtime, "slow_doubles", lambda like: True)
+    expected = ops.convex_iou(points, quads)
+    launched = with_slow_doubles(monkeypatch)
     out = ops.convex_iou(points, quads)
     assert launched == ["all_pairs<float, pairs::Pair>"]
     some = expected > 1e-9
