@@ -67,7 +67,6 @@ class Again:
                 whole = getattr(arg, "whole", arg)  # which a part that only launches take is of
                 start = pointer(whole)
                 slots.append((i, known.index(start), arg.address - start if whole is not arg else 0))
-            for i in plan.arrays:
                 values[i] = None  # nobody's memory is kept
             self.launches.append((plan, how, values, slots))
         many = type(result) is tuple

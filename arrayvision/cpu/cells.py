@@ -61,9 +61,8 @@ def place_in_cells(points, side, numbers, starts, low, scale, counts, begins, co
                     width *= 1.25
                 scale[cloud] = 1 / width
             counts[cloud, 0], counts[cloud, 1], counts[cloud, 2] = nx, ny, nz
-            begin = begins[
-                2 * (first + cloud) :
-            ]  # behind each cell's place is first how many points it has, then where they end
+            # Behind each cell's place is first how many points it has, then where they end.
+            begin = begins[2 * (first + cloud) :]
             for c in range(nx * ny * nz + 1):
                 begin[c] = 0
             for i in range(own.shape[0]):
